@@ -1,0 +1,270 @@
+"""All settings. Everything that differs between the embedded stack and production comes from the environment (portal/env.py)."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from csp.constants import NONE, SELF
+
+from portal import env, keys
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+GATEHOUSE_ENV = env.choice("GATEHOUSE_ENV", "embedded", ("embedded", "production"))
+EMBEDDED = GATEHOUSE_ENV == "embedded"
+TESTING = "pytest" in sys.modules
+STATE_DIR = env.state_dir(BASE_DIR)
+
+# --- Keys: generated beside the state in the embedded stack, demanded in production ---------------------------------
+SECRET_KEY = keys.secret_key(STATE_DIR, generate=EMBEDDED)
+GATEHOUSE_ENCRYPTION_KEYS = keys.encryption_keys(STATE_DIR, generate=EMBEDDED)
+IDP_OIDC_PRIVATE_KEY = keys.oidc_private_key(STATE_DIR, generate=EMBEDDED)
+GATEWAY_SHARED_SECRET = env.text("GATEHOUSE_GATEWAY_SHARED_SECRET", "")
+
+# --- Address -----------------------------------------------------------------------------------------------------------
+PORT = env.number("PORT", 8000, low=1, high=65535)
+BASE_URL = env.text(
+    "GATEHOUSE_BASE_URL", f"http://127.0.0.1:{PORT}" if EMBEDDED else None, example="https://gatehouse.example.com"
+).rstrip("/")
+ALLOWED_HOSTS = env.words("GATEHOUSE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver" if EMBEDDED else "")
+if not EMBEDDED and not ALLOWED_HOSTS:
+    ALLOWED_HOSTS = [BASE_URL.split("://")[-1].split("/")[0].rsplit(":", 1)[0]]
+CSRF_TRUSTED_ORIGINS = [BASE_URL] if BASE_URL.startswith("https://") else []
+HTTPS = BASE_URL.startswith("https://")
+DEBUG = False
+
+# --- Apps --------------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "portal.apps.PortalConfig",
+    "approvals.apps.ApprovalsConfig",
+    "endpoints.apps.EndpointsConfig",
+    "quotas.apps.QuotasConfig",
+    "catalog.apps.CatalogConfig",
+    "projects.apps.ProjectsConfig",
+    "audit.apps.AuditConfig",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.idp.oidc",
+    "csp",
+    "django_htmx",
+    "guardian",
+    "template_partials.apps.SimpleAppConfig",
+]
+
+MIDDLEWARE = [
+    "portal.middleware.request_context",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "projects.middleware.principal",
+    "portal.middleware.expected_errors",
+]
+
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+ASGI_APPLICATION = "portal.asgi.application"
+ADMIN_PATH = env.text("GATEHOUSE_ADMIN_PATH", "backoffice").strip("/")
+
+_cached = (
+    "django.template.loaders.cached.Loader",
+    ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"],
+)
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "builtins": ["template_partials.templatetags.partials", "portal.templatetags.gatehouse"],
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.context.frame",
+            ],
+            "loaders": [("template_partials.loader.Loader", [_cached])],
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+# --- Stores ------------------------------------------------------------------------------------------------------------
+DATABASES = {"default": env.database(env.text("DATABASE_URL", ""), STATE_DIR / "gatehouse.sqlite3")}
+if TESTING and DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, not shared memory: threads of a test must wait for each other as they do in the real stack.
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"gatehouse-test-{os.getpid()}.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.text("REDIS_URL", "" if EMBEDDED else None, example="redis://cache.example.com:6379")
+_redis = env.redis(REDIS_URL) if REDIS_URL else None
+if _redis is None and (STATE_DIR / "broker.sock").exists():
+    # A command in another shell finds the broker of the running embedded stack.
+    _redis = env.redis(f"unix://{STATE_DIR / 'broker.sock'}")
+REDIS_CLIENT_URL = "" if _redis is None or TESTING else _redis["client"]
+CACHES = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": _redis["cache"]}
+        if _redis and not TESTING
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    )
+}
+
+# --- Celery (the row is the queue, the broker only nudges) -----------------------------------------------------------------
+CELERY_BROKER_URL = _redis["celery"] if _redis else "memory://"
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ACKS_ON_FAILURE = True
+CELERY_TASK_ACKS_ON_TIMEOUT = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TASK_SOFT_TIME_LIMIT = 240
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+SWEEP_SECONDS = env.number("GATEHOUSE_SWEEP_SECONDS", 2 if EMBEDDED else 30, low=1, high=3600)
+CELERY_TASK_ROUTES = {
+    "endpoints.tasks.scrape": {"queue": "metrics"},
+    "quotas.tasks.ingest": {"queue": "metrics"},
+    "endpoints.tasks.*": {"queue": "cluster"},
+}
+CELERY_BEAT_SCHEDULE = {
+    # An expired nudge is worth nothing: the next one does the same work.
+    "endpoints-sweep": {
+        "task": "endpoints.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS},
+    },
+    "endpoints-scrape": {"task": "endpoints.tasks.scrape", "schedule": 10, "options": {"expires": 10}},
+    "quotas-ingest": {"task": "quotas.tasks.ingest", "schedule": 1 if EMBEDDED else 5, "options": {"expires": 5}},
+    "quotas-check": {"task": "quotas.tasks.check_pools", "schedule": 60, "options": {"expires": 60}},
+    "audit-seal": {"task": "audit.tasks.seal", "schedule": 10, "options": {"expires": 10}},
+    "projects-expire": {"task": "projects.tasks.expire", "schedule": 60, "options": {"expires": 60}},
+}
+
+# --- People ------------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "projects.User"
+AUTHENTICATION_BACKENDS = [
+    "allauth.account.auth_backends.AuthenticationBackend",
+    "guardian.backends.ObjectPermissionBackend",
+]
+PASSWORD_HASHERS = (
+    ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    if TESTING
+    else ["django.contrib.auth.hashers.Argon2PasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+)
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+GUARDIAN_MONKEY_PATCH_USER = False
+ANONYMOUS_USER_NAME = None
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "projects.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_SESSION_REMEMBER = False
+IDP_OIDC_ADAPTER = "projects.adapters.OidcAdapter"
+IDP_OIDC_ACCESS_TOKEN_FORMAT = "opaque"  # noqa: S105 - a format, not a secret
+SESSION_COOKIE_NAME = "gatehouse_session"
+CSRF_COOKIE_NAME = "gatehouse_csrf"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+
+# --- Safety of answers ---------------------------------------------------------------------------------------------------
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health/"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("GATEHOUSE_BEHIND_PROXY", False) else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
+
+# --- Pages ---------------------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+STATIC_URL = "static/"
+STATIC_ROOT = STATE_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if TESTING
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_MAX_AGE = 3600
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+# --- The portal's own --------------------------------------------------------------------------------------------------------
+CURRENCY = env.text("GATEHOUSE_CURRENCY", "EUR")
+HOURS_PER_MONTH = 730  # 8,760 h / 12, the convention of cloud price lists
+GPU_MEMORY_UTILISATION = env.number("GATEHOUSE_GPU_MEMORY_UTILISATION", 90, low=50, high=100) / 100
+LEAD_TIME_OBJECTIVE_SECONDS = 5 * 86_400
+GATEWAY_GRACE_SECONDS = env.number("GATEHOUSE_GATEWAY_GRACE", 60, low=0, high=86_400)
+GATEWAY_UPSTREAM_TIMEOUT_SECONDS = env.number("GATEHOUSE_GATEWAY_UPSTREAM_TIMEOUT", 300, low=1, high=3600)
+API_RATE_PER_MINUTE = env.number("GATEHOUSE_API_RATE_PER_MINUTE", 1200, low=10, high=1_000_000)
+USAGE_EVENT_DAYS = env.number("GATEHOUSE_USAGE_EVENT_DAYS", 90, low=1, high=3650)
+CLUSTER_DRIVERS = {"local": "endpoints.clusters.local.LocalDriver"}
+DEMO = env.flag("GATEHOUSE_DEMO", EMBEDDED)
+if DEMO and not EMBEDDED:
+    raise env.EnvError("GATEHOUSE_DEMO is on, but the demo organisation never runs in production. Set GATEHOUSE_DEMO=0")
+DEMO_PASSWORD = env.text("GATEHOUSE_DEMO_PASSWORD", "")
+VERSION = "0.1.0"
+
+METRICS_TOKEN = env.text("GATEHOUSE_METRICS_TOKEN", "")
+LOG_LEVEL = env.choice("GATEHOUSE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "portal.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "django.request": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
+    },
+}
+os.environ.setdefault("DO_NOT_TRACK", "1")
+SILENCED_SYSTEM_CHECKS: list[str] = []
