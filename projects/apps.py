@@ -1,0 +1,17 @@
+"""App configuration."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class ProjectsConfig(AppConfig):
+    """People, projects, permission, keys."""
+
+    name = "projects"
+
+    def ready(self) -> None:
+        """Register the permission rules, and keep the platform's groups in place."""
+        from projects import groups, permissions, signins  # noqa: F401 - receivers connect themselves
+
+        permissions.register_own_rules()
+        post_migrate.connect(groups.create_after_migrate, sender=self)

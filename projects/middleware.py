@@ -1,0 +1,32 @@
+"""Who is asking: puts `request.principal` and `request.project` on every request."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from projects.models import Project, User
+from projects.permissions import visible
+from projects.principal import ANONYMOUS, Principal
+
+PROJECT_SESSION_KEY = "project"
+
+
+def principal(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Add the signed-in principal, and the project that the person chose in the switcher (None = all)."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.principal = ANONYMOUS
+        request.project = None
+        user = request.user
+        if isinstance(user, User) and user.is_authenticated:
+            who = Principal.of(
+                user, request_id=getattr(request, "request_id", ""), address=getattr(request, "address", "")
+            )
+            request.principal = who
+            chosen = request.session.get(PROJECT_SESSION_KEY)
+            if chosen is not None:
+                request.project = visible(who, Project.objects.all()).filter(pk=chosen).first()
+        return get_response(request)
+
+    return middleware
+

@@ -1,0 +1,77 @@
+"""Who acts, through what, with which limits: what every permission question and every audit row starts from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from projects.models import User
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A person or service account, as it came in. `scopes` None means a signed-in session: no scope limits it."""
+
+    user: User | None = None
+    via: str = "session"  # session | token | key | command | system
+    scopes: frozenset[str] | None = None
+    project_id: int | None = None  # a token or key that is bound to one project
+    groups: frozenset[str] = frozenset()
+    roles: Mapping[int, str] = field(default_factory=dict)  # project id → role
+    credential: str = ""  # id of the token or key, for rate limits and idempotency
+    request_id: str = ""
+    address: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        user: User,
+        *,
+        via: str = "session",
+        scopes: frozenset[str] | None = None,
+        project_id: int | None = None,
+        credential: str = "",
+        request_id: str = "",
+        address: str = "",
+    ) -> "Principal":
+        """Return the principal of `user` with groups and roles read from the database (two queries)."""
+        return cls(
+            user=user,
+            via=via,
+            scopes=scopes,
+            project_id=project_id,
+            groups=frozenset(user.groups.values_list("name", flat=True)),
+            roles=dict(user.memberships.values_list("project_id", "role")),
+            credential=credential,
+            request_id=request_id,
+            address=address,
+        )
+
+    @property
+    def person(self) -> User:
+        """The user; raises LookupError for an anonymous principal."""
+        if self.user is None:
+            raise LookupError("nobody is signed in")
+        return self.user
+
+    @property
+    def key(self) -> str:
+        """Stable identity for audit rows."""
+        return f"user:{self.user.public_id}" if self.user else "anonymous"
+
+    @property
+    def name(self) -> str:
+        """User name, as people know each other."""
+        return self.user.username if self.user else "anonymous"
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether somebody is there at all, and still active."""
+        return self.user is not None and self.user.is_active
+
+    def role_in(self, project_id: int | None) -> str | None:
+        """The role in a project; None for a stranger, or when the credential is bound to another project."""
+        if project_id is None or (self.project_id is not None and self.project_id != project_id):
+            return None
+        return self.roles.get(project_id)
+
+
+ANONYMOUS = Principal()
