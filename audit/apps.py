@@ -10,7 +10,9 @@ class AuditConfig(AppConfig):
     name = "audit"
 
     def ready(self) -> None:
-        """(Re)create the triggers after each migration (SQLite drops them when a table is remade) and check them at start."""
+        """(Re)create the triggers after each migration (SQLite drops them when a table is remade) and check them at
+        start.
+        """
         from audit import checks, triggers  # noqa: F401 - checks register themselves
 
         post_migrate.connect(triggers.create_after_migrate, sender=self)

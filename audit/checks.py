@@ -12,7 +12,9 @@ from audit import triggers
 
 
 @register(Tags.database)
-def append_only(app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+def append_only(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
     """audit.E001: the triggers that forbid to change audit rows are missing."""
     found: list[CheckMessage] = []
     for alias in databases or []:

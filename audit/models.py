@@ -1,4 +1,6 @@
-"""The append-only memory. Strings, no foreign keys; triggers on both databases forbid to update, delete or truncate (audit/triggers.py)."""
+"""The append-only memory. Strings, no foreign keys; triggers on both databases forbid to update, delete or truncate
+(audit/triggers.py).
+"""
 
 from django.db import models
 
@@ -8,7 +10,9 @@ class Row(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(db_index=True)
-    actor = models.CharField(max_length=80, db_index=True)  # "user:<uuid>", "key:<id>", "system:<part>": names stand in Subject
+    actor = models.CharField(
+        max_length=80, db_index=True
+    )  # "user:<uuid>", "key:<id>", "system:<part>": names stand in Subject
     via = models.CharField(max_length=20, default="session")  # session | token | key | system | command
     action = models.CharField(max_length=80, db_index=True)  # "<app>.<verb>", the same word as the service
     object_kind = models.CharField(max_length=40)
@@ -30,7 +34,9 @@ class Row(models.Model):
 
 
 class Subject(models.Model):
-    """The erasable half: what an actor key stands for. Erasing a person's name leaves the rows and their seals whole."""
+    """The erasable half: what an actor key stands for. Erasing a person's name leaves the rows and their seals
+    whole.
+    """
 
     key = models.CharField(max_length=80, primary_key=True)
     name = models.CharField(max_length=200)

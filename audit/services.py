@@ -87,7 +87,8 @@ def record(
 ) -> None:
     """Write one audit row in the caller's transaction.
 
-    `action` is "<app>.<verb>", the same word as the service; `obj` the changed object or its (kind, id); `before` and `after` hold the
+    `action` is "<app>.<verb>", the same word as the service; `obj` the changed object or its (kind, id); `before`
+    and `after` hold the
     changed fields only. Raises RuntimeError outside a transaction and ValueError for a key that smells of a secret.
     """
     if not connection.in_atomic_block:
@@ -112,7 +113,9 @@ def record(
 
 
 def canonical(fields: Mapping[str, object]) -> str:
-    """Return the bytes (as text) that a seal hashes: JSON with sorted keys, without the columns that only exist in the database."""
+    """Return the bytes (as text) that a seal hashes: JSON with sorted keys, without the columns that only exist in
+    the database.
+    """
     return json.dumps(dict(fields), cls=DjangoJSONEncoder, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -129,21 +132,30 @@ def row_hash(canonical_text: str) -> str:
 def seal(limit: int = 5000) -> int:
     """Append up to `limit` rows that have no seal to the chain and return how many.
 
-    Rows are sealed in the order of their ids as they become visible: on PostgreSQL a long transaction may commit a lower id later; it
-    is then sealed later, and the chain's own sequence stays without gaps. Two sealers at once: the primary key lets one win.
+    Rows are sealed in the order of their ids as they become visible: on PostgreSQL a long transaction may commit a
+    lower id later; it
+    is then sealed later, and the chain's own sequence stays without gaps. Two sealers at once: the primary key lets
+    one win.
     """
     with transaction.atomic():
         last = Seal.objects.order_by("-sequence").first()
         sequence, previous = (last.sequence, last.hash) if last else (0, GENESIS)
         floor = max((Seal.objects.aggregate(top=Max("row_id"))["top"] or 0) - 10_000, 0)
         sealed = Seal.objects.filter(row_id__gt=floor).values("row_id")
-        rows = Row.objects.filter(id__gt=floor).exclude(id__in=sealed).order_by("id").values_list("id", "canonical")[:limit]
+        rows = (
+            Row.objects.filter(id__gt=floor)
+            .exclude(id__in=sealed)
+            .order_by("id")
+            .values_list("id", "canonical")[:limit]
+        )
         seals = []
         for row_id, text in rows:
             sequence += 1
             digest = row_hash(text)
             previous_now, previous = previous, link(sequence, row_id, digest, previous)
-            seals.append(Seal(sequence=sequence, row_id=row_id, row_hash=digest, previous_hash=previous_now, hash=previous))
+            seals.append(
+                Seal(sequence=sequence, row_id=row_id, row_hash=digest, previous_hash=previous_now, hash=previous)
+            )
         Seal.objects.bulk_create(seals)
         return len(seals)
 
@@ -159,8 +171,19 @@ class Verdict:
 
 
 COLUMNS = (
-    "at", "actor", "via", "action", "object_kind", "object_id", "project", "before", "after", "reason", "request_id", "address",
-)  # fmt: skip
+    "at",
+    "actor",
+    "via",
+    "action",
+    "object_kind",
+    "object_id",
+    "project",
+    "before",
+    "after",
+    "reason",
+    "request_id",
+    "address",
+)
 
 
 def export() -> Iterator[dict[str, object]]:

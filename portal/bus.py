@@ -1,4 +1,6 @@
-"""Invalidations between processes, published on commit. Losing one costs a second: readers also poll the epoch in the database."""
+"""Invalidations between processes, published on commit. Losing one costs a second: readers also poll the epoch in
+the database.
+"""
 
 import logging
 from functools import lru_cache

@@ -56,7 +56,9 @@ def decrypt(token: str) -> str:
     try:
         return _fernet().decrypt(token.encode()).decode()
     except InvalidToken as error:
-        raise ValueError("No key in GATEHOUSE_ENCRYPTION_KEYS opens this value; was a key removed too early?") from error
+        raise ValueError(
+            "No key in GATEHOUSE_ENCRYPTION_KEYS opens this value; was a key removed too early?"
+        ) from error
 
 
 def rotate(token: str) -> str:
@@ -64,4 +66,6 @@ def rotate(token: str) -> str:
     try:
         return _fernet().rotate(token.encode()).decode()
     except InvalidToken as error:
-        raise ValueError("No key in GATEHOUSE_ENCRYPTION_KEYS opens this value; was a key removed too early?") from error
+        raise ValueError(
+            "No key in GATEHOUSE_ENCRYPTION_KEYS opens this value; was a key removed too early?"
+        ) from error

@@ -48,9 +48,7 @@ def number(name: str, default: int, *, low: int, high: int, env: Mapping[str, st
     try:
         result = int(value)
     except ValueError as error:
-        raise EnvError(
-            f"{name} is {value!r}, but it takes a whole number, for example: {name}={default}"
-        ) from error
+        raise EnvError(f"{name} is {value!r}, but it takes a whole number, for example: {name}={default}") from error
     if not low <= result <= high:
         raise EnvError(f"{name} is {result}, but it must lie between {low} and {high}, for example: {name}={default}")
     return result
@@ -60,7 +58,9 @@ def choice(name: str, default: str, options: tuple[str, ...], *, env: Mapping[st
     """Return one of `options`; raises EnvError otherwise."""
     value = text(name, default, env=env)
     if value not in options:
-        raise EnvError(f"{name} is {value!r}, but it takes one of {', '.join(options)}, for example: {name}={options[0]}")
+        raise EnvError(
+            f"{name} is {value!r}, but it takes one of {', '.join(options)}, for example: {name}={options[0]}"
+        )
     return value
 
 
@@ -85,7 +85,8 @@ def state_dir(base: Path, *, env: Mapping[str, str] | None = None) -> Path:
 def database(url: str, sqlite_path: Path) -> dict[str, object]:
     """Return Django's database settings for DATABASE_URL; an empty `url` means SQLite at `sqlite_path`.
 
-    SQLite runs in WAL with IMMEDIATE transactions: the default loses a quarter of concurrent read-then-write transactions
+    SQLite runs in WAL with IMMEDIATE transactions: the default loses a quarter of concurrent read-then-write
+    transactions
     to "database is locked". Raises EnvError for a scheme other than postgres, postgresql or sqlite.
     """
     parts = urlsplit(url) if url else None
@@ -124,7 +125,8 @@ def database(url: str, sqlite_path: Path) -> dict[str, object]:
 def redis(url: str) -> dict[str, str]:
     """Return the forms of REDIS_URL that each client wants: {"celery", "cache", "client"}.
 
-    A socket is `unix:///path` (redis-py, Django) but `redis+socket:///path` (Celery). Database 0 is the broker, 1 the cache.
+    A socket is `unix:///path` (redis-py, Django) but `redis+socket:///path` (Celery). Database 0 is the broker, 1
+    the cache.
     Raises EnvError for another scheme.
     """
     parts = urlsplit(url)
@@ -138,4 +140,6 @@ def redis(url: str) -> dict[str, str]:
         base = url.split("?")[0].rstrip("/")
         base = base if not parts.path.strip("/") else base.rsplit("/", 1)[0]
         return {"celery": f"{base}/0", "cache": f"{base}/1", "client": f"{base}/0"}
-    raise EnvError("REDIS_URL must be redis://, rediss:// or unix://, for example: REDIS_URL=redis://cache.example.com:6379")
+    raise EnvError(
+        "REDIS_URL must be redis://, rediss:// or unix://, for example: REDIS_URL=redis://cache.example.com:6379"
+    )

@@ -1,4 +1,6 @@
-"""Errors that people read. Each carries a stable code, a status, one sentence, and where it applies the fields at fault."""
+"""Errors that people read. Each carries a stable code, a status, one sentence, and where it applies the fields at
+fault.
+"""
 
 from collections.abc import Mapping, Sequence
 

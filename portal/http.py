@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
@@ -23,7 +23,11 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 
 
 def page(
-    request: HttpRequest, template: str, context: Mapping[str, Any] | None = None, part: str | None = None, status: int = 200
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any] | None = None,
+    part: str | None = None,
+    status: int = 200,
 ) -> HttpResponse:
     """Render `template`, or only its partial `part` when htmx asks for it. The only reader of `request.htmx`."""
     htmx = getattr(request, "htmx", None)
@@ -55,13 +59,16 @@ def require_match(request: HttpRequest, body: object) -> None:
     """
     header = request.headers.get("If-Match", "").strip()
     if not header:
-        raise PreconditionRequired("Send If-Match with the ETag of the object that you read, so that nobody's change is lost.")
+        raise PreconditionRequired(
+            "Send If-Match with the ETag of the object that you read, so that nobody's change is lost."
+        )
     if header != "*" and etag(body) not in {tag.strip().removeprefix("W/") for tag in header.split(",")}:
         raise PreconditionFailed("The object has changed since you read it. Read it again and repeat the change.")
 
 
 def clean_text(value: object, *, field: str, low: int = 0, high: int, lines: bool = False) -> str:
-    """Return `value` trimmed and normalised (NFC), after checking its length in characters and that no control character is in it.
+    """Return `value` trimmed and normalised (NFC), after checking its length in characters and that no control
+    character is in it.
 
     `lines` allows line breaks and tabs. Raises Invalid naming the field, the limit and the fix.
     """
@@ -93,16 +100,25 @@ def _encode(values: list[object]) -> str:
     return base64.urlsafe_b64encode(canonical(values).encode()).decode().rstrip("=")
 
 
+def _field(model: type[Model], name: str) -> "Field[Any, Any]":
+    field = model._meta.get_field(name)
+    if not isinstance(field, Field):
+        raise FieldDoesNotExist(name)
+    return field
+
+
 def _decode(cursor: str, model: type[Model], names: list[str]) -> list[object]:
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(values, list) or len(values) != len(names):
             raise ValueError("shape")
-        if any(value is None for value in values):
-            raise ValueError("null")
-        return [model._meta.get_field(name).to_python(value) for name, value in zip(names, values, strict=True)]
+        if any(value is None or "\0" in str(value) for value in values):
+            raise ValueError("no column holds that")
+        return [_field(model, name).to_python(value) for name, value in zip(names, values, strict=True)]
     except (ValueError, binascii.Error, TypeError, ValidationError, FieldDoesNotExist) as error:
-        raise Invalid.field("cursor", "cursor is not one that this list has given out. Start again without it.") from error
+        raise Invalid.field(
+            "cursor", "cursor is not one that this list has given out. Start again without it."
+        ) from error
 
 
 def _plain(value: object) -> object:
@@ -114,7 +130,8 @@ def cursor_page(
 ) -> tuple[list[Any], str | None]:
     """Return one page of `queryset` by keyset and the cursor of the next one, or None at the end.
 
-    `order` names columns of the model, "-" for descending; the last one must be unique and none may be null, so that no row is
+    `order` names columns of the model, "-" for descending; the last one must be unique and none may be null, so that
+    no row is
     skipped or shown twice while others are added. Raises Invalid for a bad limit or cursor.
     """
     size = clean_limit(limit)

@@ -1,5 +1,6 @@
 """The portal's own keys: from the environment, or (embedded only) generated once into the state directory."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from portal.crypto import new_encryption_key
 
 
 def _kept(state: Path, name: str, make: str) -> str:
-    """Return the content of keys/`name`, after storing `make` there if it is new. Two processes may race: the first file wins."""
+    """Return the content of keys/`name`, after storing `make` there if it is new. Two processes may race: the first
+    file wins.
+    """
     folder = state / "keys"
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / name
@@ -20,16 +23,16 @@ def _kept(state: Path, name: str, make: str) -> str:
         temporary = folder / f".{name}.{os.getpid()}"
         temporary.touch(mode=0o600)
         temporary.write_text(make, encoding="utf-8")
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
-        except FileExistsError:
-            pass
         temporary.unlink()
     return path.read_text(encoding="utf-8").strip()
 
 
 def secret_key(state: Path, *, generate: bool) -> str:
-    """Return GATEHOUSE_SECRET_KEY; raises EnvError when it is missing or shorter than 50 characters and must not be generated."""
+    """Return GATEHOUSE_SECRET_KEY; raises EnvError when it is missing or shorter than 50 characters and must not be
+    generated.
+    """
     value = env.text("GATEHOUSE_SECRET_KEY", "")
     if value and len(value) < 50:
         raise env.EnvError("GATEHOUSE_SECRET_KEY is shorter than 50 characters; make one with: openssl rand -base64 48")
@@ -41,7 +44,9 @@ def secret_key(state: Path, *, generate: bool) -> str:
 
 
 def encryption_keys(state: Path, *, generate: bool) -> list[str]:
-    """Return GATEHOUSE_ENCRYPTION_KEYS, newest first; raises EnvError when missing (unless generated) or not Fernet keys."""
+    """Return GATEHOUSE_ENCRYPTION_KEYS, newest first; raises EnvError when missing (unless generated) or not Fernet
+    keys.
+    """
     values = env.words("GATEHOUSE_ENCRYPTION_KEYS")
     if not values and generate:
         values = [_kept(state, "encryption_key", new_encryption_key())]

@@ -1,4 +1,6 @@
-"""All settings. Everything that differs between the embedded stack and production comes from the environment (portal/env.py)."""
+"""All settings. Everything that differs between the embedded stack and production comes from the environment
+(portal/env.py).
+"""
 
 import os
 import sys
@@ -22,7 +24,8 @@ GATEHOUSE_ENCRYPTION_KEYS = keys.encryption_keys(STATE_DIR, generate=EMBEDDED)
 IDP_OIDC_PRIVATE_KEY = keys.oidc_private_key(STATE_DIR, generate=EMBEDDED)
 GATEWAY_SHARED_SECRET = env.text("GATEHOUSE_GATEWAY_SHARED_SECRET", "")
 
-# --- Address -----------------------------------------------------------------------------------------------------------
+# --- Address
+# -----------------------------------------------------------------------------------------------------------
 PORT = env.number("PORT", 8000, low=1, high=65535)
 BASE_URL = env.text(
     "GATEHOUSE_BASE_URL", f"http://127.0.0.1:{PORT}" if EMBEDDED else None, example="https://gatehouse.example.com"
@@ -34,7 +37,8 @@ CSRF_TRUSTED_ORIGINS = [BASE_URL] if BASE_URL.startswith("https://") else []
 HTTPS = BASE_URL.startswith("https://")
 DEBUG = False
 
-# --- Apps --------------------------------------------------------------------------------------------------------------
+# --- Apps
+# --------------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "portal.apps.PortalConfig",
     "approvals.apps.ApprovalsConfig",
@@ -63,6 +67,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.middleware.request_context",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -105,7 +110,8 @@ TEMPLATES = [
 ]
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
-# --- Stores ------------------------------------------------------------------------------------------------------------
+# --- Stores
+# ------------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.database(env.text("DATABASE_URL", ""), STATE_DIR / "gatehouse.sqlite3")}
 if TESTING and DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, not shared memory: threads of a test must wait for each other as they do in the real stack.
@@ -126,7 +132,8 @@ CACHES = {
     )
 }
 
-# --- Celery (the row is the queue, the broker only nudges) -----------------------------------------------------------------
+# --- Celery (the row is the queue, the broker only nudges)
+# -----------------------------------------------------------------
 CELERY_BROKER_URL = _redis["celery"] if _redis else "memory://"
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -152,16 +159,20 @@ CELERY_TASK_ROUTES = {
 CELERY_BEAT_SCHEDULE = {
     # An expired nudge is worth nothing: the next one does the same work.
     "endpoints-sweep": {
-        "task": "endpoints.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS},
+        "task": "endpoints.tasks.sweep",
+        "schedule": SWEEP_SECONDS,
+        "options": {"expires": SWEEP_SECONDS},
     },
     "endpoints-scrape": {"task": "endpoints.tasks.scrape", "schedule": 10, "options": {"expires": 10}},
     "quotas-ingest": {"task": "quotas.tasks.ingest", "schedule": 1 if EMBEDDED else 5, "options": {"expires": 5}},
+    "quotas-purge": {"task": "quotas.tasks.purge", "schedule": 86_400},
     "quotas-check": {"task": "quotas.tasks.check_pools", "schedule": 60, "options": {"expires": 60}},
     "audit-seal": {"task": "audit.tasks.seal", "schedule": 10, "options": {"expires": 10}},
     "projects-expire": {"task": "projects.tasks.expire", "schedule": 60, "options": {"expires": 60}},
 }
 
-# --- People ------------------------------------------------------------------------------------------------------------
+# --- People
+# ------------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "projects.User"
 AUTHENTICATION_BACKENDS = [
     "allauth.account.auth_backends.AuthenticationBackend",
@@ -196,7 +207,8 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 
-# --- Safety of answers ---------------------------------------------------------------------------------------------------
+# --- Safety of answers
+# ---------------------------------------------------------------------------------------------------
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -217,7 +229,8 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
 
-# --- Pages ---------------------------------------------------------------------------------------------------------------
+# --- Pages
+# ---------------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -237,7 +250,8 @@ WHITENOISE_MAX_AGE = 3600
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
-# --- The portal's own --------------------------------------------------------------------------------------------------------
+# --- The portal's own
+# --------------------------------------------------------------------------------------------------------
 CURRENCY = env.text("GATEHOUSE_CURRENCY", "EUR")
 HOURS_PER_MONTH = 730  # 8,760 h / 12, the convention of cloud price lists
 GPU_MEMORY_UTILISATION = env.number("GATEHOUSE_GPU_MEMORY_UTILISATION", 90, low=50, high=100) / 100
@@ -262,6 +276,10 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
+        # One line for each of several periodic tasks a second says nothing; failures are still logged.
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
         "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django.request": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
     },

@@ -15,12 +15,11 @@ def arrows(table: Mapping[str, Iterable[str]]) -> Arrows:
     return {str(source): frozenset(str(target) for target in targets) for source, targets in table.items()}
 
 
-def move(
-    queryset: models.QuerySet[Any], source: str, target: str, *, field: str = "state", **also: object
-) -> bool:
+def move(queryset: models.QuerySet[Any], source: str, target: str, *, field: str = "state", **also: object) -> bool:
     """Compare-and-set `field` from `source` to `target` on the rows of `queryset`; return whether a row moved.
 
-    `also` are further columns set in the same UPDATE. False means that somebody else was faster: the caller decides what
+    `also` are further columns set in the same UPDATE. False means that somebody else was faster: the caller decides
+    what
     that means. Raises Conflict when the model's ARROWS do not allow the step at all.
     """
     table: Mapping[str, Arrows] = getattr(queryset.model, "ARROWS", {})

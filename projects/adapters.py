@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from projects.permissions import SCOPES
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):
     """Accounts come from the platform team or the identity provider: nobody signs up."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -18,7 +18,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
 
-class OidcAdapter(DefaultOIDCAdapter):  # type: ignore[misc]
+class OidcAdapter(DefaultOIDCAdapter):
     """The portal as an OAuth 2 provider for its own API."""
 
     scope_display = {**DefaultOIDCAdapter.scope_display, **SCOPES}

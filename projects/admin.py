@@ -1,6 +1,5 @@
 """Django admin: read-only, since every change goes through a service that leaves an audit row."""
 
-
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest

@@ -4,7 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.cache import cache
@@ -21,12 +21,13 @@ from portal.http import canonical, cursor_page, etag, require_match
 from projects import keys, services, tokens
 from projects.models import IdempotentAnswer, Membership, Project
 from projects.permissions import require, require_scope, visible
-from projects.principal import Principal
+from projects.principal import PortalRequest, Principal
 
 router = Router(tags=["projects"])
 
 
-# --- Shared by all routers ---------------------------------------------------------------------------------------------------
+# --- Shared by all routers
+# ---------------------------------------------------------------------------------------------------
 
 
 class Body(Schema):
@@ -51,11 +52,12 @@ class Bearer(AuthBase):
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise Unauthenticated("Send an access token or API key as: Authorization: Bearer …")
-        found = identify(secret.strip(), request)
+        asking = cast(PortalRequest, request)
+        found = identify(secret.strip(), asking)
         if self.scope is not None:
             require_scope(found, self.scope)
         limit_rate(found)
-        request.principal = found
+        asking.principal = found
         return found
 
 
@@ -65,22 +67,32 @@ def scope(name: str) -> Bearer:
 
 
 def identify(secret: str, request: HttpRequest) -> Principal:
-    """Return who `secret` stands for; raises Unauthenticated with one sentence for unknown, expired and revoked alike."""
+    """Return who `secret` stands for; raises Unauthenticated with one sentence for unknown, expired and revoked
+    alike.
+    """
     where = {"request_id": getattr(request, "request_id", ""), "address": getattr(request, "address", "")}
     if secret.startswith("gth_"):
         key = keys.find(secret)
         if key is not None and key.person.is_active:
             return Principal.of(
-                key.person, via="key", scopes=frozenset(key.scopes), project_id=key.project_id,
-                credential=f"key:{key.pk}", **where,
-            )  # fmt: skip
+                key.person,
+                via="key",
+                scopes=frozenset(key.scopes),
+                project_id=key.project_id,
+                credential=f"key:{key.pk}",
+                **where,
+            )
     elif len(secret) <= 4096:
         token = tokens.find(secret)
         if token is not None and token.user.is_active:
             return Principal.of(
-                token.user, via="token", scopes=frozenset(token.get_scopes()),
-                project_id=(token.data or {}).get("project"), credential=f"token:{token.pk}", **where,
-            )  # fmt: skip
+                token.user,
+                via="token",
+                scopes=frozenset(token.get_scopes()),
+                project_id=(token.data or {}).get("project"),
+                credential=f"token:{token.pk}",
+                **where,
+            )
     raise Unauthenticated("The token or key is unknown, expired or revoked. Make a new one and try again.")
 
 
@@ -109,11 +121,12 @@ def answer(request: HttpRequest, body: Mapping[str, Any], status: int = 200, *, 
 def idempotent(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Give a POST operation its Idempotency-Key: the same key and body get the first answer again, for 24 hours.
 
-    A key with another body, or whose first call still runs, is a Conflict; so is a replay of an answer that held a secret.
+    A key with another body, or whose first call still runs, is a Conflict; so is a replay of an answer that held a
+    secret.
     """
 
     @wraps(view)
-    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapper(request: PortalRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         name = request.headers.get("Idempotency-Key", "")
         if not name:
             return view(request, *args, **kwargs)
@@ -148,12 +161,17 @@ def _claim(owner: str, name: str, digest: str) -> HttpResponse | None:
     except IntegrityError:
         kept = IdempotentAnswer.objects.filter(principal=owner, key=name).first()
     if kept is None or kept.digest != digest:
-        raise Conflict("This Idempotency-Key was used for another request. Use a new one.", code="idempotency_key_reused")
+        raise Conflict(
+            "This Idempotency-Key was used for another request. Use a new one.", code="idempotency_key_reused"
+        )
     if kept.status == 0:
-        raise Conflict("The first call with this Idempotency-Key is still running. Try again.", code="idempotency_in_progress")
+        raise Conflict(
+            "The first call with this Idempotency-Key is still running. Try again.", code="idempotency_in_progress"
+        )
     if kept.secret:
         raise Conflict(
-            "The answer held a secret, which is shown once and never again. Rotate the key instead.", code="secret_already_shown"
+            "The answer held a secret, which is shown once and never again. Rotate the key instead.",
+            code="secret_already_shown",
         )
     response = HttpResponse(kept.body, content_type="application/json", status=kept.status)
     response["Idempotency-Replayed"] = "true"
@@ -190,7 +208,8 @@ def project_or_404(principal: Principal, slug: str) -> Project:
     return project
 
 
-# --- Operations ------------------------------------------------------------------------------------------------------------------
+# --- Operations
+# ------------------------------------------------------------------------------------------------------------------
 
 
 class ProjectIn(Body):
@@ -231,11 +250,16 @@ def project_json(project: Project) -> dict[str, object]:
 
 
 def _member_json(member: Membership) -> dict[str, object]:
-    return {"user": member.user.username, "name": member.user.display_name, "role": member.role, "since": member.created_at}
+    return {
+        "user": member.user.username,
+        "name": member.user.display_name,
+        "role": member.role,
+        "since": member.created_at,
+    }
 
 
 @router.get("/me", auth=Bearer())
-def me(request: HttpRequest) -> HttpResponse:
+def me(request: PortalRequest) -> HttpResponse:
     """Who the token stands for: principal, roles, scopes, projects."""
     principal: Principal = request.principal
     memberships = Membership.objects.filter(user=principal.person).select_related("project").order_by("project__slug")
@@ -244,8 +268,10 @@ def me(request: HttpRequest) -> HttpResponse:
         request,
         {
             "principal": {
-                "user": principal.person.username, "name": principal.person.display_name,
-                "service": principal.person.is_service, "via": principal.via,
+                "user": principal.person.username,
+                "name": principal.person.display_name,
+                "service": principal.person.is_service,
+                "via": principal.via,
             },
             "roles": sorted(principal.groups),
             "scopes": sorted(principal.scopes or []),
@@ -255,11 +281,11 @@ def me(request: HttpRequest) -> HttpResponse:
                 if bound in (None, item.project_id)
             ],
         },
-    )  # fmt: skip
+    )
 
 
 @router.get("/projects", auth=Bearer())
-def list_projects(request: HttpRequest, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
+def list_projects(request: PortalRequest, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
     """The projects that the caller may see."""
     rows, following = cursor_page(
         visible(request.principal, Project.objects.all()), limit=limit, cursor=cursor, order=("slug",)
@@ -269,20 +295,20 @@ def list_projects(request: HttpRequest, limit: int | None = None, cursor: str | 
 
 @router.post("/projects", auth=scope("admin"))
 @idempotent
-def create_project(request: HttpRequest, body: ProjectIn) -> HttpResponse:
+def create_project(request: PortalRequest, body: ProjectIn) -> HttpResponse:
     """Create a project."""
     project = services.create_project(request.principal, **body.model_dump())
     return answer(request, project_json(project), status=201)
 
 
 @router.get("/projects/{slug}", auth=Bearer())
-def get_project(request: HttpRequest, slug: str) -> HttpResponse:
+def get_project(request: PortalRequest, slug: str) -> HttpResponse:
     """One project."""
     return answer(request, project_json(project_or_404(request.principal, slug)))
 
 
 @router.patch("/projects/{slug}", auth=scope("admin"))
-def change_project(request: HttpRequest, slug: str, body: ProjectPatch) -> HttpResponse:
+def change_project(request: PortalRequest, slug: str, body: ProjectPatch) -> HttpResponse:
     """Change a project; needs If-Match."""
     with transaction.atomic():
         project = project_or_404(request.principal, slug)
@@ -294,7 +320,9 @@ def change_project(request: HttpRequest, slug: str, body: ProjectPatch) -> HttpR
 
 
 @router.get("/projects/{slug}/members", auth=Bearer())
-def list_members(request: HttpRequest, slug: str, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
+def list_members(
+    request: PortalRequest, slug: str, limit: int | None = None, cursor: str | None = None
+) -> HttpResponse:
     """The members of a project."""
     project = project_or_404(request.principal, slug)
     rows, following = cursor_page(
@@ -304,7 +332,7 @@ def list_members(request: HttpRequest, slug: str, limit: int | None = None, curs
 
 
 @router.put("/projects/{slug}/members/{user}", auth=scope("admin"))
-def set_member(request: HttpRequest, slug: str, user: str, body: MemberIn) -> HttpResponse:
+def set_member(request: PortalRequest, slug: str, user: str, body: MemberIn) -> HttpResponse:
     """Give a person a role in a project; If-Match is needed to change one that exists."""
     project = project_or_404(request.principal, slug)
     with transaction.atomic():
@@ -318,7 +346,7 @@ def set_member(request: HttpRequest, slug: str, user: str, body: MemberIn) -> Ht
 
 
 @router.delete("/projects/{slug}/members/{user}", auth=scope("admin"))
-def remove_member(request: HttpRequest, slug: str, user: str) -> HttpResponse:
+def remove_member(request: PortalRequest, slug: str, user: str) -> HttpResponse:
     """Take a person out of a project."""
     services.remove_member(request.principal, project_or_404(request.principal, slug), username=user)
     return HttpResponse(status=204)

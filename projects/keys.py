@@ -1,4 +1,6 @@
-"""API keys: `gth_<8-char id>_<secret><checksum>`. The secret is shown once; plain SHA-256 is stored, since it has 256 random bits."""
+"""API keys: `gth_<8-char id>_<secret><checksum>`. The secret is shown once; plain SHA-256 is stored, since it has
+256 random bits.
+"""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -52,7 +54,8 @@ def issue(
 ) -> tuple[ApiKey, str]:
     """Create a key and return it with its secret, which exists nowhere else.
 
-    `targets` are (kind, id) pairs, none means everything in the project; `days` 1 to 365, or `ttl` for a shorter life. Raises Forbidden,
+    `targets` are (kind, id) pairs, none means everything in the project; `days` 1 to 365, or `ttl` for a shorter
+    life. Raises Forbidden,
     NotFound and Invalid.
     """
     require(by, "create", project, model=ApiKey)
@@ -62,7 +65,9 @@ def issue(
     if unknown or not wanted:
         raise Invalid.field("scopes", f"scopes holds {unknown or 'nothing'}; choose from {', '.join(SCOPES)}.")
     if SHORT_LIVED & set(wanted):
-        raise Invalid.field("scopes", f"Keys cannot carry {', '.join(sorted(SHORT_LIVED))}: those need a token of at most one hour.")
+        raise Invalid.field(
+            "scopes", f"Keys cannot carry {', '.join(sorted(SHORT_LIVED))}: those need a token of at most one hour."
+        )
     if by.scopes is not None and not set(wanted) <= by.scopes | {"inference:invoke"}:
         raise Invalid.field("scopes", "A key cannot carry scopes that the token which creates it lacks.")
     if ttl is None:
@@ -81,7 +86,9 @@ def issue(
             purpose=purpose,
             expires_at=timezone.now() + ttl,
         )
-        KeyTarget.objects.bulk_create([KeyTarget(key=key, kind=kind, target_id=identifier) for kind, identifier in targets])
+        KeyTarget.objects.bulk_create(
+            [KeyTarget(key=key, kind=kind, target_id=identifier) for kind, identifier in targets]
+        )
         record("keys.issue", by=by, obj=key, project=project.slug, after=facts(key))
         epoch.bump()
     return key, secret
@@ -100,7 +107,9 @@ def facts(key: ApiKey) -> dict[str, object]:
 
 
 def revoke(by: Principal, key: ApiKey, *, reason: str = "") -> ApiKey:
-    """End a key at once; every gateway process refuses it within a second. Raises Conflict when it has ended already."""
+    """End a key at once; every gateway process refuses it within a second. Raises Conflict when it has ended
+    already.
+    """
     require(by, "revoke", key)
     with transaction.atomic():
         for source in (KeyState.ACTIVE, KeyState.ROTATING):
@@ -115,7 +124,8 @@ def revoke(by: Principal, key: ApiKey, *, reason: str = "") -> ApiKey:
 
 
 def rotate(by: Principal, key: ApiKey) -> tuple[ApiKey, str]:
-    """Replace a key: the new one works at once, the old one until it expires or for seven more days, whichever comes first.
+    """Replace a key: the new one works at once, the old one until it expires or for seven more days, whichever comes
+    first.
 
     Raises Conflict unless the key is active.
     """
@@ -135,9 +145,13 @@ def rotate(by: Principal, key: ApiKey) -> tuple[ApiKey, str]:
             person=key.person,
         )
         record(
-            "keys.rotate", by=by, obj=key, project=key.project.slug, before={"state": "active"},
+            "keys.rotate",
+            by=by,
+            obj=key,
+            project=key.project.slug,
+            before={"state": "active"},
             after={"state": "rotating", "replaced_by": fresh.prefix, "expires_at": ends},
-        )  # fmt: skip
+        )
     return fresh, secret
 
 
@@ -158,7 +172,9 @@ def expire() -> int:
         for key in ApiKey.objects.select_related("project").filter(state=source, expires_at__lte=now)[:500]:
             with transaction.atomic():
                 if move(ApiKey.objects.filter(pk=key.pk), source, KeyState.EXPIRED):
-                    record("keys.expire", by=system("keys"), obj=key, project=key.project.slug, before={"state": source})
+                    record(
+                        "keys.expire", by=system("keys"), obj=key, project=key.project.slug, before={"state": source}
+                    )
                     epoch.bump()
                     count += 1
     return count

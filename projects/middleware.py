@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 
 from projects.models import Project, User
 from projects.permissions import visible
-from projects.principal import ANONYMOUS, Principal
+from projects.principal import ANONYMOUS, PortalRequest, Principal
 
 PROJECT_SESSION_KEY = "project"
 
 
-def principal(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def principal(get_response: Callable[[PortalRequest], HttpResponse]) -> Callable[[PortalRequest], HttpResponse]:
     """Add the signed-in principal, and the project that the person chose in the switcher (None = all)."""
 
-    def middleware(request: HttpRequest) -> HttpResponse:
+    def middleware(request: PortalRequest) -> HttpResponse:
         request.principal = ANONYMOUS
         request.project = None
         user = request.user
@@ -29,4 +29,3 @@ def principal(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[
         return get_response(request)
 
     return middleware
-

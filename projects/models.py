@@ -1,5 +1,6 @@
 """People, projects, membership, API keys: who someone is and where they belong."""
 
+import re
 import uuid
 
 from django.contrib.auth.models import AbstractUser
@@ -9,8 +10,9 @@ from guardian.mixins import GuardianUserMixin
 
 from portal.states import arrows
 
+SLUG = r"\A[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z"
 slug_validator = RegexValidator(
-    r"\A[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z",
+    SLUG,
     "Use 1 to 40 lower-case letters, digits and hyphens, starting and ending with a letter or digit.",
 )
 
@@ -18,6 +20,11 @@ PLATFORM_ENGINEERS = "platform-engineers"
 GOVERNANCE_LEADS = "governance-leads"
 AUDITORS = "auditors"
 PLATFORM_GROUPS = (PLATFORM_ENGINEERS, GOVERNANCE_LEADS, AUDITORS)
+
+
+def is_slug(text: str) -> bool:
+    """Whether `text` is a name as slug_validator wants it."""
+    return re.match(SLUG, text) is not None
 
 
 class User(GuardianUserMixin, AbstractUser):
@@ -83,7 +90,9 @@ class KeyState(models.TextChoices):
 
 
 class ApiKey(models.Model):
-    """A bearer secret `gth_<8-char id>_<secret><checksum>`, bound to a project, endpoint ids and scopes. Only its SHA-256 is kept."""
+    """A bearer secret `gth_<8-char id>_<secret><checksum>`, bound to a project, endpoint ids and scopes. Only its
+    SHA-256 is kept.
+    """
 
     ARROWS = {
         "state": arrows(
@@ -117,7 +126,9 @@ class ApiKey(models.Model):
 
 
 class KeyTarget(models.Model):
-    """What a key may be used on. `projects` stores (kind, id) and cannot interpret it; no target at all means the whole project."""
+    """What a key may be used on. `projects` stores (kind, id) and cannot interpret it; no target at all means the
+    whole project.
+    """
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="targets")
     kind = models.CharField(max_length=20)
@@ -132,7 +143,9 @@ class KeyTarget(models.Model):
 
 
 class Epoch(models.Model):
-    """A counter that moves with every change that caches must notice; gateways poll it each second when the bus is silent."""
+    """A counter that moves with every change that caches must notice; gateways poll it each second when the bus is
+    silent.
+    """
 
     name = models.CharField(max_length=20, primary_key=True)
     value = models.BigIntegerField(default=0)
@@ -157,4 +170,3 @@ class IdempotentAnswer(models.Model):
 
     def __str__(self) -> str:
         return self.key
-

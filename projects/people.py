@@ -12,7 +12,13 @@ from projects.models import PLATFORM_GROUPS, User
 
 
 def create_person(
-    by: Actor, *, username: str, full_name: str = "", password: str | None = None, groups: tuple[str, ...] = (), service: bool = False
+    by: Actor,
+    *,
+    username: str,
+    full_name: str = "",
+    password: str | None = None,
+    groups: tuple[str, ...] = (),
+    service: bool = False,
 ) -> User:
     """Create a person, or a service account without a password, in platform groups; for commands on the host.
 
@@ -36,5 +42,10 @@ def create_person(
             raise Conflict(f"The user name {name} is taken.", code="name_taken")
         user.save()
         user.groups.set(Group.objects.filter(name__in=groups))
-        record("people.create", by=by, obj=("user", str(user.public_id)), after={"groups": sorted(groups), "service": service})
+        record(
+            "people.create",
+            by=by,
+            obj=("user", str(user.public_id)),
+            after={"groups": sorted(groups), "service": service},
+        )
     return user

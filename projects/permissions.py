@@ -1,4 +1,5 @@
-"""One owner for permission: a registry with two questions, `can` (this object?) and `visible` (which objects?). Unregistered means denied.
+"""One owner for permission: a registry with two questions, `can` (this object?) and `visible` (which objects?).
+Unregistered means denied.
 
 Each app registers one rule per model in AppConfig.ready. Superuser is not a business role and is not looked at.
 """
@@ -50,7 +51,9 @@ SHORT_LIVED = frozenset({"approvals:decide", "policies:write", "admin"})
 
 @dataclass(frozen=True)
 class Rule:
-    """Who may do what with one model. `project` is the lookup from the model to its project's id; None means platform-wide."""
+    """Who may do what with one model. `project` is the lookup from the model to its project's id; None means
+    platform-wide.
+    """
 
     model: type[Model]
     project: str | None
@@ -126,7 +129,8 @@ def _roles(principal: Principal, project_id: int | None) -> frozenset[str]:
 def can(principal: Principal, action: str, obj: Model, *, model: type[Model] | None = None) -> bool:
     """Whether `principal` may do `action` to `obj`.
 
-    With `model`, `obj` is the Project in which an object of that model would be (as for "create"). An unknown model or action is a no.
+    With `model`, `obj` is the Project in which an object of that model would be (as for "create").
+    An unknown model or action is a no.
     """
     rule = _rules.get(model or type(obj))
     if rule is None or action not in rule.actions:
@@ -139,20 +143,22 @@ def can(principal: Principal, action: str, obj: Model, *, model: type[Model] | N
 
 
 def can_anywhere(principal: Principal, action: str, model: type[Model]) -> bool:
-    """Whether a platform-wide role, or a role in any project of `principal`, allows `action`: for menus and empty states."""
+    """Whether a platform-wide role, or a role in any project of `principal`, allows `action`: for menus and empty
+    states.
+    """
     rule = _rules.get(model)
     if rule is None or action not in rule.actions or not principal.is_authenticated:
         return False
     held = set(principal.groups) | {"*"}
     if rule.project is not None:
-        held |= {
-            role for project, role in principal.roles.items() if principal.project_id in (None, project)
-        }
+        held |= {role for project, role in principal.roles.items() if principal.project_id in (None, project)}
     return bool(rule.actions[action] & held)
 
 
 def require(principal: Principal, action: str, obj: Model, *, model: type[Model] | None = None) -> None:
-    """Raise NotFound for a stranger (who must not learn that `obj` exists) and Forbidden for a reader who may not do `action`."""
+    """Raise NotFound for a stranger (who must not learn that `obj` exists) and Forbidden for a reader who may not do
+    `action`.
+    """
     if can(principal, action, obj, model=model):
         return
     if not can(principal, "view", obj):
@@ -178,7 +184,9 @@ def forbidden_sentence(action: str, model: type[Model]) -> str:
 
 
 def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view") -> QuerySet[Any]:
-    """Return the rows of `queryset` on which `principal` may do `action`: platform role first, then membership by one subquery."""
+    """Return the rows of `queryset` on which `principal` may do `action`: platform role first, then membership by
+    one subquery.
+    """
     rule = _rules.get(queryset.model)
     if rule is None or action not in rule.actions or not principal.is_authenticated:
         return queryset.none()

@@ -3,7 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from projects.models import User
+from django.http import HttpRequest
+
+from projects.models import Project, User
+
+
+class PortalRequest(HttpRequest):
+    """What the middlewares put on a request; for annotations only, nothing ever makes one."""
+
+    principal: "Principal"
+    project: Project | None  # chosen in the switcher; None = all
+    request_id: str
+    address: str
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,12 @@ def _clean(fields: dict[str, object]) -> dict[str, str]:
 def create_project(by: Principal, *, slug: str, name: str, **fields: object) -> Project:
     """Create a project and make its creator the first owner.
 
-    `fields`: description, cost_centre, owner_team. Raises Forbidden, Invalid for text out of bounds and Conflict for a slug that is taken.
+    `fields`: description, cost_centre, owner_team. Raises Forbidden, Invalid for text out of bounds and Conflict for
+    a slug that is taken.
     """
     require_anywhere(by, "create", Project)
     cleaned = _clean({"name": name, **fields})
-    if not slug_validator.regex.match(slug):
+    if not is_slug(slug):
         raise Invalid.field("slug", f"slug is {slug[:60]!r}. {slug_validator.message}")
     with transaction.atomic():
         if Project.objects.filter(slug=slug).exists():
@@ -34,7 +35,9 @@ def create_project(by: Principal, *, slug: str, name: str, **fields: object) -> 
         project = Project.objects.create(slug=slug, **cleaned)
         record("projects.create", by=by, obj=project, project=slug, after={"slug": slug, **cleaned})
         Membership.objects.create(project=project, user=by.person, role=Role.OWNER)
-        record("projects.add_member", by=by, obj=project, project=slug, after={"user": by.name, "role": Role.OWNER.value})
+        record(
+            "projects.add_member", by=by, obj=project, project=slug, after={"user": by.name, "role": Role.OWNER.value}
+        )
     return project
 
 
@@ -81,9 +84,13 @@ def set_member(by: Principal, project: Project, *, username: str, role: str) -> 
             return member
         verb = "change_role" if before else "add_member"
         record(
-            f"projects.{verb}", by=by, obj=project, project=project.slug, before=before,
+            f"projects.{verb}",
+            by=by,
+            obj=project,
+            project=project.slug,
+            before=before,
             after={"user": user.username, "role": role},
-        )  # fmt: skip
+        )
         epoch.bump()
     return member
 
@@ -101,9 +108,12 @@ def remove_member(by: Principal, project: Project, *, username: str) -> None:
         _keep_an_owner(project, member)
         member.delete()
         record(
-            "projects.remove_member", by=by, obj=project, project=project.slug,
+            "projects.remove_member",
+            by=by,
+            obj=project,
+            project=project.slug,
             before={"user": member.user.username, "role": member.role},
-        )  # fmt: skip
+        )
         epoch.bump()
 
 
@@ -113,4 +123,6 @@ def _keep_an_owner(project: Project, member: Membership) -> None:
     # Locking the project row serialises two owners who remove each other at the same instant.
     Project.objects.select_for_update().get(pk=project.pk)
     if not project.memberships.filter(role=Role.OWNER).exclude(pk=member.pk).exists():
-        raise Conflict(f"{project.slug} would be left without an owner. Make somebody else owner first.", code="last_owner")
+        raise Conflict(
+            f"{project.slug} would be left without an owner. Make somebody else owner first.", code="last_owner"
+        )

@@ -13,9 +13,9 @@ from projects.principal import Principal
 
 
 def _write(action: str, request: HttpRequest | None, user: User) -> None:
-    where = {"request_id": getattr(request, "request_id", ""), "address": getattr(request, "address", "")}
+    who = Principal(user=user, request_id=getattr(request, "request_id", ""), address=getattr(request, "address", ""))
     with transaction.atomic():
-        record(action, by=Principal(user=user, **where), obj=("user", str(user.public_id)))
+        record(action, by=who, obj=("user", str(user.public_id)))
 
 
 @receiver(user_logged_in)

@@ -22,12 +22,15 @@ MAX_TTL, MAX_TTL_STRONG = dt.timedelta(days=365), dt.timedelta(hours=1)
 def create(user: User, *, scopes: Iterable[str], project: Project | None, ttl: dt.timedelta) -> str:
     """Mint an access token for `user` on the host and return its secret.
 
-    Raises Invalid for an unknown scope, an inactive person, or a life longer than 365 days (one hour with a deciding scope).
+    Raises Invalid for an unknown scope, an inactive person, or a life longer than 365 days (one hour with a deciding
+    scope).
     """
     wanted = sorted(set(scopes))
     unknown = [scope for scope in wanted if scope not in SCOPES]
     if unknown or not wanted:
-        raise Invalid.field("scope", f"scope {', '.join(unknown) or '(none)'} is unknown; choose from {', '.join(SCOPES)}.")
+        raise Invalid.field(
+            "scope", f"scope {', '.join(unknown) or '(none)'} is unknown; choose from {', '.join(SCOPES)}."
+        )
     limit = MAX_TTL_STRONG if SHORT_LIVED & set(wanted) else MAX_TTL
     if not dt.timedelta(seconds=1) <= ttl <= limit:
         raise Invalid.field("ttl", f"ttl must lie between 1 s and {limit} for these scopes.")
@@ -36,7 +39,8 @@ def create(user: User, *, scopes: Iterable[str], project: Project | None, ttl: d
     secret = f"gtt_{crypto.random_text(43)}"
     with transaction.atomic():
         client, _ = Client.objects.get_or_create(
-            id=CLIENT_ID, defaults={"name": "Command line (create_token)", "type": Client.Type.CONFIDENTIAL, "secret": "!"}
+            id=CLIENT_ID,
+            defaults={"name": "Command line (create_token)", "type": Client.Type.CONFIDENTIAL, "secret": "!"},
         )
         token = Token(
             type=Token.Type.ACCESS_TOKEN,
@@ -50,9 +54,12 @@ def create(user: User, *, scopes: Iterable[str], project: Project | None, ttl: d
         token.save()
         actor = Principal(user=user, via="command")
         record(
-            "tokens.create", by=actor, obj=("access", str(token.pk)), project=project.slug if project else "",
+            "tokens.create",
+            by=actor,
+            obj=("access", str(token.pk)),
+            project=project.slug if project else "",
             after={"scopes": wanted, "expires_at": token.expires_at},
-        )  # fmt: skip
+        )
     return secret
 
 

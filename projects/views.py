@@ -2,7 +2,7 @@
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -15,19 +15,22 @@ from projects import services
 from projects.middleware import PROJECT_SESSION_KEY
 from projects.models import Membership, Project, Role, User
 from projects.permissions import can, require_anywhere, visible
+from projects.principal import PortalRequest
 
 THEMES = ("", "light", "dark", "high-contrast")
 THEME_COOKIE = "gatehouse_theme"
 
 
-def _back(request: HttpRequest) -> HttpResponseRedirect:
+def _back(request: PortalRequest) -> HttpResponseRedirect:
     target = request.POST.get("next", "")
-    safe = url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    safe = url_has_allowed_host_and_scheme(
+        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
     return HttpResponseRedirect(target if safe else reverse("home"))
 
 
 @require_POST
-def switch_project(request: HttpRequest) -> HttpResponse:
+def switch_project(request: PortalRequest) -> HttpResponse:
     """Choose the project that lists show; an empty choice means all."""
     slug = request.POST.get("project", "")
     project = visible(request.principal, Project.objects.all()).filter(slug=slug).first()
@@ -38,8 +41,10 @@ def switch_project(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def set_theme(request: HttpRequest) -> HttpResponse:
-    """Remember the theme in a cookie, so that the server sets the class and nothing flashes; empty follows the system."""
+def set_theme(request: PortalRequest) -> HttpResponse:
+    """Remember the theme in a cookie, so that the server sets the class and nothing flashes; empty follows the
+    system.
+    """
     theme = request.POST.get("theme", "")
     response = _back(request)
     if theme in THEMES:
@@ -49,7 +54,7 @@ def set_theme(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _project(request: HttpRequest, slug: str) -> Project:
+def _project(request: PortalRequest, slug: str) -> Project:
     project: Project | None = visible(request.principal, Project.objects.all()).filter(slug=slug).first()
     if project is None:
         raise NotFound(f"There is no project {slug}, or you may not see it.")
@@ -57,19 +62,30 @@ def _project(request: HttpRequest, slug: str) -> Project:
 
 
 @require_GET
-def project_list(request: HttpRequest) -> HttpResponse:
+def project_list(request: PortalRequest) -> HttpResponse:
     """The projects that the person may see, with the own role."""
     roles = request.principal.roles
     rows = [
-        {"slug": item.slug, "name": item.name, "team": item.owner_team, "cost_centre": item.cost_centre, "role": roles.get(item.pk, "")}
+        {
+            "slug": item.slug,
+            "name": item.name,
+            "team": item.owner_team,
+            "cost_centre": item.cost_centre,
+            "role": roles.get(item.pk, ""),
+        }
         for item in visible(request.principal, Project.objects.all())[:500]
     ]
-    context = {"heading": "Projects", "lead": "A project holds members, endpoints, keys and usage.", "rows": rows, "crumbs": [("Home", reverse("home")), ("Projects", None)]}
+    context = {
+        "heading": "Projects",
+        "lead": "A project holds members, endpoints, keys and usage.",
+        "rows": rows,
+        "crumbs": [("Home", reverse("home")), ("Projects", None)],
+    }
     return page(request, "projects/list.html", context)
 
 
 @require_http_methods(["GET", "POST"])
-def project_detail(request: HttpRequest, slug: str) -> HttpResponse:
+def project_detail(request: PortalRequest, slug: str) -> HttpResponse:
     """A project with its members; POST gives a person a role."""
     project = _project(request, slug)
     error, typed, status = "", {"user": "", "role": Role.DEVELOPER.value}, 200
@@ -84,30 +100,60 @@ def project_detail(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("project_detail", slug=slug)
     manages = can(request.principal, "manage_members", project)
     members = [
-        {"user": item.user.username, "name": item.user.display_name, "role": item.role, "initial": item.user.username[:1].upper(), "since": item.created_at}
+        {
+            "user": item.user.username,
+            "name": item.user.display_name,
+            "role": item.role,
+            "initial": item.user.username[:1].upper(),
+            "since": item.created_at,
+        }
         for item in Membership.objects.filter(project=project).select_related("user").order_by("user__username")[:500]
     ]
     taken = {member["user"] for member in members}
     people = []
     if manages:
-        names = User.objects.filter(is_active=True, is_service=False).order_by("username").values_list("username", flat=True)
+        names = (
+            User.objects.filter(is_active=True, is_service=False)
+            .order_by("username")
+            .values_list("username", flat=True)
+        )
         people = [name for name in names[:500] if name not in taken]
     context = {
-        "heading": project.name, "lead": project.description or "Members, their roles, and what the project is charged to.",
+        "heading": project.name,
+        "lead": project.description or "Members, their roles, and what the project is charged to.",
         "crumbs": [("Home", reverse("home")), ("Projects", reverse("project_list")), (project.slug, None)],
-        "project": project, "members": members, "manages": manages, "error": error,
+        "project": project,
+        "members": members,
+        "manages": manages,
+        "error": error,
         "fields": [
-            {"name": "user", "label": "Person", "kind": "select" if people else "text", "value": typed["user"], "required": True,
-             "choices": [(name, name, False) for name in people], "error": error, "help": ""},
-            {"name": "role", "label": "Role", "kind": "select", "value": typed["role"], "required": True, "error": "", "help": "",
-             "choices": [(value, label, False) for value, label in Role.choices]},
+            {
+                "name": "user",
+                "label": "Person",
+                "kind": "select" if people else "text",
+                "value": typed["user"],
+                "required": True,
+                "choices": [(name, name, False) for name in people],
+                "error": error,
+                "help": "",
+            },
+            {
+                "name": "role",
+                "label": "Role",
+                "kind": "select",
+                "value": typed["role"],
+                "required": True,
+                "error": "",
+                "help": "",
+                "choices": [(value, label, False) for value, label in Role.choices],
+            },
         ],
-    }  # fmt: skip
+    }
     return page(request, "projects/detail.html", context, status=status)
 
 
 @require_POST
-def remove_member(request: HttpRequest, slug: str) -> HttpResponse:
+def remove_member(request: PortalRequest, slug: str) -> HttpResponse:
     """Take a person out of the project."""
     project = _project(request, slug)
     name = request.POST.get("user", "")
@@ -117,11 +163,13 @@ def remove_member(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_GET
-def audit_list(request: HttpRequest) -> HttpResponse:
+def audit_list(request: PortalRequest) -> HttpResponse:
     """The audit log, newest first, filtered by action, object or project."""
     require_anywhere(request.principal, "view", Row)
     rows = Row.objects.order_by("-id")
-    filters = {name: request.GET.get(name, "").strip()[:80] for name in ("action", "project", "object_id", "request_id")}
+    filters = {
+        name: request.GET.get(name, "").strip()[:80] for name in ("action", "project", "object_id", "request_id")
+    }
     for name, value in filters.items():
         if value:
             rows = rows.filter(**{name: value})
@@ -133,17 +181,32 @@ def audit_list(request: HttpRequest) -> HttpResponse:
     query.pop("page", None)
     link = "?" + (query.urlencode() + "&" if query else "")
     context = {
-        "heading": "Audit", "lead": "Every change: who, what, before and after, why.",
-        "crumbs": [("Home", reverse("home")), ("Audit", None)], "filters": filters,
+        "heading": "Audit",
+        "lead": "Every change: who, what, before and after, why.",
+        "crumbs": [("Home", reverse("home")), ("Audit", None)],
+        "filters": filters,
         "rows": [
-            {"id": row.pk, "at": row.at, "actor": names.get(row.actor, row.actor), "via": row.via, "action": row.action, "object": f"{row.object_kind} {row.object_id}",
-             "project": row.project, "before": row.before, "after": row.after, "reason": row.reason, "request_id": row.request_id}
+            {
+                "id": row.pk,
+                "at": row.at,
+                "actor": names.get(row.actor, row.actor),
+                "via": row.via,
+                "action": row.action,
+                "object": f"{row.object_kind} {row.object_id}",
+                "project": row.project,
+                "before": row.before,
+                "after": row.after,
+                "reason": row.reason,
+                "request_id": row.request_id,
+            }
             for row in shown
         ],
         "page": {
-            "start": shown.start_index(), "end": shown.end_index(), "total": pages.count,
+            "start": shown.start_index(),
+            "end": shown.end_index(),
+            "total": pages.count,
             "previous_url": f"{link}page={shown.previous_page_number()}" if shown.has_previous() else "",
             "next_url": f"{link}page={shown.next_page_number()}" if shown.has_next() else "",
         },
-    }  # fmt: skip
+    }
     return page(request, "projects/audit.html", context)

@@ -27,7 +27,9 @@ def _read(path: Path) -> Iterator[dict[str, object]]:
 class Command(BaseCommand):
     """Verify or export the audit chain."""
 
-    help = "verify [FILE]: check the chain in the database or in an export (exit 1 and the first broken row); export FILE"
+    help = (
+        "verify [FILE]: check the chain in the database or in an export (exit 1 and the first broken row); export FILE"
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
@@ -49,7 +51,9 @@ class Command(BaseCommand):
             raise CommandError(f"There is no file {file}.")
         verdict = services.verify(_read(file)) if file else services.verify_database()
         if verdict.broken_row is not None:
-            self.stderr.write(f"Broken at audit row {verdict.broken_row}: {verdict.why}. {verdict.rows} rows before it hold.")
+            self.stderr.write(
+                f"Broken at audit row {verdict.broken_row}: {verdict.why}. {verdict.rows} rows before it hold."
+            )
             sys.exit(1)
         waiting = f"; {verdict.unsealed} not sealed yet" if verdict.unsealed else ""
         self.stdout.write(f"The chain holds: {verdict.rows} rows{waiting}.")

@@ -1,0 +1,270 @@
+"""REST API of the catalog: assets with versions and evidence, hardware profiles, admission and life cycle."""
+
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Prefetch, Q, TextField
+from django.db.models.functions import Cast
+from django.http import HttpResponse
+from ninja import Query, Router
+from pydantic import Field
+
+from catalog import services
+from catalog.models import (
+    STATE_ORDER,
+    Asset,
+    AssetQuerySet,
+    Evidence,
+    HardwareProfile,
+    Kind,
+    Version,
+    VersionState,
+    is_asset_slug,
+)
+from catalog.specs import AssetSpec, Line, VersionSpec
+from portal.errors import Invalid, NotFound
+from portal.http import cursor_page
+from projects.api import Body, answer, idempotent, scope
+from projects.permissions import require_anywhere
+from projects.principal import PortalRequest, Principal
+
+router = Router(tags=["catalog"])
+READ, WRITE = "catalog:read", "catalog:write"
+
+
+# --- Shapes -----------------------------------------------------------------------------------------------------------
+
+
+class AssetFilters(Body):
+    """Filters of the list of assets."""
+
+    kind: Line | None = Field(default=None, max_length=40)
+    state: Line | None = Field(default=None, max_length=40)
+    task: Line | None = Field(default=None, max_length=40)
+    licence: Line | None = Field(default=None, max_length=80)
+    q: Line = Field(default="", max_length=200)
+    limit: int | None = None
+    cursor: str | None = Field(default=None, max_length=2000)
+
+
+class ReasonIn(Body):
+    """Why a version is blocked or retired."""
+
+    reason: str = Field(default="", max_length=2000)
+
+
+class DeprecateIn(ReasonIn):
+    """What to move to: "asset@version", or the name of another version of the same asset."""
+
+    successor: str = Field(default="", max_length=81)
+
+
+def evidence_json(item: Evidence, *, report: bool = False) -> dict[str, Any]:
+    """Return a finding as the API shows it."""
+    body = {
+        "kind": item.kind,
+        "verdict": item.verdict,
+        "summary": item.summary,
+        "tool": item.tool,
+        "collected_at": item.collected_at,
+    }
+    return {**body, "report": item.report} if report else body
+
+
+def version_json(version: Version, *, full: bool = False) -> dict[str, Any]:
+    """Return a version as the API shows it; `full` adds runtime, facts and the raw reports."""
+    body: dict[str, Any] = {
+        "version": version.version,
+        "state": version.state,
+        "state_reason": version.state_reason,
+        "licence": version.licence,
+        "source": version.source,
+        "digest": version.digest,
+        "needs": version.needs,
+        "created_at": version.created_at,
+        "approved_at": version.approved_at,
+        "evidence": [evidence_json(item, report=full) for item in version.latest_evidence()],
+    }
+    if full:
+        successor = version.successor
+        body |= {
+            "successor": f"{successor.asset.slug}@{successor.version}" if successor else None,
+            "runtime": version.runtime,
+            "runtimes": version.runtimes,
+            "facts": version.facts,
+        }
+    return body
+
+
+def asset_json(asset: Any, *, full: bool = False) -> dict[str, Any]:
+    """Return an asset (as `visible_to` annotates it, versions prefetched) as the API shows it."""
+    return {
+        "slug": asset.slug,
+        "kind": asset.kind,
+        "name": asset.name,
+        "state": VersionState.DRAFT if asset.rank is None else STATE_ORDER[asset.rank],
+        "publisher": asset.publisher,
+        "summary": asset.summary,
+        **({"description": asset.description} if full else {}),
+        "tasks": asset.tasks,
+        "languages": asset.languages,
+        "homepage": asset.homepage,
+        "created_at": asset.created_at,
+        "versions": [version_json(version) for version in asset.versions.all()],
+    }
+
+
+def profile_json(profile: HardwareProfile) -> dict[str, Any]:
+    """Return a hardware profile as the API shows it."""
+    return {
+        "slug": profile.slug,
+        "name": profile.name,
+        "accelerator": profile.accelerator or None,
+        "accelerator_count": profile.accelerator_count,
+        "memory_bytes": profile.memory_bytes,
+        "price_per_hour": f"{profile.price_per_hour:.4f}",
+        "currency": profile.currency,
+    }
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def _assets(principal: Principal) -> AssetQuerySet:
+    versions = Version.objects.visible_to(principal).prefetch_related("evidence")
+    return Asset.objects.visible_to(principal).prefetch_related(Prefetch("versions", queryset=versions))
+
+
+def _choice(name: str, value: str, choices: list[str]) -> str:
+    if value not in choices:
+        raise Invalid.field(name, f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+    return value
+
+
+def _filtered(assets: AssetQuerySet, principal: Principal, wanted: AssetFilters) -> AssetQuerySet:
+    if wanted.kind is not None:
+        assets = assets.filter(kind=_choice("kind", wanted.kind, Kind.values))
+    if wanted.state is not None:
+        rank = STATE_ORDER.index(VersionState(_choice("state", wanted.state, VersionState.values)))
+        empty = Q(rank__isnull=True) if wanted.state == VersionState.DRAFT else Q()
+        assets = assets.filter(Q(rank=rank) | empty)
+    if wanted.task is not None:
+        # Tasks are plain labels, so the quoted word is found in the JSON text on every database.
+        assets = assets.annotate(task_text=Cast("tasks", TextField())).filter(task_text__contains=f'"{wanted.task}"')
+    if wanted.licence is not None:
+        versions = Version.objects.visible_to(principal).filter(asset=OuterRef("pk"), licence=wanted.licence)
+        assets = assets.filter(Exists(versions))
+    for word in wanted.q.split()[:10]:
+        matches = Q(name__icontains=word) | Q(slug__icontains=word) | Q(publisher__icontains=word)
+        assets = assets.filter(matches | Q(summary__icontains=word))
+    return assets
+
+
+def _asset(principal: Principal, slug: str) -> Any:
+    found = _assets(principal).filter(slug=slug).first() if is_asset_slug(slug) else None
+    if found is None:
+        raise NotFound(f"There is no asset {slug[:40]} in the catalog, or you may not see it.")
+    return found
+
+
+def version_or_404(principal: Principal, slug: str, name: str) -> Version:
+    """Return a version with its asset; raises NotFound when there is none or the caller may not see it."""
+    versions = Version.objects.visible_to(principal).select_related("asset", "successor__asset")
+    sane = is_asset_slug(slug) and name.isprintable()
+    found = versions.filter(asset__slug=slug, version=name).first() if sane else None
+    if found is None:
+        raise NotFound(f"There is no version {name[:40]} of {slug[:40]}, or you may not see it.")
+    return found
+
+
+@router.get("/catalog/assets", auth=scope(READ))
+def list_assets(request: PortalRequest, wanted: Query[AssetFilters]) -> HttpResponse:
+    """The catalog, by name."""
+    principal: Principal = request.principal
+    assets = _filtered(_assets(principal), principal, wanted)
+    rows, following = cursor_page(assets, limit=wanted.limit, cursor=wanted.cursor, order=("name", "id"))
+    return answer(request, {"items": [asset_json(row) for row in rows], "next": following})
+
+
+@router.get("/catalog/assets/{slug}", auth=scope(READ))
+def get_asset(request: PortalRequest, slug: str) -> HttpResponse:
+    """One asset with its versions."""
+    return answer(request, asset_json(_asset(request.principal, slug), full=True))
+
+
+@router.get("/catalog/assets/{slug}/versions/{version}", auth=scope(READ))
+def get_version(request: PortalRequest, slug: str, version: str) -> HttpResponse:
+    """One version with runtime, facts and raw evidence."""
+    return answer(request, version_json(version_or_404(request.principal, slug, version), full=True))
+
+
+@router.get("/hardware-profiles", auth=scope(READ))
+def list_profiles(request: PortalRequest, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
+    """What a replica may run on."""
+    profiles = HardwareProfile.objects.filter(enabled=True)
+    rows, following = cursor_page(profiles, limit=limit, cursor=cursor, order=("order", "slug"))
+    return answer(request, {"items": [profile_json(row) for row in rows], "next": following})
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+
+@router.post("/catalog/assets", auth=scope(WRITE))
+@idempotent
+def create_asset(request: PortalRequest, body: AssetSpec) -> HttpResponse:
+    """Propose an asset; its versions start as drafts."""
+    asset = services.create_asset(request.principal, body)
+    return answer(request, asset_json(_asset(request.principal, asset.slug), full=True), status=201)
+
+
+@router.post("/catalog/assets/{slug}/versions", auth=scope(WRITE))
+@idempotent
+def create_version(request: PortalRequest, slug: str, body: VersionSpec) -> HttpResponse:
+    """Propose a version of an asset; it starts as a draft."""
+    version = services.add_version(request.principal, _asset(request.principal, slug), body)
+    return answer(request, version_json(version, full=True), status=201)
+
+
+@router.post("/catalog/assets/{slug}/versions/{version}/submit", auth=scope(WRITE))
+@idempotent
+def submit(request: PortalRequest, slug: str, version: str) -> HttpResponse:
+    """Hand a draft to review."""
+    found = version_or_404(request.principal, slug, version)
+    return answer(request, version_json(services.submit(request.principal, found), full=True))
+
+
+@router.post("/catalog/assets/{slug}/versions/{version}/deprecate", auth=scope(WRITE))
+@idempotent
+def deprecate(request: PortalRequest, slug: str, version: str, body: DeprecateIn | None = None) -> HttpResponse:
+    """Take an approved version out of the choice."""
+    found = version_or_404(request.principal, slug, version)
+    require_anywhere(request.principal, "deprecate", Version)  # before a successor is looked up
+    given = body or DeprecateIn()
+    changed = services.deprecate(request.principal, found, _successor(request, slug, given.successor), given.reason)
+    return answer(request, version_json(changed, full=True))
+
+
+def _successor(request: PortalRequest, slug: str, name: str) -> Version | None:
+    if not name:
+        return None
+    asset, _, version = name.rpartition("@")
+    try:
+        return version_or_404(request.principal, asset or slug, version)
+    except NotFound as error:
+        raise Invalid.field("successor", f"successor: {error.sentence}") from error
+
+
+@router.post("/catalog/assets/{slug}/versions/{version}/retire", auth=scope(WRITE))
+@idempotent
+def retire(request: PortalRequest, slug: str, version: str, body: ReasonIn | None = None) -> HttpResponse:
+    """End a deprecated version."""
+    found = version_or_404(request.principal, slug, version)
+    changed = services.retire(request.principal, found, body.reason if body else "")
+    return answer(request, version_json(changed, full=True))
+
+
+@router.post("/catalog/assets/{slug}/versions/{version}/block", auth=scope(WRITE))
+@idempotent
+def block(request: PortalRequest, slug: str, version: str, body: ReasonIn) -> HttpResponse:
+    """Stop every new start of a version at once."""
+    found = version_or_404(request.principal, slug, version)
+    return answer(request, version_json(services.block(request.principal, found, body.reason), full=True))

@@ -1,0 +1,284 @@
+"""Writing the catalog: loading specifications, the life cycle of versions, evidence, hardware profiles.
+
+The catalog knows the arrows, not the reviewers: who must decide, and who may not, is the business of `approvals`.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit.services import record
+from catalog import evidence
+from catalog.models import Asset, Evidence, HardwareProfile, Version, VersionState
+from catalog.specs import AssetSpec, ProfileSpec, VersionSpec, fingerprint, misfit, stored
+from portal.errors import Conflict, Invalid
+from portal.http import clean_text, digest
+from portal.states import move
+from projects.permissions import require, require_anywhere
+from projects.principal import Principal
+
+TEXT_FIELDS = ("name", "publisher", "summary", "description", "tasks", "languages", "homepage")
+
+
+# --- Loading ----------------------------------------------------------------------------------------------------------
+
+
+def load_asset(by: Principal, spec: AssetSpec) -> tuple[Asset, list[Version]]:
+    """Create or update the asset that `spec` describes and add its new versions as drafts; return it with the added
+    versions.
+
+    Idempotent: what is there already stays. Raises Forbidden, and Invalid when a loaded version, or the kind, would
+    change.
+    """
+    with transaction.atomic():
+        asset = Asset.objects.select_for_update().filter(slug=spec.slug).first()
+        if asset is None:
+            asset = _create(by, spec)
+        else:
+            _update(by, asset, spec)
+        added = [found for item in reversed(spec.versions) if (found := _add_version(by, asset, item)) is not None]
+        return asset, added
+
+
+def create_asset(by: Principal, spec: AssetSpec) -> Asset:
+    """Create an asset with draft versions. Raises Forbidden, and Conflict when the slug is taken."""
+    with transaction.atomic():
+        require_anywhere(by, "create", Asset)
+        if Asset.objects.filter(slug=spec.slug).exists():
+            raise _taken(spec.slug)
+        return load_asset(by, spec)[0]
+
+
+def add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version:
+    """Add a draft version to `asset`. Raises Forbidden, Invalid when it does not fit the kind, Conflict when the name
+    is taken.
+    """
+    with transaction.atomic():
+        require_anywhere(by, "create", Version)
+        if asset.versions.filter(version=spec.version).exists():
+            raise Conflict(
+                f"{asset.slug} has a version {spec.version} already, and versions never change. "
+                "Choose another version name.",
+                code="name_taken",
+            )
+        added = _add_version(by, asset, spec)
+        assert added is not None  # noqa: S101 - only an existing version gives None
+        return added
+
+
+def _taken(slug: str) -> Conflict:
+    return Conflict(
+        f"An asset named {slug} exists already. Choose another slug or add a version to it.", code="name_taken"
+    )
+
+
+def _create(by: Principal, spec: AssetSpec) -> Asset:
+    require_anywhere(by, "create", Asset)
+    text = {field: getattr(spec, field) for field in TEXT_FIELDS}
+    try:
+        with transaction.atomic():
+            asset = Asset.objects.create(slug=spec.slug, kind=spec.kind, proposed_by=by.user, **text)
+    except IntegrityError as error:  # somebody else was faster by an instant
+        raise _taken(spec.slug) from error
+    record("catalog.create_asset", by=by, obj=asset, after={"slug": spec.slug, "kind": spec.kind, **text})
+    return asset
+
+
+def _update(by: Principal, asset: Asset, spec: AssetSpec) -> None:
+    if asset.kind != spec.kind:
+        raise Invalid.field(
+            "kind", f"{asset.slug} is a {asset.kind} and cannot become a {spec.kind}. Give the new asset another slug."
+        )
+    before = {field: getattr(asset, field) for field in TEXT_FIELDS}
+    changed = {field: getattr(spec, field) for field in TEXT_FIELDS if before[field] != getattr(spec, field)}
+    if not changed:
+        return
+    require(by, "change", asset)
+    for field, value in changed.items():
+        setattr(asset, field, value)
+    asset.save(update_fields=list(changed))
+    record("catalog.change_asset", by=by, obj=asset, before={field: before[field] for field in changed}, after=changed)
+    for version in asset.versions.all():  # the card is evidence too
+        version.asset = asset
+        _collect(by, version)
+
+
+def _add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version | None:
+    """Add `spec`, or return None when exactly this content is loaded already."""
+    fresh = digest(fingerprint(asset.slug, spec))
+    present = asset.versions.filter(version=spec.version).first()
+    if present is not None:
+        if present.digest != fresh:
+            raise Invalid.field(
+                f"versions.{spec.version}",
+                f"Version {spec.version} of {asset.slug} is loaded with other content, and versions never change. "
+                "Give the new content another version name.",
+            )
+        return None
+    require_anywhere(by, "create", Version)
+    problem = misfit(asset.kind, spec)
+    if problem:
+        raise Invalid.field(f"versions.{spec.version}", problem)
+    version = Version.objects.create(
+        asset=asset,
+        version=spec.version,
+        source=spec.source,
+        digest=fresh,
+        licence=spec.licence,
+        runtime=stored(spec.runtime),
+        runtimes={name: stored(item) for name, item in spec.runtimes.items()},
+        needs=stored(spec.needs),
+        facts=stored(spec.facts),
+        proposed_by=by.user,
+    )
+    after = {
+        "asset": asset.slug,
+        "version": spec.version,
+        "digest": fresh,
+        "source": spec.source,
+        "state": version.state,
+    }
+    record("catalog.create_version", by=by, obj=version, after=after)
+    _collect(by, version)
+    return version
+
+
+# --- Life cycle -------------------------------------------------------------------------------------------------------
+
+
+def submit(by: Principal, version: Version) -> Version:
+    """Hand a draft, or a blocked version that is to be looked at again, to review. Raises Forbidden and Conflict."""
+    source = VersionState.BLOCKED if version.state == VersionState.BLOCKED else VersionState.DRAFT
+    return _step(by, "submit", version, source, VersionState.IN_REVIEW)
+
+
+def approve(by: Principal, version: Version) -> Version:
+    """Let a version in review into the catalog. Raises Forbidden and Conflict."""
+    return _step(by, "approve", version, VersionState.IN_REVIEW, VersionState.APPROVED, approved_at=timezone.now())
+
+
+def reject(by: Principal, version: Version, reason: str) -> Version:
+    """Send a version in review back to draft; `reason` has 3 to 300 characters. Raises Forbidden, Invalid and
+    Conflict.
+    """
+    return _step(by, "reject", version, VersionState.IN_REVIEW, VersionState.DRAFT, state_reason=_reason(reason))
+
+
+def deprecate(by: Principal, version: Version, successor: Version | None = None, reason: str = "") -> Version:
+    """Take an approved version out of the choice; what runs goes on running. `successor` is what to move to.
+
+    Raises Forbidden, Conflict, and Invalid for a successor that is itself, of another kind, or not approved.
+    """
+    if successor is not None and (
+        successor.pk == version.pk
+        or successor.asset.kind != version.asset.kind
+        or successor.state != VersionState.APPROVED
+    ):
+        raise Invalid.field("successor", "successor must be another approved version of the same kind.")
+    text = clean_text(reason, field="reason", high=300)
+    return _step(
+        by, "deprecate", version, VersionState.APPROVED, VersionState.DEPRECATED, successor=successor, state_reason=text
+    )
+
+
+def retire(by: Principal, version: Version, reason: str = "") -> Version:
+    """End a deprecated version. Raises Forbidden and Conflict."""
+    text = clean_text(reason, field="reason", high=300)
+    return _step(by, "retire", version, VersionState.DEPRECATED, VersionState.RETIRED, state_reason=text)
+
+
+def block(by: Principal, version: Version, reason: str) -> Version:
+    """Stop every new start of a version at once, from any state; `reason` has 3 to 300 characters and is shown to
+    everyone.
+
+    Raises Forbidden, Invalid, and Conflict when it is blocked already.
+    """
+    return _step(by, "block", version, VersionState(version.state), VersionState.BLOCKED, state_reason=_reason(reason))
+
+
+def _reason(text: str) -> str:
+    return clean_text(text, field="reason", low=3, high=300)
+
+
+def _step(
+    by: Principal, verb: str, version: Version, source: VersionState, target: VersionState, **also: Any
+) -> Version:
+    """Guard, move and record one step; `also` are further columns of the version."""
+    require(by, verb, version)
+    also.setdefault("state_reason", "")
+    with transaction.atomic():
+        if not move(Version.objects.filter(pk=version.pk), source, target, **also):
+            now = Version.objects.values_list("state", flat=True).get(pk=version.pk)
+            raise Conflict(
+                f"Version {version.version} of {version.asset.slug} is {VersionState(now).label.lower()}; "
+                f"only from {source.label.lower()} can it become {target.label.lower()}."
+            )
+        record(
+            f"catalog.{verb}",
+            by=by,
+            obj=version,
+            before={"state": source.value},
+            after={
+                "asset": version.asset.slug,
+                "version": version.version,
+                "state": target.value,
+                "digest": version.digest,
+            },
+            reason=str(also["state_reason"]),
+        )
+        version.refresh_from_db(fields=["state", *also])
+    return version
+
+
+# --- Evidence ---------------------------------------------------------------------------------------------------------
+
+
+def collect_evidence(by: Principal, version: Version) -> list[Evidence]:
+    """Run every check on `version` and keep each finding that differs from the last one of its kind; return the new
+    rows.
+    """
+    require(by, "collect_evidence", version)
+    with transaction.atomic():
+        return _collect(by, version)
+
+
+def _collect(by: Principal, version: Version) -> list[Evidence]:
+    last = {item.kind: item for item in version.evidence.order_by("collected_at", "id")}
+    rows = []
+    for found in evidence.findings(version):
+        known = last.get(found.kind)
+        if known and (known.verdict, known.summary, known.report) == (found.verdict, found.summary, found.report):
+            continue
+        rows.append(Evidence(version=version, collected_at=timezone.now(), **vars(found)))
+    if rows:
+        Evidence.objects.bulk_create(rows)
+        verdicts = {row.kind: str(row.verdict) for row in rows}
+        record("catalog.collect_evidence", by=by, obj=version, after={"verdicts": verdicts})
+    return rows
+
+
+# --- Hardware ---------------------------------------------------------------------------------------------------------
+
+
+def save_profile(by: Principal, spec: ProfileSpec) -> HardwareProfile:
+    """Create or change a hardware profile; without a currency it takes the installation's. Raises Forbidden."""
+    fields = spec.model_dump(exclude={"slug"})
+    fields["currency"] = fields["currency"] or settings.CURRENCY
+    with transaction.atomic():
+        profile = HardwareProfile.objects.select_for_update().filter(slug=spec.slug).first()
+        if profile is None:
+            require_anywhere(by, "create", HardwareProfile)
+            profile = HardwareProfile.objects.create(slug=spec.slug, **fields)
+            record("catalog.create_profile", by=by, obj=profile, after={"slug": spec.slug, **fields})
+            return profile
+        before = {name: getattr(profile, name) for name in fields}
+        changed = {name: value for name, value in fields.items() if before[name] != value}
+        if changed:
+            require(by, "change", profile)
+            HardwareProfile.objects.filter(pk=profile.pk).update(**changed)
+            profile.refresh_from_db()
+            past = {name: before[name] for name in changed}
+            record("catalog.change_profile", by=by, obj=profile, before=past, after=changed)
+        return profile

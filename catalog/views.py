@@ -1,0 +1,298 @@
+"""Pages of the catalog: the list with facets, and one asset."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from catalog import cells, fit, search
+from catalog.markdown import render
+from catalog.models import STATE_ORDER, Asset, HardwareProfile, Kind, Version, VersionState, is_asset_slug
+from portal.errors import NotFound
+from portal.http import page
+from portal.templatetags.gatehouse import bytes_h
+from projects.models import Project
+from projects.permissions import can_anywhere
+from projects.principal import PortalRequest
+
+HELP = [
+    "Only approved versions can be requested. A loaded version never changes: what was reviewed is what runs.",
+    "Evidence says what a check found, and what nobody has verified. Open a line to read the raw report.",
+]
+STATE_ALERTS = {
+    VersionState.DEPRECATED: (
+        "warning",
+        "This version is deprecated: what runs goes on, new requests need another.",
+    ),
+    VersionState.RETIRED: ("warning", "This version is retired and cannot be requested."),
+    VersionState.BLOCKED: ("danger", "This version is blocked: nothing starts with it, and what runs on it must move."),
+    VersionState.IN_REVIEW: ("info", "This version waits for its review and cannot be requested yet."),
+    VersionState.DRAFT: ("info", "This version is a draft and cannot be requested yet."),
+}
+
+
+@require_GET
+def catalog_list(request: PortalRequest) -> HttpResponse:
+    """The catalog, filtered by the address."""
+    filters = search.Filters.read(request.GET)
+    every = search.rows(request.principal)
+    found = search.ordered((row for row in every if filters.matches(row)), filters.sort)
+    last = max(1, -(-len(found) // search.PAGE_SIZE))
+    number = min(max(filters.page, 1), last)
+    start = (number - 1) * search.PAGE_SIZE
+    shown = found[start : start + search.PAGE_SIZE]
+    path = reverse("catalog_list")
+    context = {
+        "crumbs": [("Home", reverse("home")), ("Catalog", "")],
+        "help_text": HELP,
+        "filters": filters,
+        "facets": search.facets(every, filters),
+        "sorts": list(search.SORTS.items()),
+        "cards": _cards(request, shown),
+        "chips": _filter_chips(filters, path),
+        "clear_url": path,
+        "cards_url": path + filters.query(view="cards"),
+        "table_url": path + filters.query(view="table"),
+        "total": len(every),
+        "found": len(found),
+        "page": {
+            "start": start + 1 if shown else 0,
+            "end": start + len(shown),
+            "total": len(found),
+            "previous_url": path + filters.query(page=number - 1) if number > 1 else "",
+            "next_url": path + filters.query(page=number + 1) if number < last else "",
+        },
+    }
+    response = page(request, "catalog/list.html", context, part="results")
+    # The form sends every field; the address bar gets the short form.
+    response["HX-Push-Url"] = path + filters.query(page=number)
+    return response
+
+
+def _cards(request: PortalRequest, shown: list[search.Row]) -> list[cells.Cell]:
+    assets = Asset.objects.in_bulk([row.pk for row in shown])
+    versions = Version.objects.prefetch_related("evidence").in_bulk([row.shown for row in shown if row.shown])
+    profiles = list(HardwareProfile.objects.filter(enabled=True))
+    may_request = can_anywhere(request.principal, "request", Project)
+    return [
+        cells.card(assets[row.pk], versions.get(row.shown) if row.shown else None, profiles, may_request)
+        for row in shown
+        if row.pk in assets
+    ]
+
+
+def _filter_chips(filters: search.Filters, path: str) -> list[dict[str, str]]:
+    chips = [
+        {
+            "label": f"{search.TITLES[key]}: {search.label(key, value)}",
+            "url": path + filters.without(key, value).query(),
+        }
+        for key, values in filters.chosen.items()
+        for value in values
+    ]
+    if filters.q:
+        chips.append({"label": f"Search: {filters.q}", "url": path + filters.query(q="")})
+    return chips
+
+
+@require_GET
+def catalog_detail(request: PortalRequest, slug: str) -> HttpResponse:
+    """One asset: overview, evidence, versions; for MCP servers the tools."""
+    visible = Asset.objects.visible_to(request.principal)
+    asset = visible.filter(slug=slug).first() if is_asset_slug(slug) else None
+    if asset is None:
+        raise NotFound(f"There is no asset {slug[:40]} in the catalog, or you may not see it.")
+    versions = list(
+        Version.objects.visible_to(request.principal)
+        .filter(asset_id=asset.pk)
+        .select_related("successor__asset")
+        .prefetch_related("evidence")
+    )
+    for item in versions:
+        item.asset = asset
+    version = _chosen(request, versions)
+    tab = request.GET.get("tab", "overview")
+    tabs = _tabs(asset, version, versions, tab)
+    if not any(item["current"] for item in tabs):
+        tab = "overview"
+        tabs[0]["current"] = True
+    context: dict[str, Any] = {
+        "crumbs": [("Catalog", reverse("catalog_list")), (asset.name, "")],
+        "help_text": HELP,
+        "tabs": tabs,
+        "tabs_label": asset.name,
+        "tab": tab,
+        "asset": asset,
+        "kind_chip": cells.kind_chip(asset.kind),
+        "description": render(asset.description),
+        "versions": [_version_row(item) for item in versions],
+    }
+    if version is not None:
+        context |= _version_context(request, asset, version)
+    return page(request, "catalog/detail.html", context)
+
+
+def _chosen(request: PortalRequest, versions: list[Version]) -> Version | None:
+    """Return the version that the address names, or the best one; raises NotFound for one that is not there."""
+    name = request.GET.get("version", "")
+    if not name:
+        return min(versions, key=lambda item: STATE_ORDER.index(VersionState(item.state)), default=None)  # newest first
+    for item in versions:
+        if item.version == name:
+            return item
+    raise NotFound(f"There is no version {name[:40]} here, or you may not see it.")
+
+
+def _tabs(asset: Asset, version: Version | None, versions: list[Version], tab: str) -> list[dict[str, Any]]:
+    names = [("overview", "Overview", 0)]
+    if version is not None:
+        if asset.kind == Kind.MCP_SERVER:
+            names.append(("tools", "Tools", len(version.facts.get("tools", []))))
+        names += [("evidence", "Evidence", 0), ("facts", "Facts", 0)]
+    names.append(("versions", "Versions", len(versions)))
+    return [
+        {"label": label, "url": cells.detail_url(asset, version, key), "current": key == tab, "badge": badge}
+        for key, label, badge in names
+    ]
+
+
+def _version_row(version: Version) -> dict[str, Any]:
+    return {
+        "name": version.version,
+        "url": cells.detail_url(version.asset, version),
+        "chip": cells.state_chip(version.state),
+        "reason": version.state_reason,
+        "digest": version.digest,
+        "short_digest": f"{version.digest[7:13]}…{version.digest[-4:]}" if version.digest else "",
+        "approved_at": version.approved_at,
+        "created_at": version.created_at,
+        "demo": cells.demo_chip(version),
+    }
+
+
+def _version_context(request: PortalRequest, asset: Asset, version: Version) -> dict[str, Any]:
+    found = version.latest_evidence()
+    verdicts = [item.verdict for item in found]
+    may_request = can_anywhere(request.principal, "request", Project)
+    successor = version.successor
+    context: dict[str, Any] = {
+        "version": version,
+        "state_chip": cells.state_chip(version.state),
+        "demo_chip": cells.demo_chip(version),
+        "state_alert": _state_alert(version),
+        "request_url": cells.request_url(version) if cells.requestable(version, may_request) else "",
+        "successor_url": cells.detail_url(successor.asset, successor) if successor else "",
+        "evidence": cells.evidence_rows(found),
+        "passed": verdicts.count("pass"),
+        "warned": verdicts.count("warn"),
+        "failed": verdicts.count("fail"),
+        "trust": cells.trust(version),
+        "facts": _facts(asset, version),
+        "config_rows": _config_rows(version),
+        "derived": list(version.facts.get("derived", {}).items()),
+        "sources": list(version.facts.get("sources", {}).items()),
+        "unverified": version.facts.get("unverified", []),
+        "command": " ".join(version.runtime.get("command", [])),
+        "alternatives": [
+            (name, " ".join(item.get("command", [])), item.get("note", "")) for name, item in version.runtimes.items()
+        ],
+        "tools": cells.tool_rows(version),
+    }
+    if version.needs:
+        context |= _needs(request, version)
+    return context
+
+
+def _state_alert(version: Version) -> dict[str, str] | None:
+    """Return what somebody must know before using a version that is not simply approved."""
+    said = STATE_ALERTS.get(VersionState(version.state))
+    return {"kind": said[0], "title": said[1], "text": version.state_reason} if said else None
+
+
+def _config_rows(version: Version) -> list[dict[str, Any]]:
+    """Return the configuration excerpt; each value says how it was seen."""
+    looks = {
+        "": {"label": "seen", "colour": "grey", "icon": "", "kind": "outline"},
+        "indirect": {"label": "indirect", "colour": "grey", "icon": "info", "kind": "outline"},
+        "unverified": {"label": "not verified", "colour": "orange", "icon": "warn", "kind": "outline"},
+    }
+    marks = {name: mark for mark in ("indirect", "unverified") for name in version.facts.get(mark, [])}
+    config = version.facts.get("config", {})
+    return [
+        {"name": name, "value": _shown(value), "chip": looks[marks.get(name, "")]} for name, value in config.items()
+    ]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _facts(asset: Asset, version: Version) -> list[tuple[str, str, bool]]:
+    """Return the side card: (name, value, whether it is something to copy)."""
+    rows: list[tuple[str, str, bool]] = [
+        ("Publisher", asset.publisher, False),
+        ("Tasks", ", ".join(task.replace("-", " ") for task in asset.tasks), False),
+        ("Languages", ", ".join(asset.languages), False),
+    ]
+    if version.needs:
+        per_token = fit.kv_per_token(version.needs)
+        parameters = [fit.parameters_text(int(version.needs["parameters"])), version.needs.get("dtype", "")]
+        rows += [
+            ("Parameters", ", ".join(part for part in parameters if part), False),
+            ("Context", f"{int(version.needs['max_context_tokens']):,} tokens", False),
+            ("KV cache", f"{bytes_h(per_token)} per token" if per_token else "none (encoder)", False),
+        ]
+    if asset.kind == Kind.MCP_SERVER:
+        rows += [
+            ("Transport", cells.transport(version), False),
+            ("Sign-in", cells.sign_in(version), False),
+            ("Registry name", version.facts.get("registry_name", ""), True),
+        ]
+    rows += [
+        ("Engine", version.runtime.get("engine", ""), False),
+        ("Licence", version.licence, False),
+        ("Source", version.source, True),
+        ("Digest", version.digest, True),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _number(request: PortalRequest, name: str, default: int, most: int) -> tuple[int, str]:
+    """Return a number of the address and "" or, for one out of bounds, the default and a sentence."""
+    raw = request.GET.get(name, "")
+    if not raw:
+        return default, ""
+    if raw.isascii() and raw.isdigit() and len(raw) <= 9 and 1 <= int(raw) <= most:
+        return int(raw), ""
+    return default, f"Give a whole number from 1 to {most:,}."
+
+
+def _needs(request: PortalRequest, version: Version) -> dict[str, Any]:
+    share = settings.GPU_MEMORY_UTILISATION
+    most = int(version.needs["max_context_tokens"])
+    context, wrong_context = _number(request, "context", min(fit.DEFAULT_CONTEXT, most), most)
+    calls, wrong_calls = _number(request, "calls", fit.DEFAULT_CONCURRENCY, 10_000)
+    profiles = list(HardwareProfile.objects.filter(enabled=True))
+    fields = [
+        _field("context", "Context, tokens per call", context, most, wrong_context),
+        _field("calls", "Calls at the same time", calls, 10_000, wrong_calls),
+    ]
+    return {
+        "fit_fields": fields,
+        "fit_rows": cells.fit_rows(version, profiles, context, calls),
+        "fit_plan": fit.memory(version.needs, profiles[0], context, calls, share) if profiles else None,
+        "utilisation": round(share * 100),
+    }
+
+
+def _field(name: str, label: str, value: int, most: int, error: str) -> dict[str, Any]:
+    bounds = {"min": 1, "max": most}
+    return {"name": name, "label": label, "kind": "number", "value": value, "error": error, "attrs": bounds}

@@ -1,0 +1,107 @@
+"""Root of the REST API: mounts the routers and turns errors into problem documents."""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.openapi.docs import DocsBase
+
+from approvals.api import router as approvals_router
+from catalog.api import router as catalog_router
+from endpoints.api import router as endpoints_router
+from portal.errors import GatehouseError, Malformed, NotFound, TooLarge
+from portal.http import field_errors, page
+from projects.api import problem
+from projects.api import router as projects_router
+from projects.audit_api import router as audit_router
+from quotas.api import router as quotas_router
+
+log = logging.getLogger(__name__)
+
+
+class Docs(DocsBase):
+    """The human page: plain HTML from the OpenAPI document, without a script from elsewhere."""
+
+    def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
+        """Render every operation."""
+        operations = []
+        for path, methods in api.get_openapi_schema()["paths"].items():
+            for method, operation in methods.items():
+                operations.append(
+                    {
+                        "method": method.upper(),
+                        "path": path,
+                        "summary": operation.get("description") or operation.get("summary", ""),
+                        "tag": (operation.get("tags") or [""])[0],
+                        "parameters": [item["name"] for item in operation.get("parameters", [])],
+                    }
+                )
+        return page(request, "portal/api_docs.html", {"operations": operations, "base": f"{settings.BASE_URL}/api/v1"})
+
+
+api = NinjaAPI(
+    title="Gatehouse",
+    version="1",
+    description="Governed AI inference, from catalog to usage. Errors are RFC 9457 problem documents.",
+    docs=Docs(),
+    docs_url="/docs",
+    urls_namespace="api",
+)
+for router in (projects_router, audit_router, catalog_router, quotas_router, endpoints_router, approvals_router):
+    api.add_router("", router)
+
+
+@api.exception_handler(GatehouseError)
+def expected(request: HttpRequest, error: GatehouseError) -> HttpResponse:
+    """An error with its own sentence."""
+    return problem(error, getattr(request, "request_id", ""))
+
+
+@api.exception_handler(ValidationError)
+def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """Types and bounds of parameters and bodies."""
+    return expected(request, field_errors(error.errors))
+
+
+@api.exception_handler(HttpError)
+def unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """A body that is not JSON."""
+    kind = TooLarge if error.status_code == 413 else Malformed
+    return expected(request, kind("The body is not valid JSON. Send a JSON document as application/json."))
+
+
+@api.exception_handler(Http404)
+def missing(request: HttpRequest, error: Http404) -> HttpResponse:
+    """No such object."""
+    return expected(request, NotFound("There is no such object, or you may not see it."))
+
+
+@api.exception_handler(Exception)
+def unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Something that nobody foresaw: logged with its trace, answered without one."""
+    log.exception("api.unexpected %s %s", request.method, request.path)
+    return expected(request, GatehouseError("The portal made a mistake; it is logged under the request id."))
+
+
+@login_not_required
+def not_found(request: HttpRequest, rest: str = "") -> HttpResponse:
+    """Any other path below /api: a problem document, not the page for people."""
+    return problem(
+        NotFound(f"There is no {request.path[:200]} in this API. See /api/v1/docs."), getattr(request, "request_id", "")
+    )
+
+
+def public(pattern: URLPattern | URLResolver) -> None:
+    """Take the API out of LoginRequiredMiddleware, since it authenticates by token: else it would answer 302 instead
+    of 401.
+    """
+    if isinstance(pattern, URLResolver):
+        for child in pattern.url_patterns:
+            public(child)
+    else:
+        pattern.callback = login_not_required(pattern.callback)

@@ -1,0 +1,33 @@
+"""All routes. The API authenticates by token and is therefore exempt from the login of pages."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path, re_path
+
+from portal import health, home
+from portal.api import api, not_found, public
+
+_api = path("api/v1/", api.urls)
+public(_api)
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("", include("projects.urls")),
+    path("", include("catalog.urls")),
+    path("", include("quotas.urls")),
+    path("", include("endpoints.urls")),
+    path("", include("approvals.urls")),
+    path("health/live", health.live, name="health_live"),
+    path("health/ready", health.ready, name="health_ready"),
+    path("metrics", health.metrics, name="metrics"),
+    _api,
+    re_path(r"^api/(?P<rest>.*)$", not_found),
+    path("accounts/", include("allauth.urls")),
+    path("", include("allauth.idp.urls")),
+    path(f"{settings.ADMIN_PATH}/", admin.site.urls),
+]
+
+handler400 = "portal.home.bad_request"
+handler403 = "portal.home.forbidden"
+handler404 = "portal.home.missing"
+handler500 = "portal.home.mistake"

@@ -1,0 +1,189 @@
+"""What is left: GPU pools with reservations, and the ledger of tokens with its roll-ups."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from catalog.models import HardwareProfile
+from portal.states import arrows
+from projects.models import Project, slug_validator
+
+
+class Pool(models.Model):
+    """Accelerators that are shared. `limit` is configuration, `observed` what nodes report.
+
+    `held` moves only by one conditional UPDATE (quotas/services.py).
+    """
+
+    slug = models.CharField(max_length=40, unique=True, validators=[slug_validator])
+    name = models.CharField(max_length=80)
+    cluster = models.CharField(max_length=40)  # slug of an endpoints.Cluster: a reference upwards, so no foreign key
+    profiles = models.ManyToManyField(HardwareProfile, related_name="pools")
+    limit = models.PositiveIntegerField()
+    observed = models.PositiveIntegerField()
+    held = models.PositiveIntegerField(default=0)
+    simulated = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(condition=Q(held__gte=0) & Q(held__lte=F("limit")), name="pool_never_oversubscribed")
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class ReservationState(models.TextChoices):
+    """A place in the pool, or in its queue."""
+
+    WAITING = "waiting"
+    HELD = "held"
+    RELEASED = "released"
+
+
+class Reservation(models.Model):
+    """`amount` accelerators for one holder: (kind, id) of something above, without a foreign key."""
+
+    ARROWS = {
+        "state": arrows(
+            {
+                ReservationState.WAITING: {ReservationState.HELD, ReservationState.RELEASED},
+                ReservationState.HELD: {ReservationState.RELEASED},
+            }
+        )
+    }
+
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="reservations")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    amount = models.PositiveIntegerField()
+    state = models.CharField(max_length=8, choices=ReservationState.choices, default=ReservationState.WAITING)
+    holder_kind = models.CharField(max_length=20)
+    holder_id = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+    held_at = models.DateTimeField(null=True)
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]  # the queue's order: first come, first served
+        constraints = [
+            models.UniqueConstraint(
+                fields=["holder_kind", "holder_id"],
+                condition=~Q(state=ReservationState.RELEASED),
+                name="one_living_reservation_per_holder",
+            ),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="reservation_amount_positive"),
+        ]
+        indexes = [models.Index(fields=["pool", "state", "id"], name="reservation_queue")]
+
+    def __str__(self) -> str:
+        return f"{self.amount} in {self.pool_id} for {self.holder_kind}:{self.holder_id}"
+
+
+class Outcome(models.TextChoices):
+    """How a call ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    CANCELLED = "cancelled"  # the client went away
+    INTERRUPTED = "interrupted"  # the gateway died: tokens are estimated
+
+
+class UsageEvent(models.Model):
+    """The ledger: one row per call, exactly once by (gateway, sequence)."""
+
+    gateway = models.CharField(max_length=40)
+    sequence = models.BigIntegerField()
+    request_id = models.CharField(max_length=64)
+    at = models.DateTimeField()  # when the call arrived
+    project_id = models.BigIntegerField()
+    endpoint_id = models.CharField(max_length=36)
+    endpoint = models.CharField(max_length=63)  # its name at that time
+    key_id = models.CharField(max_length=36)
+    key = models.CharField(max_length=16)  # its prefix
+    person = models.CharField(max_length=150)  # user name of the key's person
+    purpose = models.CharField(max_length=12, default="api")  # api | playground
+    operation = models.CharField(max_length=20)  # chat | completions | embeddings | responses
+    status = models.PositiveSmallIntegerField()
+    outcome = models.CharField(max_length=12, choices=Outcome.choices)
+    stream = models.BooleanField(default=False)
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cached_tokens = models.PositiveIntegerField(default=0)
+    estimated = models.BooleanField(default=False)
+    ttft_ms = models.FloatField(null=True)
+    latency_ms = models.FloatField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["gateway", "sequence"], name="usage_exactly_once")]
+        indexes = [
+            models.Index(fields=["project_id", "at"], name="usage_project_at"),
+            models.Index(fields=["endpoint_id", "at"], name="usage_endpoint_at"),
+            models.Index(fields=["at"], name="usage_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gateway}/{self.sequence}"
+
+
+class RollUp(models.Model):
+    """Sums of a period, for one project, endpoint, key and person.
+
+    Histograms map a bucket number to a count (quotas/histogram.py).
+    """
+
+    start = models.DateTimeField()
+    project_id = models.BigIntegerField()
+    endpoint_id = models.CharField(max_length=36)
+    endpoint = models.CharField(max_length=63)
+    key_id = models.CharField(max_length=36)
+    key = models.CharField(max_length=16)
+    person = models.CharField(max_length=150)
+    requests = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    ttft = models.JSONField(default=dict)
+    latency = models.JSONField(default=dict)
+
+    class Meta:
+        abstract = True
+
+
+class UsageHour(RollUp):
+    """Usage by hour, UTC: for charts of the last days."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project_id", "start", "endpoint_id", "key_id"], name="one_usage_hour")
+        ]
+        indexes = [models.Index(fields=["start"], name="usage_hour_start")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} {self.start:%Y-%m-%d %H:%M}"
+
+
+class UsageDay(RollUp):
+    """Usage by day, UTC: for months and invoices."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project_id", "start", "endpoint_id", "key_id"], name="one_usage_day")
+        ]
+        indexes = [models.Index(fields=["start"], name="usage_day_start")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} {self.start:%Y-%m-%d %H:%M}"
+
+
+class JournalOffset(models.Model):
+    """How far a gateway's journal has been read into the ledger; moves in the transaction that writes the events."""
+
+    gateway = models.CharField(max_length=40, primary_key=True)
+    offset = models.BigIntegerField(default=0)
+    finished = models.BooleanField(default=False)
+    corrupt = models.PositiveIntegerField(default=0)  # lines that could not be read
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.gateway}@{self.offset}"

@@ -1,0 +1,13 @@
+"""Who may see and change what: pools are everybody's, what a project used or holds is the project's."""
+
+from projects.models import PLATFORM_ENGINEERS
+from projects.permissions import EVERYONE, MEMBERS, PLATFORM, Rule, register
+from quotas.models import Pool, Reservation, UsageDay, UsageEvent, UsageHour
+
+
+def register_rules() -> None:
+    """Register the rules of this app."""
+    engineers = frozenset({PLATFORM_ENGINEERS})
+    register(Rule(Pool, None, {"view": EVERYONE, "create": engineers, "change": engineers}))
+    for model in (Reservation, UsageEvent, UsageHour, UsageDay):
+        register(Rule(model, "project_id", {"view": MEMBERS | PLATFORM}))

@@ -1,0 +1,218 @@
+"""Pools and reservations: who holds how many accelerators, and who waits.
+
+`Pool.held` moves only by the conditional UPDATE in `_hold` and its counterpart in `release`; a CHECK in the database
+forbids what they forbid. On PostgreSQL every change locks the pool's row first, so that a release and a newcomer see
+each other; SQLite runs one IMMEDIATE transaction at a time.
+
+Order: `reserve` puts the newcomer at the end of the queue and then serves the queue, first come, first fits. So nobody
+overtakes somebody who would fit, and a large reservation does not block small ones that fit beside it.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet, Sum
+from django.utils import timezone
+
+from audit.services import Actor, record, system
+from portal.errors import Conflict, Invalid
+from portal.states import move
+from projects.models import Project
+from quotas.models import Pool, Reservation, ReservationState
+
+log = logging.getLogger(__name__)
+
+LIVING = (ReservationState.WAITING, ReservationState.HELD)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is left of a pool, in accelerators. `waiting` is what waiting reservations ask for together."""
+
+    limit: int
+    observed: int
+    held: int
+    waiting: int
+    available: int
+
+
+def rooms(pools: Iterable[Pool]) -> dict[int, Room]:
+    """Return the room of each of `pools` by its id, read anew (one query)."""
+    waiting = Sum("reservations__amount", filter=Q(reservations__state=ReservationState.WAITING), default=0)
+    fresh = Pool.objects.filter(pk__in=[pool.pk for pool in pools]).annotate(asked=waiting)
+    return {
+        pool.pk: Room(
+            limit=pool.limit,
+            observed=pool.observed,
+            held=pool.held,
+            waiting=pool.asked,
+            available=max(0, min(pool.limit, pool.observed) - pool.held),
+        )
+        for pool in fresh
+    }
+
+
+def room(pool: Pool) -> Room:
+    """Return the room of `pool` as it is now (one query)."""
+    return rooms([pool])[pool.pk]
+
+
+def reserve(by: Actor, pool: Pool, amount: int, *, holder: tuple[str, str], project: Project) -> Reservation:
+    """Reserve `amount` accelerators of `pool` for `holder`, (kind, id): held when there is room, else waiting.
+
+    The caller has checked that `by` may spend them, and may have a transaction open. A holder that has the same
+    reservation already gets it back, so that a retry changes nothing. Raises Invalid when the amount could never fit,
+    and Conflict when the holder has another reservation.
+    """
+    _check_amount(pool, amount)
+    kind, identifier = holder
+    with transaction.atomic():
+        pool = _locked(pool.pk)
+        _check_amount(pool, amount)
+        present = _living(holder).first()
+        if present is not None:
+            if (present.pool_id, present.amount) == (pool.pk, amount):
+                return present
+            raise Conflict(
+                f"This {kind} has a reservation of {present.amount} already. Release it first.", code="already_reserved"
+            )
+        made = Reservation.objects.create(
+            pool=pool, project=project, amount=amount, holder_kind=kind, holder_id=identifier
+        )
+        after = {"pool": pool.slug, "amount": amount, "holder": f"{kind}:{identifier}"}
+        record("quotas.reserve", by=by, obj=made, project=project.slug, after=after)
+        _serve(by, pool)
+        made.refresh_from_db()
+    return made
+
+
+def release(by: Actor, holder: tuple[str, str]) -> list[Reservation]:
+    """Give back what `holder` holds or waits for, and return the waiting reservations that are held now instead.
+
+    Nothing to give back is success: the caller may be a retry. The caller nudges the holders of the returned ones.
+    """
+    with transaction.atomic():
+        found = _living(holder).values_list("pool_id", flat=True).first()
+        if found is None:
+            return []
+        pool = _locked(found)
+        given = _living(holder).select_related("project").first()  # again, under the lock
+        if given is None:
+            return []
+        own = Reservation.objects.filter(pk=given.pk)
+        was_held = move(own, ReservationState.HELD, ReservationState.RELEASED, released_at=timezone.now())
+        if was_held:
+            if not Pool.objects.filter(pk=pool.pk, held__gte=given.amount).update(held=F("held") - given.amount):
+                log.error("quotas.release pool=%s counts less than is given back; see check_pools", pool.slug)
+        elif not move(own, ReservationState.WAITING, ReservationState.RELEASED, released_at=timezone.now()):
+            return []
+        before = {"pool": pool.slug, "amount": given.amount, "state": "held" if was_held else "waiting"}
+        record("quotas.release", by=by, obj=given, project=given.project.slug, before=before)
+        return _serve(by, pool)
+
+
+def promote(pool: Pool, *, by: Actor | None = None) -> list[Reservation]:
+    """Hold every waiting reservation of `pool` that fits now, oldest first, and return them.
+
+    `reserve`, `release` and `observe` do this by themselves; a sweep calls it for what changed in another way.
+    """
+    with transaction.atomic():
+        return _serve(by or system("capacity"), _locked(pool.pk))
+
+
+def promote_all() -> list[Reservation]:
+    """Promote in every pool that somebody waits for."""
+    crowded = Pool.objects.filter(reservations__state=ReservationState.WAITING).distinct()
+    return [reservation for pool in crowded for reservation in promote(pool)]
+
+
+def observe(by: Actor, pool: Pool, observed: int) -> list[Reservation]:
+    """Note how many accelerators the nodes of `pool` report, and return what could be promoted.
+
+    Fewer than are held is possible (a node is down): nothing is taken away, no new hold is given, a check says so.
+    """
+    if isinstance(observed, bool) or not 0 <= observed <= 100_000:
+        raise Invalid.field("observed", f"observed is {observed}; it must lie between 0 and 100,000 accelerators.")
+    with transaction.atomic():
+        pool = _locked(pool.pk)
+        if pool.observed == observed:
+            return []
+        Pool.objects.filter(pk=pool.pk).update(observed=observed)
+        record("quotas.observe", by=by, obj=pool, before={"observed": pool.observed}, after={"observed": observed})
+        return _serve(by, pool)
+
+
+def position(reservation: Reservation) -> int:
+    """Return the place in the queue, 1 for the next one, 0 for a reservation that does not wait."""
+    return positions([reservation])[reservation.pk]
+
+
+def positions(reservations: Iterable[Reservation]) -> dict[int, int]:
+    """Return the place in its pool's queue by reservation id, 0 for those that do not wait (one query)."""
+    wanted = {item.pk: item.pool_id for item in reservations}
+    places = dict.fromkeys(wanted, 0)
+    queue = Reservation.objects.filter(pool_id__in=set(wanted.values()), state=ReservationState.WAITING)
+    counted: dict[int, int] = {}
+    for identifier, pool_id in queue.order_by("id").values_list("id", "pool_id"):
+        counted[pool_id] = counted.get(pool_id, 0) + 1
+        if identifier in places:
+            places[identifier] = counted[pool_id]
+    return places
+
+
+def _locked(pool_id: int) -> Pool:
+    return Pool.objects.select_for_update().get(pk=pool_id)
+
+
+def _living(holder: tuple[str, str]) -> QuerySet[Reservation]:
+    return Reservation.objects.filter(holder_kind=holder[0], holder_id=holder[1], state__in=LIVING)
+
+
+def _check_amount(pool: Pool, amount: int) -> None:
+    if isinstance(amount, bool) or amount < 1:
+        raise Invalid.field("amount", f"amount is {amount}; a reservation needs at least 1 accelerator.")
+    if amount > pool.limit:
+        raise Invalid.field(
+            "amount",
+            f"{amount} accelerators never fit into {pool.slug}, which has {pool.limit} in total. "
+            "Ask for fewer replicas or a smaller hardware profile.",
+            code="never_fits",
+        )
+
+
+def _serve(by: Actor, pool: Pool) -> list[Reservation]:
+    """Hold the waiting ones that fit, in the order of the queue; the pool's row is locked by the caller."""
+    served: list[Reservation] = []
+    after = 0
+    while True:
+        fresh = Pool.objects.get(pk=pool.pk)
+        free = min(fresh.limit, fresh.observed) - fresh.held
+        if free < 1:
+            return served
+        queue = Reservation.objects.select_related("project", "pool").filter(
+            pool=pool, state=ReservationState.WAITING, amount__lte=free, id__gt=after
+        )
+        following = queue.order_by("id").first()
+        if following is None:
+            return served
+        after = following.pk
+        if _hold(by, following):
+            following.refresh_from_db(fields=["state", "held_at"])
+            served.append(following)
+
+
+def _hold(by: Actor, reservation: Reservation) -> bool:
+    """Take the accelerators by one conditional UPDATE, then move the state; whether it succeeded."""
+    enough = Q(limit__gte=F("held") + reservation.amount, observed__gte=F("held") + reservation.amount)
+    pool = Pool.objects.filter(pk=reservation.pool_id)
+    if not pool.filter(enough).update(held=F("held") + reservation.amount):
+        return False
+    own = Reservation.objects.filter(pk=reservation.pk)
+    if not move(own, ReservationState.WAITING, ReservationState.HELD, held_at=timezone.now()):
+        pool.update(held=F("held") - reservation.amount)  # it was given back in the meantime
+        return False
+    after = {"pool": reservation.pool.slug, "amount": reservation.amount}
+    record("quotas.promote", by=by, obj=reservation, project=reservation.project.slug, after=after)
+    return True

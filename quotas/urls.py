@@ -1,0 +1,10 @@
+"""Routes of quotas."""
+
+from django.urls import path
+
+from quotas import views
+
+urlpatterns = [
+    path("usage/", views.usage, name="usage"),
+    path("capacity/", views.capacity, name="capacity"),
+]
