@@ -248,7 +248,8 @@ STORAGES = {
 }
 WHITENOISE_MAX_AGE = 3600
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+# Embedded mail goes to the console; in production never, since a log must not hold links that reset a password.
+EMAIL_BACKEND = f"django.core.mail.backends.{'console' if EMBEDDED else 'smtp'}.EmailBackend"
 
 # --- The portal's own
 # --------------------------------------------------------------------------------------------------------

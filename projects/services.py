@@ -6,7 +6,7 @@ from audit.services import record
 from portal.errors import Conflict, Invalid, NotFound
 from portal.http import clean_text
 from projects import epoch
-from projects.models import Membership, Project, Role, User, slug_validator
+from projects.models import Membership, Project, Role, User, is_slug, slug_validator
 from projects.permissions import require, require_anywhere
 from projects.principal import Principal
 

@@ -63,7 +63,7 @@ def _clean_cache() -> Iterator[None]:
 def org(db: None) -> Org:
     """Personas and projects."""
     people = {
-        name: User.objects.create_user(username=name, password="correct horse battery")  # noqa: S106
+        name: User.objects.create_user(username=name, password="correct horse battery")
         for name in ("dana", "omar", "vic", "pat", "ravi", "yasmine", "aud", "cy")
     }
     for group, names in {
@@ -72,8 +72,12 @@ def org(db: None) -> Org:
         AUDITORS: ("aud",),
     }.items():
         Group.objects.get_or_create(name=group)[0].user_set.add(*(people[name] for name in names))
-    fraud = Project.objects.create(slug="fraud-detection", name="Fraud detection", cost_centre="CC-4711", owner_team="Risk")
-    search = Project.objects.create(slug="search-ranking", name="Search ranking", cost_centre="CC-0815", owner_team="Search")
+    fraud = Project.objects.create(
+        slug="fraud-detection", name="Fraud detection", cost_centre="CC-4711", owner_team="Risk"
+    )
+    search = Project.objects.create(
+        slug="search-ranking", name="Search ranking", cost_centre="CC-0815", owner_team="Search"
+    )
     Membership.objects.bulk_create(
         [
             Membership(project=fraud, user=people["dana"], role=Role.DEVELOPER),

@@ -22,7 +22,13 @@ def write(action: str = "things.change", **fields: object) -> Row:
 @pytest.mark.django_db
 def test_record_keeps_who_what_before_and_after() -> None:
     row = write(before={"role": "viewer"}, after={"role": "owner"}, reason="asked", project="fraud-detection")
-    assert (row.actor, row.via, row.action, row.object_kind, row.object_id) == ("system:test", "system", "things.change", "thing", "1")
+    assert (row.actor, row.via, row.action, row.object_kind, row.object_id) == (
+        "system:test",
+        "system",
+        "things.change",
+        "thing",
+        "1",
+    )
     assert json.loads(row.before) == {"role": "viewer"} and json.loads(row.after) == {"role": "owner"}
     assert Subject.objects.get(key="system:test").name == "Gatehouse (test)"
 

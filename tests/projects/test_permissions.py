@@ -34,12 +34,15 @@ def test_visible_equals_can(org: Org) -> None:
     for name, action in itertools.product(PEOPLE, ("view", "request", "manage_members", "change")):
         principal = Principal.of(getattr(org, name))
         listed = set(visible(principal, Project.objects.all(), action))
-        assert listed == {project for project in (org.fraud, org.search) if can(principal, action, project)}, (name, action)
+        assert listed == {project for project in (org.fraud, org.search) if can(principal, action, project)}, (
+            name,
+            action,
+        )
 
 
 @pytest.mark.django_db
 def test_unregistered_models_and_superusers_get_nothing(org: Org) -> None:
-    root = User.objects.create_superuser("root", password="x")  # noqa: S106
+    root = User.objects.create_superuser("root", password="x")
     assert not can(Principal.of(root), "view", Epoch(name="x"))
     assert not can(Principal.of(root), "view", org.fraud)
     assert not visible(Principal.of(root), Epoch.objects.all()).exists()
@@ -78,7 +81,7 @@ def test_scope_limits_tokens_and_not_sessions(org: Org) -> None:
 
 
 @pytest.mark.django_db
-def test_visible_costs_one_query_whatever_the_size(org: Org, django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
+def test_visible_costs_one_query_whatever_the_size(org: Org, django_assert_num_queries) -> None:
     for number in range(20):
         project = Project.objects.create(slug=f"p-{number}", name="P")
         Membership.objects.create(project=project, user=org.cy, role="viewer")

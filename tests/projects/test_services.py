@@ -42,7 +42,10 @@ def test_set_member_adds_and_changes(org: Org) -> None:
     services.set_member(by, org.fraud, username="cy", role="viewer")
     services.set_member(by, org.fraud, username="cy", role="developer")
     assert Membership.objects.get(project=org.fraud, user=org.cy).role == "developer"
-    assert list(Row.objects.order_by("id").values_list("action", flat=True)) == ["projects.add_member", "projects.change_role"]
+    assert list(Row.objects.order_by("id").values_list("action", flat=True)) == [
+        "projects.add_member",
+        "projects.change_role",
+    ]
 
 
 @pytest.mark.django_db

@@ -1,0 +1,199 @@
+"""REST API of requests and decisions.
+
+Bodies of requests are checked by approvals/bodies.py, so that the sentences are the same everywhere.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from ninja import Body as JsonBody
+from ninja import Router
+from pydantic import Field
+
+from approvals import services
+from approvals.bodies import EndpointBody
+from approvals.models import Choice, Request, RequestKind, RequestState
+from approvals.representation import request_json, with_all
+from approvals.timeline import timeline
+from portal.errors import GatehouseError, Invalid, NotFound
+from portal.http import cursor_page, require_match
+from projects.api import Body, answer, idempotent, project_or_404, scope
+from projects.permissions import visible
+from projects.principal import Principal
+
+router = Router(tags=["requests"])
+
+MAX_BULK = 100
+
+
+def _document(*, draft: bool) -> dict[str, Any]:
+    """Return the OpenAPI part of a request body, derived from the model that checks it."""
+    schema = EndpointBody.model_json_schema()
+    if draft:
+        schema["properties"]["draft"] = {"type": "boolean", "default": False, "description": "Keep it, do not send it."}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+class DecisionIn(Body):
+    """What a reviewer says; a reason is needed to reject and to ask for changes."""
+
+    decision: str = Field(max_length=20, description="approve, reject or request_changes")
+    reason: str = Field("", max_length=8192)
+
+
+class BulkIn(DecisionIn):
+    """One decision on several requests."""
+
+    ids: list[int] = Field(min_length=1, max_length=MAX_BULK)
+
+
+class CommentIn(Body):
+    """A remark."""
+
+    text: str = Field(max_length=8192)
+
+
+def _get(principal: Principal, request_id: int) -> Request:
+    """Return the request with all that is shown; raises NotFound when the caller may not see it."""
+    found = with_all(visible(principal, Request.objects.all())).filter(pk=request_id).first()
+    if found is None:
+        raise NotFound(f"There is no request {request_id}, or you may not see it.")
+    return found
+
+
+def _shown(request: HttpRequest, request_id: int, status: int = 200) -> HttpResponse:
+    return answer(request, request_json(_get(request.principal, request_id)), status)
+
+
+def _split(payload: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    data = dict(payload)
+    draft = data.pop("draft", False)
+    if not isinstance(draft, bool):
+        raise Invalid.field("draft", "draft must be true or false.")
+    return data, draft
+
+
+def _choice(value: str) -> Choice:
+    if value not in Choice.values:
+        raise Invalid.field("decision", f"decision is {value[:20]!r}; choose one of {', '.join(Choice.values)}.")
+    return Choice(value)
+
+
+@router.post("/requests/check", auth=scope("requests:read"), openapi_extra=_document(draft=False))
+def check(request: HttpRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
+    """The plan for a request body, without creating anything."""
+    return answer(request, services.check(request.principal, payload))
+
+
+@router.post("/requests", auth=scope("requests:write"), openapi_extra=_document(draft=True))
+@idempotent
+def create(request: HttpRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
+    """Send a request, or keep it as a draft with `"draft": true`."""
+    data, draft = _split(payload)
+    made = (services.draft if draft else services.request_endpoint)(request.principal, data)
+    return _shown(request, made.pk, 201)
+
+
+@router.get("/requests", auth=scope("requests:read"))
+def list_requests(
+    request: HttpRequest,
+    state: str | None = None,
+    project: str | None = None,
+    kind: str | None = None,
+    assigned: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> HttpResponse:
+    """The requests that the caller may see, newest first; `assigned=me`: those that wait for the caller."""
+    principal: Principal = request.principal
+    found: QuerySet[Request] = visible(principal, Request.objects.all())
+    if assigned is not None:
+        if assigned != "me":
+            raise Invalid.field("assigned", "assigned takes the value me.")
+        found = visible(principal, Request.objects.filter(state=RequestState.SUBMITTED), "decide")
+        found = found.exclude(requester=principal.person)
+    for name, value, known in (("state", state, RequestState.values), ("kind", kind, RequestKind.values)):
+        if value is not None and value not in known:
+            raise Invalid.field(name, f"{name} is {value[:40]!r}; choose one of {', '.join(known)}.")
+    filters = {"state": state, "kind": kind, "project": project_or_404(principal, project) if project else None}
+    found = found.filter(**{name: value for name, value in filters.items() if value is not None})
+    rows, following = cursor_page(with_all(found), limit=limit, cursor=cursor, order=("-id",))
+    return answer(request, {"items": [request_json(row) for row in rows], "next": following})
+
+
+@router.post("/requests/decisions", auth=scope("approvals:decide"))
+@idempotent
+def decide_many(request: HttpRequest, body: BulkIn) -> HttpResponse:
+    """One decision on up to 100 requests, each in its own transaction; one result per id."""
+    choice = _choice(body.decision)
+    results = [_decide_one(request.principal, item, choice, body.reason) for item in dict.fromkeys(body.ids)]
+    return answer(request, {"items": results})
+
+
+def _decide_one(principal: Principal, request_id: int, choice: Choice, reason: str) -> dict[str, Any]:
+    try:
+        decided = services.DECISIONS[choice](principal, _get(principal, request_id), reason=reason)
+    except GatehouseError as error:
+        return {"id": request_id, "status": error.status, "code": error.code, "detail": error.sentence}
+    return {"id": request_id, "status": 200, "state": decided.state}
+
+
+@router.get("/requests/{request_id}", auth=scope("requests:read"))
+def get_request(request: HttpRequest, request_id: int) -> HttpResponse:
+    """One request with its plan, checks, stages and decisions."""
+    return _shown(request, request_id)
+
+
+@router.patch("/requests/{request_id}", auth=scope("requests:write"), openapi_extra=_document(draft=False))
+def change(request: HttpRequest, request_id: int, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
+    """Change fields of a draft, or of a request that was sent back; null empties a field. Needs If-Match."""
+    with transaction.atomic():
+        current = _get(request.principal, request_id)
+        Request.objects.select_for_update().get(pk=current.pk)
+        current = _get(request.principal, request_id)  # again, under the lock: the ETag must not age
+        require_match(request, request_json(current))
+        services.change(request.principal, current, {**current.body, **payload})
+    return _shown(request, request_id)
+
+
+@router.post("/requests/{request_id}/submit", auth=scope("requests:write"))
+@idempotent
+def submit(request: HttpRequest, request_id: int) -> HttpResponse:
+    """Send a draft, or send a changed request again; the plan is frozen."""
+    services.submit(request.principal, _get(request.principal, request_id))
+    return _shown(request, request_id)
+
+
+@router.post("/requests/{request_id}/withdraw", auth=scope("requests:write"))
+@idempotent
+def withdraw(request: HttpRequest, request_id: int) -> HttpResponse:
+    """Take a request back before it is decided."""
+    services.withdraw(request.principal, _get(request.principal, request_id))
+    return _shown(request, request_id)
+
+
+@router.get("/requests/{request_id}/timeline", auth=scope("requests:read"))
+def get_timeline(request: HttpRequest, request_id: int) -> HttpResponse:
+    """What happened to a request and to its endpoint, oldest first."""
+    entries = timeline(_get(request.principal, request_id))
+    return answer(request, {"items": [entry.json() for entry in entries], "next": None})
+
+
+@router.post("/requests/{request_id}/comments", auth=scope("requests:write"))
+@idempotent
+def comment(request: HttpRequest, request_id: int, body: CommentIn) -> HttpResponse:
+    """Add a remark."""
+    made = services.comment(request.principal, _get(request.principal, request_id), body.text)
+    return answer(request, {"id": made.pk, "author": made.author.username, "text": made.text, "at": made.at}, 201)
+
+
+@router.post("/requests/{request_id}/decisions", auth=scope("approvals:decide"))
+@idempotent
+def decide(request: HttpRequest, request_id: int, body: DecisionIn) -> HttpResponse:
+    """Approve, reject or ask for changes."""
+    current = _get(request.principal, request_id)
+    services.DECISIONS[_choice(body.decision)](request.principal, current, reason=body.reason)
+    return _shown(request, request_id)

@@ -1,0 +1,173 @@
+"""Asking and deciding: requests with their frozen plan, decisions, comments."""
+
+import datetime as dt
+
+from django.db import models
+from django.db.models import F, Q
+
+from catalog.models import HardwareProfile, Version
+from endpoints.models import Endpoint, Environment
+from portal.states import arrows
+from projects.models import Project, User
+
+
+class RequestKind(models.TextChoices):
+    """What can be asked for in this release."""
+
+    ENDPOINT = "endpoint"
+    ADMISSION = "admission"
+
+
+class RequestState(models.TextChoices):
+    """Life of a request."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    CHANGES_REQUESTED = "changes_requested", "changes requested"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+
+class DataClassification(models.TextChoices):
+    """How sensitive the data is that the endpoint will see."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+    RESTRICTED = "restricted"
+
+
+class Request(models.Model):
+    """A question to the platform with its answer. `body` is what was asked, `plan` what was computed and frozen at
+    submission.
+    """
+
+    ARROWS = {
+        "state": arrows(
+            {
+                RequestState.DRAFT: {RequestState.SUBMITTED, RequestState.WITHDRAWN, RequestState.EXPIRED},
+                RequestState.SUBMITTED: {
+                    RequestState.CHANGES_REQUESTED,
+                    RequestState.APPROVED,
+                    RequestState.REJECTED,
+                    RequestState.WITHDRAWN,
+                    RequestState.EXPIRED,
+                },
+                RequestState.CHANGES_REQUESTED: {
+                    RequestState.SUBMITTED,
+                    RequestState.WITHDRAWN,
+                    RequestState.EXPIRED,
+                },
+            }
+        )
+    }
+
+    kind = models.CharField(max_length=12, choices=RequestKind.choices)
+    project = models.ForeignKey(
+        Project, null=True, on_delete=models.PROTECT, related_name="requests"
+    )  # none for admission
+    requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="requests")
+    name = models.CharField(max_length=40, blank=True)
+    state = models.CharField(max_length=20, choices=RequestState.choices, default=RequestState.DRAFT)
+    submission = models.PositiveSmallIntegerField(default=0)  # 1 after the first submit, 2 after a re-submission, …
+    body = models.JSONField(default=dict)
+    version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="requests")
+    profile = models.ForeignKey(HardwareProfile, null=True, on_delete=models.PROTECT, related_name="requests")
+    environment = models.CharField(max_length=8, choices=Environment.choices, blank=True)
+    plan = models.JSONField(default=dict)
+    plan_digest = models.CharField(max_length=80, blank=True)
+    endpoint = models.ForeignKey(Endpoint, null=True, on_delete=models.SET_NULL, related_name="requests")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    submitted_at = models.DateTimeField(null=True)  # first submission: the lead time starts here
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["id", "requester"], name="request_requester"
+            ),  # target of Decision's composite key
+            models.CheckConstraint(
+                condition=Q(kind="admission") | Q(project__isnull=False), name="request_has_a_project"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["state", "submitted_at"], name="request_queue"),
+            models.Index(fields=["project", "-id"], name="request_project"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def number(self) -> str:
+        """What people call it: R-12."""
+        return f"R-{self.pk}"
+
+    @property
+    def ready_at(self) -> dt.datetime | None:
+        """When the endpoint answered for the first time: the lead time ends here. Wants `endpoint` selected."""
+        return self.endpoint.ready_at if self.endpoint else None
+
+    @property
+    def lead_time(self) -> dt.timedelta | None:
+        """From the first submission to the first answer of the endpoint; None while it lasts."""
+        return self.ready_at - self.submitted_at if self.ready_at and self.submitted_at else None
+
+
+class Choice(models.TextChoices):
+    """What a reviewer may say."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    REQUEST_CHANGES = "request_changes", "request changes"
+
+
+class Decision(models.Model):
+    """One per person and submission. Carries a copy of the requester so that the database itself refuses a decision
+    on an own request:
+    approvals/triggers.py keeps the copy true."""
+
+    request = models.ForeignKey(Request, on_delete=models.PROTECT, related_name="decisions")
+    requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    reviewer = models.ForeignKey(User, on_delete=models.PROTECT, related_name="decisions")
+    on_behalf_of = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    submission = models.PositiveSmallIntegerField()
+    decision = models.CharField(max_length=16, choices=Choice.choices)
+    reason = models.TextField(blank=True)
+    plan_digest = models.CharField(max_length=80, blank=True)  # frozen at submission
+    plan_digest_now = models.CharField(max_length=80, blank=True)  # re-checked at the decision
+    via = models.CharField(max_length=20, default="session")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "reviewer", "submission"], name="one_decision_per_person"),
+            models.CheckConstraint(condition=~Q(reviewer=F("requester")), name="nobody_decides_an_own_request"),
+            models.CheckConstraint(
+                condition=Q(on_behalf_of__isnull=True) | ~Q(on_behalf_of=F("requester")),
+                name="nobody_decides_for_the_requester",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.decision} on {self.request_id}"
+
+
+class Comment(models.Model):
+    """A remark on a request."""
+
+    request = models.ForeignKey(Request, on_delete=models.CASCADE, related_name="comments")
+    author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.text[:40]

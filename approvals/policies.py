@@ -1,0 +1,236 @@
+"""The checks of a plan: small, named rules, each with the sentence that people read. They run in the form, at
+submission and at approval.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from catalog.models import HardwareProfile, Version, VersionState
+from projects.models import User
+from quotas.models import Pool
+
+PASS, WARN, FAIL = "pass", "warn", "fail"
+ORDER = {FAIL: 0, WARN: 1, PASS: 2}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A verdict: which rule, on which field of the request, why, and what would help."""
+
+    id: str
+    title: str
+    verdict: str
+    reason: str
+    fix: str = ""
+    field: str = ""
+
+    def json(self) -> dict[str, str]:
+        """Return the check as the plan keeps it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the rules look at."""
+
+    version: Version
+    profile: HardwareProfile
+    pool: Pool | None
+    replicas: int
+    concurrency: int
+    context_tokens: int
+    environment: str
+    data_classification: str
+    memory: dict[str, Any]
+    name_taken: bool
+    cluster: str | None
+
+
+Rule = Callable[[Case], Check]
+
+
+def only_approved(case: Case) -> Check:
+    """Catalog first: only an approved version can be requested."""
+    state = VersionState(case.version.state)
+    ok = state == VersionState.APPROVED
+    label = f"{case.version.asset.slug} {case.version.version}"
+    return Check(
+        "cat-001",
+        "Version is approved",
+        PASS if ok else FAIL,
+        f"{label} is {state.label.lower()}.",
+        "" if ok else "Choose an approved version in the catalog.",
+        "version",
+    )
+
+
+def only_models(case: Case) -> Check:
+    """Endpoints serve models; an MCP server is granted, not provisioned."""
+    ok = case.version.asset.kind == "model"
+    return Check(
+        "cat-002",
+        "Asset can be served",
+        PASS if ok else FAIL,
+        "The asset is a model." if ok else f"{case.version.asset.name} is an MCP server, which runs elsewhere.",
+        "" if ok else "Choose a model.",
+        "asset",
+    )
+
+
+def fits_memory(case: Case) -> Check:
+    """Weights, cache and overhead must fit the profile."""
+    memory = case.memory
+    if memory["fits"]:
+        tight = (
+            memory["limit_bytes"] and (memory["limit_bytes"] - memory["needed_bytes"]) / memory["limit_bytes"] < 0.05
+        )
+        return Check(
+            "cap-001",
+            "Fits the memory",
+            WARN if tight else PASS,
+            memory["sentence"],
+            "Lower context_tokens or concurrency for more headroom." if tight else "",
+            "hardware_profile",
+        )
+    return Check("cap-001", "Fits the memory", FAIL, memory["sentence"], memory["fix"], "hardware_profile")
+
+
+def within_context(case: Case) -> Check:
+    """The model's own context length is the limit."""
+    limit = int(case.version.needs.get("max_context_tokens") or 0)
+    ok = not limit or case.context_tokens <= limit
+    return Check(
+        "cap-002",
+        "Context within the model's limit",
+        PASS if ok else FAIL,
+        f"{case.context_tokens:,} of {limit:,} tokens." if limit else "The model names no limit.",
+        "" if ok else f"Set context_tokens to {limit} or less.",
+        "context_tokens",
+    )
+
+
+def pool_can_hold(case: Case) -> Check:
+    """A request that no empty pool could ever hold would wait forever."""
+    wanted = case.profile.accelerator_count * case.replicas
+    if not wanted:
+        return Check("cap-003", "Pool is large enough", PASS, "No accelerator is needed.", "", "replicas")
+    if case.pool is None:
+        return Check(
+            "cap-003",
+            "Pool is large enough",
+            FAIL,
+            f"No pool offers {case.profile.slug}.",
+            "Choose another hardware profile.",
+            "hardware_profile",
+        )
+    ok = wanted <= case.pool.limit
+    most = case.pool.limit // case.profile.accelerator_count
+    return Check(
+        "cap-003",
+        "Pool is large enough",
+        PASS if ok else FAIL,
+        f"{wanted} of the {case.pool.limit} GPUs in {case.pool.slug}.",
+        "" if ok else f"Set replicas to {most} or less." if most else "Choose a smaller hardware profile.",
+        "replicas",
+    )
+
+
+def profile_offered(case: Case) -> Check:
+    """A profile that was switched off takes no new requests."""
+    ok = case.profile.enabled
+    return Check(
+        "cap-004",
+        "Hardware profile is offered",
+        PASS if ok else FAIL,
+        f"{case.profile.slug} is {'offered' if ok else 'no longer offered'}.",
+        "" if ok else "Choose another profile.",
+        "hardware_profile",
+    )
+
+
+def environment_served(case: Case) -> Check:
+    """Some cluster must serve the environment."""
+    ok = case.cluster is not None
+    return Check(
+        "env-001",
+        "A cluster serves the environment",
+        PASS if ok else FAIL,
+        f"{case.environment} runs on {case.cluster}." if ok else f"No cluster serves {case.environment}.",
+        "" if ok else "Choose another environment.",
+        "environment",
+    )
+
+
+def name_free(case: Case) -> Check:
+    """Names are unique per project among the living, and reserved for 30 days after deletion."""
+    return Check(
+        "name-001",
+        "Name is free",
+        FAIL if case.name_taken else PASS,
+        "Another endpoint of the project has this name, or had it in the last 30 days."
+        if case.name_taken
+        else "The name is free.",
+        "Choose another name." if case.name_taken else "",
+        "name",
+    )
+
+
+def prod_has_two(case: Case) -> Check:
+    """One replica in prod means that each restart is an outage."""
+    ok = case.environment != "prod" or case.replicas >= 2
+    return Check(
+        "avl-001",
+        "prod runs two replicas",
+        PASS if ok else WARN,
+        f"{case.replicas} replica{'s' if case.replicas != 1 else ''} in {case.environment}.",
+        "" if ok else "Set replicas to 2 or more.",
+        "replicas",
+    )
+
+
+def no_demo_for_secrets(case: Case) -> Check:
+    """The demo engine is for trying the portal, not for data that matters."""
+    demo = bool(case.version.runtime.get("demo"))
+    engine = "the demo engine" if demo else case.version.runtime.get("engine", "its engine")
+    bad = demo and case.data_classification in {"confidential", "restricted"}
+    return Check(
+        "data-001",
+        "Engine suits the data class",
+        WARN if bad else PASS,
+        f"{case.data_classification} data on {engine}.",
+        "Use a version with a production engine." if bad else "",
+        "data_classification",
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    only_approved,
+    only_models,
+    profile_offered,
+    fits_memory,
+    within_context,
+    pool_can_hold,
+    environment_served,
+    name_free,
+    prod_has_two,
+    no_demo_for_secrets,
+)
+
+
+def run(case: Case) -> list[Check]:
+    """Return all verdicts, worst first."""
+    return sorted((rule(case) for rule in RULES), key=lambda check: (ORDER[check.verdict], check.id))
+
+
+def worse(frozen: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the checks of `now` that fail and did not fail in `frozen`."""
+    failed = {check["id"] for check in frozen if check["verdict"] == FAIL}
+    return [check for check in now if check["verdict"] == FAIL and check["id"] not in failed]
+
+
+def is_own(reviewer: User, requester_id: int) -> bool:
+    """Nobody decides on an own request: asked by the service, the view and the template flag; the database says it
+    too.
+    """
+    return reviewer.pk == requester_id

@@ -1,0 +1,58 @@
+"""What happened to a request, from the audit log and the endpoint's own events."""
+
+import datetime as dt
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from approvals.models import Request
+from audit.models import Row, Subject
+from endpoints.models import Event
+
+MAX_ROWS, MAX_EVENTS = 500, 100
+SENTENCES = {
+    "approvals.draft": ("drafted", "Draft saved."),
+    "approvals.change": ("changed", "Changed."),
+    "approvals.submit": ("submitted", "Sent for review; the plan is frozen."),
+    "approvals.withdraw": ("withdrawn", "Taken back."),
+    "approvals.comment": ("commented", "Commented."),
+    "approvals.approve": ("approved", "Approved."),
+    "approvals.reject": ("rejected", "Rejected."),
+    "approvals.request_changes": ("changes_requested", "Sent back for changes."),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the timeline. `by` is empty for what the portal did by itself; `text` is a reason or a comment."""
+
+    at: dt.datetime
+    code: str
+    sentence: str
+    by: str = ""
+    text: str = ""
+
+    def json(self) -> dict[str, Any]:
+        """Return the line as the API shows it."""
+        return asdict(self)
+
+
+def timeline(request: Request) -> list[Entry]:
+    """Return what happened to `request`, oldest first (four queries)."""
+    rows = list(Row.objects.filter(object_kind="request", object_id=str(request.pk)).order_by("id")[:MAX_ROWS])
+    names = dict(Subject.objects.filter(key__in={row.actor for row in rows}).values_list("key", "name"))
+    comments = dict(request.comments.values_list("pk", "text"))
+    entries = [_entry(row, names.get(row.actor, row.actor), comments) for row in rows if row.action in SENTENCES]
+    if request.endpoint_id is not None:
+        events = Event.objects.filter(endpoint_id=request.endpoint_id).order_by("id")[:MAX_EVENTS]
+        entries += [Entry(event.at, event.code, event.sentence) for event in events]
+    return sorted(entries, key=lambda entry: entry.at)
+
+
+def _entry(row: Row, name: str, comments: dict[int, str]) -> Entry:
+    code, sentence = SENTENCES[row.action]
+    after = json.loads(row.after) if row.after else {}
+    if code == "submitted" and after.get("submission", 1) > 1:
+        code, sentence = "resubmitted", "Sent again; a new plan is frozen."
+    text = comments.get(after.get("comment", 0), "") if code == "commented" else row.reason
+    return Entry(row.at, code, sentence, name, text)

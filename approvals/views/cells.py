@@ -1,0 +1,203 @@
+"""What the pages of requests show, worked out before the template: chips, whose turn it is, the plan in human units."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from django.urls import reverse
+
+from approvals.models import Request, RequestState
+from approvals.representation import last_decision
+from catalog.models import HardwareProfile
+from endpoints.models import Endpoint, Phase
+from portal.templatetags.gatehouse import bytes_h, day, duration_h, money
+
+Cell = dict[str, Any]
+STATE_LOOK = {
+    RequestState.DRAFT: ("grey", "draft"),
+    RequestState.SUBMITTED: ("blue", "clock"),
+    RequestState.CHANGES_REQUESTED: ("orange", "rotate"),
+    RequestState.APPROVED: ("green", "ok"),
+    RequestState.REJECTED: ("red", "err"),
+    RequestState.WITHDRAWN: ("grey", "withdrawn"),
+    RequestState.EXPIRED: ("grey", "expired"),
+}
+TURNS = {"portal": "Gatehouse, automatic", "platform": "Platform engineers", "owner": "The project", "nobody": ""}
+SIMULATED = {
+    "label": "Simulated accelerators", "colour": "purple", "icon": "info", "kind": "outline",
+    "title": "This pool counts accelerators that do not exist: for trying the portal.",
+}  # fmt: skip
+DEMO_ENGINE = {
+    "label": "Demo engine", "colour": "purple", "icon": "info", "kind": "outline",
+    "title": "The shape of the answers is real, the text is not this model's.",
+}  # fmt: skip
+
+
+def state_chip(state: str) -> Cell:
+    """Return the chip of a request's state."""
+    colour, icon = STATE_LOOK[RequestState(state)]
+    return {"label": RequestState(state).label.capitalize(), "colour": colour, "icon": icon, "kind": "filled"}
+
+
+def state_line(request: Request, *, mine: bool, decides: bool) -> Cell:
+    """Return chip, one sentence, whose turn it is and the next action of a request of `with_all`.
+
+    `mine`: the reader made it; `decides`: the reader may decide it.
+    """
+    state = RequestState(request.state)
+    last = last_decision(request)
+    line: Cell = {"chip": state_chip(state), "sentence": "", "turn": "", "mine": False, "since": None}
+    owner = "You" if mine else request.requester.username
+    if state == RequestState.DRAFT:
+        line |= {"sentence": "Not sent yet.", "turn": owner, "mine": mine, "since": request.created_at}
+    elif state == RequestState.SUBMITTED:
+        turn = "You or another reviewer" if decides else "Platform engineers, governance leads"
+        line |= {"sentence": "Waits for one decision.", "turn": turn, "mine": decides, "since": request.submitted_at}
+    elif state == RequestState.CHANGES_REQUESTED and last is not None:
+        line |= {
+            "sentence": f"{last.reviewer.username} asks: {last.reason}",
+            "turn": owner,
+            "mine": mine,
+            "since": last.at,
+        }
+    elif state == RequestState.REJECTED and last is not None:
+        line |= {"sentence": f"{last.reviewer.username} said no: {last.reason}"}
+    elif state == RequestState.APPROVED:
+        line |= approved_line(request, last.reviewer.username if last else "")
+    elif state == RequestState.WITHDRAWN:
+        line |= {"sentence": f"Taken back by {request.requester.username}."}
+    else:
+        line |= {"sentence": "Expired without an answer."}
+    if mine and state in {RequestState.DRAFT, RequestState.CHANGES_REQUESTED}:
+        line |= {"action_url": reverse("request_edit", args=[request.pk])}
+        line |= {"action_label": "Finish and send" if state == RequestState.DRAFT else "Change and send again"}
+    return line
+
+
+def approved_line(request: Request, reviewer: str) -> Cell:
+    """Return sentence and turn of an approved request: from then on its endpoint speaks."""
+    endpoint = request.endpoint
+    by = f"Approved by {reviewer}." if reviewer else "Approved."
+    if endpoint is None:
+        return {"sentence": by}
+    if endpoint.phase == Phase.READY:
+        return {"sentence": f"{by} The endpoint is ready.", **_endpoint_action(endpoint)}
+    if endpoint.phase == Phase.DELETED:
+        return {"sentence": f"{by} The endpoint was deleted."}
+    turn = TURNS.get(endpoint.reason_turn, "")
+    sentence = f"{by} {endpoint.reason_sentence}"
+    return {"sentence": sentence, "turn": turn, "since": endpoint.phase_since, **_endpoint_action(endpoint)}
+
+
+def _endpoint_action(endpoint: Endpoint) -> Cell:
+    return {"action_url": reverse("endpoint_detail", args=[endpoint.pk]), "action_label": "Open the endpoint"}
+
+
+def what(request: Request) -> str:
+    """Return the name of the asset that a request is about, with its version."""
+    if request.version is not None:
+        return f"{request.version.asset.name} {request.version.version}"
+    return " ".join(str(request.body.get(name) or "") for name in ("asset", "version")).strip() or "–"
+
+
+def where(request: Request) -> str:
+    """Return environment and hardware profile, as far as they are known."""
+    profile = request.profile.slug if request.profile else request.body.get("hardware_profile")
+    return " · ".join(str(part) for part in (request.environment, profile) if part) or request.get_kind_display()
+
+
+def per_month(plan: Mapping[str, Any]) -> str:
+    """Return the monthly price of a plan, or a dash."""
+    cost = plan.get("cost")
+    return money(cost["per_month"], cost["currency"]) if cost else "–"
+
+
+def short_digest(value: str) -> str:
+    """Return a digest as people compare it: first and last digits."""
+    plain = value.removeprefix("sha256:")
+    return f"{plain[:6]}…{plain[-4:]}" if plain else ""
+
+
+def counts(plan: Mapping[str, Any]) -> Cell:
+    """Return how many rules pass, warn and fail."""
+    verdicts = [check["verdict"] for check in plan.get("checks", [])]
+    return {"passed": verdicts.count("pass"), "warned": verdicts.count("warn"), "failed": verdicts.count("fail")}
+
+
+def plan_cells(
+    plan: Mapping[str, Any], *, ends_on: str | None, profile: HardwareProfile | None, digest: str = ""
+) -> Cell:
+    """Return a plan (live or frozen) in the units of the page. `ends_on` is an ISO date."""
+    currency = plan["cost"]["currency"]
+    return {
+        "memory": memory_cells(plan["memory"], accelerated=bool(plan["gpus"]["per_replica"])),
+        "notes": plan["memory"].get("notes", []),
+        "gpus": plan["gpus"]["total"],
+        "room": plan["room"],
+        "room_tone": "ok" if not plan["room"].get("position") else "wait",
+        "after": plan["room"].get("held", 0) + plan["gpus"]["total"],
+        "per_month": money(plan["cost"]["per_month"], currency),
+        "cost_rows": [
+            ("Per hour", plan["cost"]["per_hour_inputs"], money(plan["cost"]["per_hour"], currency)),
+            ("Per month", plan["cost"]["per_month_inputs"], money(plan["cost"]["per_month"], currency)),
+            (f"Until {_day(ends_on)}", plan["cost"]["until_end_inputs"], money(plan["cost"]["until_end"], currency)),
+        ],
+        "verdicts": [{**check, "id": check["id"]} for check in plan["checks"]],
+        "counts": counts(plan),
+        "reviews": plan["reviews"],
+        "estimate": estimate_cells(plan["lead_time"]),
+        "cluster": plan.get("cluster"),
+        "profile": profile.name if profile else "",
+        "chips": [
+            chip
+            for chip, shown in ((SIMULATED, plan["simulated"] and plan["gpus"]["total"]), (DEMO_ENGINE, plan["demo"]))
+            if shown
+        ],
+        "digest": digest,
+        "short_digest": short_digest(digest),
+    }
+
+
+def iso_day(value: str) -> str:
+    """Return an ISO date as people write it."""
+    return day(dt.date.fromisoformat(value))
+
+
+def _day(value: str | None) -> str:
+    return iso_day(value) if value else "the end"
+
+
+def memory_cells(memory: Mapping[str, Any], *, accelerated: bool) -> Cell | None:
+    """Return the memory of a plan for _plan_memory.html; None when nothing is loaded."""
+    if not memory["rows"]:
+        return None
+    whole = max(memory["needed_bytes"], memory["limit_bytes"]) * 1.08 or 1  # some track beyond the limit's mark
+    formula = memory.get("limit_formula", "")
+    return {
+        "needed_text": bytes_h(memory["needed_bytes"]),
+        "limit_text": bytes_h(memory["limit_bytes"]),
+        "limit_percent": memory["limit_bytes"] * 100 / whole,
+        "limit_detail": formula if accelerated else f"{formula} of the machine’s memory: no GPU",
+        "fits": memory["fits"],
+        "sentence": memory["sentence"],
+        "segments": [
+            {
+                "label": row["what"],
+                "kind": row["kind"],
+                "detail": row["inputs"],
+                "bytes_text": bytes_h(row["bytes"]),
+                "share_percent": row["bytes"] * 100 / whole,
+            }
+            for row in memory["rows"]
+        ],
+    }
+
+
+def estimate_cells(estimate: Mapping[str, Any]) -> Cell:
+    """Return the honest estimate: half of them, nine of ten, and from how many."""
+    if not estimate["samples"]:
+        return {"head": "", "text": "No data yet: nobody has got an endpoint in the last 90 days."}
+    return {
+        "head": duration_h(estimate["p50_seconds"]),
+        "text": f"9 of 10 were live within {duration_h(estimate['p90_seconds'])}. {estimate['sentence']}",
+    }

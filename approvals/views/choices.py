@@ -1,0 +1,184 @@
+"""What the request form offers, narrowed by what is chosen already. Loaded once per page; no query after that."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Prefetch, Q, Sum
+
+from approvals.bodies import EndpointBody
+from approvals.plan import Line, Resolved, place
+from catalog import fit
+from catalog.models import HardwareProfile, Kind, Version, VersionState
+from endpoints.models import Cluster, Environment
+from portal.templatetags.gatehouse import bytes_h, money
+from projects.models import Project
+from projects.permissions import visible
+from projects.principal import Principal
+from quotas.models import Pool, ReservationState
+
+Choice = tuple[str, str, bool]  # value, label, disabled
+NOTHING: Choice = ("", "Choose …", False)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Everything that `principal` may ask for."""
+
+    projects: Sequence[Project]
+    versions: Sequence[Version]
+    profiles: Sequence[HardwareProfile]
+    clusters: Sequence[Cluster]
+    roles: Mapping[int, str]
+    lines: Mapping[int, Line]  # pool id → room and queue
+
+    @classmethod
+    def load(cls, principal: Principal) -> "Offer":
+        """Read what is on offer: own projects, approved models, profiles with their pools, clusters (five queries)."""
+        versions = Version.objects.visible_to(principal).filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
+        waiting = Q(reservations__state=ReservationState.WAITING)
+        pools = Pool.objects.annotate(
+            asked=Sum("reservations__amount", filter=waiting, default=0), ahead=Count("reservations", filter=waiting)
+        )
+        profiles = list(HardwareProfile.objects.filter(enabled=True).prefetch_related(Prefetch("pools", pools)))
+        return cls(
+            projects=list(visible(principal, Project.objects.all(), "request").order_by("slug")),
+            versions=list(versions.select_related("asset").order_by("asset__name", "-approved_at", "-id")),
+            profiles=profiles,
+            clusters=list(Cluster.objects.all()),
+            roles=principal.roles,
+            lines={pool.pk: _line(pool) for profile in profiles for pool in profile.pools.all()},
+        )
+
+    def versions_of(self, asset: str) -> list[Version]:
+        """Return the approved versions of an asset, newest first."""
+        return [version for version in self.versions if version.asset.slug == asset]
+
+    def version(self, asset: str, name: str) -> Version | None:
+        """Return the chosen version when it is on offer."""
+        return next((version for version in self.versions_of(asset) if version.version == name), None)
+
+    def profile(self, slug: str) -> HardwareProfile | None:
+        """Return the chosen profile when it is on offer."""
+        return next((profile for profile in self.profiles if profile.slug == slug), None)
+
+    def project(self, slug: str) -> Project | None:
+        """Return the chosen project when the person may ask there."""
+        return next((project for project in self.projects if project.slug == slug), None)
+
+    def resolve(self, body: EndpointBody) -> Resolved | None:
+        """Return what a body names without a query, or None when some of it is not on offer (the plan says why)."""
+        project = self.project(body.project or "")
+        version = self.version(body.asset or "", body.version or "")
+        profile = self.profile(body.hardware_profile or "")
+        if project is None or version is None or profile is None:
+            return None
+        pool, cluster = place(profile, profile.pools.all(), self.clusters, body.environment or "")
+        return Resolved(project, version, profile, pool, cluster, self.lines.get(pool.pk) if pool else None)
+
+
+def _line(pool: Any) -> Line:
+    free = max(0, min(pool.limit, pool.observed) - pool.held)
+    return Line(pool.limit, pool.held, free, pool.asked, pool.ahead)
+
+
+def narrow(offer: Offer, typed: dict[str, str]) -> dict[str, str]:
+    """Return `typed` with what follows from it: the newest version, the first profile that fits, a project."""
+    values = dict(typed)
+    versions = offer.versions_of(values.get("asset", ""))
+    if versions and values.get("version", "") not in {version.version for version in versions}:
+        values["version"] = versions[0].version
+    if not values.get("hardware_profile") and versions:
+        version = offer.version(values["asset"], values["version"])
+        fitting = [profile for profile in offer.profiles if version and not why_not(version, profile, values)]
+        if fitting:
+            values["hardware_profile"] = fitting[0].slug
+    if not values.get("project") and offer.projects:
+        values["project"] = offer.projects[0].slug
+    return values
+
+
+def asset_choices(offer: Offer, value: str) -> list[Choice]:
+    """Return the models with an approved version; a chosen one that is none any more stays readable."""
+    names = dict.fromkeys((version.asset.slug, version.asset.name) for version in offer.versions)
+    return [NOTHING, *_kept([(slug, name, False) for slug, name in names], value, "not approved")]
+
+
+def version_choices(offer: Offer, asset: str, value: str) -> list[Choice]:
+    """Return the approved versions of the chosen asset."""
+    found = [
+        (
+            item.version,
+            f"{item.version} (approved {item.approved_at:%-d %b %Y})" if item.approved_at else item.version,
+            False,
+        )
+        for item in offer.versions_of(asset)
+    ]
+    return _kept(found, value, "not approved") if found or value else [("", "Choose a model first", False)]
+
+
+def profile_choices(offer: Offer, typed: dict[str, str]) -> list[Choice]:
+    """Return all profiles with their price; those that are too small say why, and cannot be chosen."""
+    version = offer.version(typed.get("asset", ""), typed.get("version", ""))
+    found: list[Choice] = [NOTHING]
+    for profile in offer.profiles:
+        price = money(profile.price_per_hour, profile.currency)
+        reason = why_not(version, profile, typed) if version else ""
+        # The chosen one stays enabled, else the browser would not send it: the plan beside it says what is wrong.
+        disabled = bool(reason) and profile.slug != typed.get("hardware_profile")
+        label = f"{profile.name} · {price} / h"
+        found.append((profile.slug, f"{label} · {reason}" if reason else label, disabled))
+    return _kept(found, typed.get("hardware_profile", ""), "no longer offered")
+
+
+def environment_choices(offer: Offer, typed: dict[str, str]) -> list[Choice]:
+    """Return the environments; one without a cluster for the chosen profile cannot be chosen."""
+    profile = offer.profile(typed.get("hardware_profile", ""))
+    found = []
+    for environment in Environment.values:
+        served = cluster_of(offer, profile, environment) is not None
+        disabled = not served and environment != typed.get("environment")
+        found.append((environment, environment if served else f"{environment} · no cluster serves it", disabled))
+    return found
+
+
+def cluster_of(offer: Offer, profile: HardwareProfile | None, environment: str) -> Cluster | None:
+    """Return the cluster that would run it, without a query."""
+    if profile is None:
+        return next((cluster for cluster in offer.clusters if environment in cluster.environments), None)
+    return place(profile, profile.pools.all(), offer.clusters, environment)[1]
+
+
+def why_not(version: Version, profile: HardwareProfile, typed: dict[str, str]) -> str:
+    """Return why a version cannot run on a profile with the typed context and calls, in few words; "" when it can."""
+    if profile.accelerator_count and not profile.pools.all():
+        return "no pool offers it"
+    if not version.needs:
+        return ""
+    context = min(_whole(typed.get("context_tokens"), fit.DEFAULT_CONTEXT), int(version.needs["max_context_tokens"]))
+    calls = _whole(typed.get("concurrency"), fit.DEFAULT_CONCURRENCY)
+    plan = fit.memory(version.needs, profile, context, calls, settings.GPU_MEMORY_UTILISATION)
+    if plan.fits:
+        return ""
+    if plan.weights > plan.limit:
+        return f"too small: weights alone need {bytes_h(plan.weights)}"
+    return f"too small: needs {bytes_h(plan.needed)} of {bytes_h(plan.limit)}"
+
+
+def _whole(text: Any, default: int) -> int:
+    text = str(text or "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) else default
+
+
+def _kept(found: Iterable[Choice], value: str, reason: str) -> list[Choice]:
+    choices = list(found)
+    if value and value not in {choice[0] for choice in choices}:
+        choices.append((value, f"{value} · {reason}", False))
+    return choices
+
+
+def project_choices(offer: Offer, value: str) -> list[tuple[str, str]]:
+    """Return the projects in which the person may ask, each with the own role there."""
+    found = [(project.slug, offer.roles.get(project.pk, "")) for project in offer.projects]
+    return found if not value or value in dict(found) else [*found, (value, "")]

@@ -1,0 +1,3 @@
+"""Benchmarks: ratios of two things measured in one run on one machine, since absolute figures of another machine say
+little.
+"""

@@ -1,0 +1,299 @@
+"""What pages show of endpoints and keys, computed before the template: chips, whose turn, steps, snippets, facts."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import timezone
+
+from endpoints.decision import RESTARTING
+from endpoints.keys import answers, may_change
+from endpoints.models import Desired, Endpoint, Event, Phase, Revision
+from endpoints.permissions import OPERATORS
+from portal.templatetags.gatehouse import day, duration_h, money
+from projects.models import PLATFORM_ENGINEERS, ApiKey, KeyState
+from projects.principal import Principal
+
+Cell = dict[str, Any]
+PHASES = {
+    Phase.PENDING: ("grey", "pending"),
+    Phase.PROVISIONING: ("blue", "progress"),
+    Phase.READY: ("green", "ok"),
+    Phase.DEGRADED: ("orange", "degraded"),
+    Phase.FAILED: ("red", "err"),
+    Phase.SUSPENDED: ("grey", "pause"),
+    Phase.DELETING: ("grey", "trash"),
+    Phase.DELETED: ("grey", "trash"),
+}
+ENVIRONMENTS = {"prod": "purple", "staging": "teal", "dev": "grey"}
+KEY_STATES = {
+    KeyState.ACTIVE: ("green", "ok"),
+    KeyState.ROTATING: ("orange", "rotate"),
+    KeyState.REVOKED: ("grey", "ban"),
+    KeyState.EXPIRED: ("grey", "expired"),
+}
+BEGINNINGS = {"accepted", "resumed", "retried"}
+SETTLED = {Phase.READY, Phase.FAILED, Phase.SUSPENDED, Phase.DELETED}
+STEPS = (("Scheduled", "scheduled"), ("Starting", "starting"), ("Loading", "loading"), ("Ready", "ready"))
+
+
+def phase_chip(row: Endpoint) -> Cell:
+    """Return the chip of the state; while engines end it says what for."""
+    phase = Phase(row.phase)
+    colour, icon = PHASES[phase]
+    label = str(phase.label)
+    if row.desired == Desired.SUSPENDED and phase != Phase.SUSPENDED:
+        colour, icon, label = "grey", "pause", "Suspending"
+    if row.desired == Desired.DELETED and phase != Phase.DELETED:
+        colour, icon, label = "grey", "trash", "Deleting"
+    return {"label": label, "colour": colour, "icon": icon, "kind": "filled"}
+
+
+def environment_chip(row: Endpoint) -> Cell:
+    """Return the chip of the environment."""
+    return {
+        "label": row.environment,
+        "colour": ENVIRONMENTS.get(row.environment, "grey"),
+        "icon": "",
+        "kind": "outline",
+    }
+
+
+def truth_chips(row: Endpoint) -> list[Cell]:
+    """Return the chips that say what is not the real thing: the demo engine, simulated accelerators."""
+    revision = row.revision
+    labels = []
+    if revision and revision.runtime.get("demo"):
+        labels.append("Demo engine")
+    if revision and row.cluster.simulated and revision.profile.accelerator_count:
+        labels.append("Simulated accelerators")
+    return [{"label": label, "colour": "orange", "icon": "", "kind": "outline"} for label in labels]
+
+
+def broken_chip(row: Endpoint) -> Cell:
+    """Return the chip of the why box: for how long it has not answered."""
+    seconds = (timezone.now() - row.phase_since).total_seconds()
+    return {"label": f"Not ready for {duration_h(round(seconds))}", "colour": "red", "icon": "err", "kind": "filled"}
+
+
+def settled(row: Endpoint) -> bool:
+    """Whether nothing changes before somebody acts, so that a page may stop asking."""
+    at_rest = {Desired.RUNNING: SETTLED, Desired.SUSPENDED: {Phase.SUSPENDED}, Desired.DELETED: {Phase.DELETED}}
+    return row.phase in at_rest[Desired(row.desired)]
+
+
+def turn(row: Endpoint, reader: Principal) -> Cell:
+    """Return whose turn it is, in the reader's words."""
+    operates = bool(OPERATORS & ({reader.role_in(row.project_id)} | set(reader.groups)))
+    if row.reason_turn == "owner":
+        mine = operates and reader.role_in(row.project_id) is not None
+        return {"turn": "Your turn" if mine else f"{row.project.slug}’s turn", "mine": mine}
+    if row.reason_turn == "platform":
+        mine = PLATFORM_ENGINEERS in reader.groups
+        return {"turn": "Your turn, platform team" if mine else "The platform team’s turn", "mine": mine}
+    words = "Nobody has to act" if row.reason_turn == "nobody" else "Nobody, automatic"
+    return {"turn": words, "mine": False}
+
+
+def steps(row: Endpoint, events: Sequence[Event]) -> list[Cell]:
+    """Return the named steps of the current start with their times; `events` oldest first. Empty when it is not to
+    run.
+    """
+    if row.desired != Desired.RUNNING or row.phase == Phase.SUSPENDED:
+        return []
+    begin = max((index for index, one in enumerate(events) if one.code in BEGINNINGS), default=0)
+    series = events[begin:]
+    # What a kept engine did before it became ready the first time is the story; later restarts begin another one.
+    last = max((index for index, one in enumerate(series) if one.code == "scheduled"), default=None)
+    seen: dict[str, dt.datetime] = {}
+    for one in series[last:] if last is not None else ():
+        seen.setdefault(one.code, one.at)
+    accepted = series[0].at if series else row.created_at
+    made = [{"name": "Accepted", "state": "done", "time": _clock(accepted)}]
+    running = row.phase in {Phase.READY, Phase.DEGRADED}
+    reached = len(STEPS) if running else max((i + 1 for i, (_, code) in enumerate(STEPS) if code in seen), default=0)
+    before = accepted
+    for index, (name, code) in enumerate(STEPS):
+        at = seen.get(code)
+        time = _since(before, at) if at else ("at once" if running else "")
+        before = at or before
+        if code == "ready" and running:
+            time = f"since {_clock(row.phase_since)}"
+        made.append({"name": name, "state": _step_state(row, index, reached), "time": time})
+    return made
+
+
+def _step_state(row: Endpoint, index: int, reached: int) -> str:
+    """`reached` steps have begun; the last of them is the current one, and Scheduled is done as soon as it has
+    happened.
+    """
+    if row.phase in {Phase.READY, Phase.DEGRADED}:
+        return "done"
+    current = max(reached - 1, 1 if reached else 0)
+    if index < current:
+        return "done"
+    if index > current:
+        return "pending"
+    return "failed" if row.phase == Phase.FAILED or row.reason_code == RESTARTING else "current"
+
+
+def happens(row: Endpoint) -> str:
+    """Return what happens by itself."""
+    if row.phase == Phase.FAILED:
+        return "Nothing. It starts again when somebody presses Retry."
+    if row.due_at is not None and row.reason_code == RESTARTING:
+        wait = max(0.0, (row.due_at - timezone.now()).total_seconds())
+        return f"The next start follows in {duration_h(round(wait))}."
+    if row.reason_code == "waiting_for_capacity":
+        return "It starts when enough accelerators are given back; nobody is overtaken."
+    return "The portal looks again by itself until it answers."
+
+
+def snippets(row: Endpoint) -> list[Cell]:
+    """Return code that calls the endpoint, with the real address and a placeholder for the key."""
+    url, model = f"{settings.BASE_URL}/v1", f"{row.project.slug}/{row.name}"
+    if row.revision and row.revision.version.needs.get("embedding"):
+        return _embedding_snippets(url, model)
+    python = (
+        f'from openai import OpenAI\n\nclient = OpenAI(base_url="{url}", api_key="gth_…")\n'
+        f'answer = client.chat.completions.create(\n    model="{model}",\n'
+        '    messages=[{"role": "user", "content": "Hello"}],\n)\nprint(answer.choices[0].message.content)'
+    )
+    curl = (
+        f"curl {url}/chat/completions \\\n  -H 'Authorization: Bearer gth_…' \\\n"
+        "  -H 'Content-Type: application/json' \\\n"
+        f'  -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\''
+    )
+    script = (
+        f'import OpenAI from "openai";\n\nconst client = new OpenAI({{ baseURL: "{url}", apiKey: "gth_…" }});\n'
+        f'const answer = await client.chat.completions.create({{\n  model: "{model}",\n'
+        '  messages: [{ role: "user", content: "Hello" }],\n});\nconsole.log(answer.choices[0].message.content);'
+    )
+    chain = (
+        f'from langchain_openai import ChatOpenAI\n\nmodel = ChatOpenAI(\n    base_url="{url}",\n    api_key="gth_…",\n'
+        f'    model="{model}",\n)\nprint(model.invoke("Hello").content)'
+    )
+    return _tabs(python, curl, script, chain)
+
+
+def _embedding_snippets(url: str, model: str) -> list[Cell]:
+    python = (
+        f'from openai import OpenAI\n\nclient = OpenAI(base_url="{url}", api_key="gth_…")\n'
+        f'answer = client.embeddings.create(model="{model}", input=["Hello"])\nprint(answer.data[0].embedding[:5])'
+    )
+    curl = (
+        f"curl {url}/embeddings \\\n  -H 'Authorization: Bearer gth_…' \\\n  -H 'Content-Type: application/json' \\\n"
+        f'  -d \'{{"model": "{model}", "input": ["Hello"]}}\''
+    )
+    script = (
+        f'import OpenAI from "openai";\n\nconst client = new OpenAI({{ baseURL: "{url}", apiKey: "gth_…" }});\n'
+        f'const answer = await client.embeddings.create({{ model: "{model}", input: ["Hello"] }});\n'
+        "console.log(answer.data[0].embedding.slice(0, 5));"
+    )
+    chain = (
+        f'from langchain_openai import OpenAIEmbeddings\n\nmodel = OpenAIEmbeddings(\n    base_url="{url}",\n'
+        f'    api_key="gth_…",\n    model="{model}",\n    check_embedding_ctx_length=False,\n)\n'
+        'print(model.embed_query("Hello")[:5])'
+    )
+    return _tabs(python, curl, script, chain)
+
+
+def _tabs(python: str, curl: str, script: str, chain: str) -> list[Cell]:
+    return [
+        {"label": "Python", "code": python, "note": "openai ≥ 1.0"},
+        {"label": "curl", "code": curl, "note": ""},
+        {"label": "JavaScript", "code": script, "note": "openai ≥ 4"},
+        {"label": "LangChain", "code": chain, "note": "langchain-openai"},
+    ]
+
+
+def playground(row: Endpoint, may_create_keys: bool) -> Cell:
+    """Return the context of the playground, or why it cannot answer now."""
+    blocked = ""
+    if row.revision and row.revision.version.needs.get("embedding"):
+        blocked = "The playground chats; this endpoint makes embeddings. The snippets above call it."
+    elif not may_create_keys:
+        blocked = (
+            "The playground calls with a key of your own, and only owners and developers of the project have keys."
+        )
+    elif not answers(row):
+        blocked = f"It answers no calls now. {row.reason_sentence}"
+    return {
+        "key_url": reverse("endpoint_playground_key", args=[row.pk]),
+        "model": f"{row.project.slug}/{row.name}",
+        "blocked": blocked,
+    }
+
+
+def facts(row: Endpoint, revision: Revision) -> list[Cell]:
+    """Return the lines of the facts card: name and value, with `url` a link, with `copied` a copy field."""
+    profile = revision.profile
+    monthly = profile.price_per_hour * revision.replicas * settings.HOURS_PER_MONTH
+    hardware = profile.name if revision.replicas == 1 else f"{revision.replicas} × {profile.name}"
+    version = revision.version
+    return [
+        {
+            "name": "Model",
+            "value": f"{version.asset.name} {version.version}",
+            "url": reverse("catalog_detail", args=[version.asset.slug]),
+        },
+        {"name": "Revision", "value": str(revision.number)},
+        {"name": "Engine", "value": str(revision.runtime.get("engine", "–"))},
+        {"name": "Hardware", "value": hardware},
+        {
+            "name": "Context",
+            "value": f"{revision.context_tokens:,} tokens, {revision.concurrency} calls at once per replica",
+        },
+        {"name": "Cluster", "value": row.cluster.name},
+        {"name": "Data", "value": row.data_classification or "–"},
+        {"name": "Runs until", "value": day(row.ends_on) if row.ends_on else "no end date"},
+        {"name": "Cost", "value": f"{money(monthly, profile.currency)} / month"},
+        {"name": "Approved as", "value": revision.authorization_reference, "copied": True},
+        {"name": "Id", "value": str(row.pk), "copied": True},
+    ]
+
+
+def event_lines(events: Sequence[Event]) -> list[Cell]:
+    """Return the lines of the timeline with an icon by phase; `events` newest first."""
+    lines = []
+    for one in events:
+        colour, icon = PHASES[Phase(one.phase)]
+        if one.code in {"crashed", RESTARTING, "out_of_memory", "start_timeout"} and one.phase != Phase.FAILED:
+            colour, icon = "orange", "warn"
+        lines.append({"at": one.at, "colour": colour, "icon": icon, "sentence": one.sentence, "code": one.code})
+    return lines
+
+
+def key_line(key: ApiKey, reader: Principal, names: dict[str, str], may: dict[str, bool]) -> Cell:
+    """Return a row of a table of keys; `may` says what the reader's role allows, `names` what its endpoints are
+    called.
+    """
+    colour, icon = KEY_STATES[KeyState(key.state)]
+    living = key.state in {KeyState.ACTIVE, KeyState.ROTATING}
+    args = [key.project.slug, key.pk]
+    actions: list[Cell] = []
+    if key.state == KeyState.ACTIVE and may["rotate"] and may_change(reader, key, "rotate"):
+        actions.append({"label": "Rotate", "url": reverse("key_rotate", args=args)})
+    if living and may["revoke"] and may_change(reader, key, "revoke"):
+        actions.append({"label": "Revoke", "url": reverse("key_revoke", args=args), "danger": True})
+    bound = sorted(names.get(target.target_id, "a deleted endpoint") for target in key.targets.all())
+    return {
+        "name": key.name, "person": key.person.username, "prefix": key.prefix, "last_used": key.last_used_at,
+        "expires": key.expires_at if living else None, "ended": key.revoked_at or key.expires_at,
+        "chip": {"label": KeyState(key.state).label, "colour": colour, "icon": icon, "kind": "filled"},
+        "endpoints": ", ".join(bound) or "all endpoints", "actions": actions,
+    }  # fmt: skip
+
+
+def _clock(moment: dt.datetime) -> str:
+    local = timezone.localtime(moment)
+    return f"{local.day} {local:%b, %H:%M}"
+
+
+def _since(before: dt.datetime, at: dt.datetime) -> str:
+    seconds = max(0.0, (at - before).total_seconds())
+    if seconds < 0.05:
+        return "at once"
+    return f"after {duration_h(round(seconds, 1) if seconds < 10 else seconds)}"

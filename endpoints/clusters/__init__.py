@@ -1,0 +1,120 @@
+"""The cluster seam: what is wanted of a place where engines run, and what it reports. One module per real system
+implements `ClusterDriver`.
+
+A driver makes progress and never waits: `apply`, `restart` and `remove` are called again until `observe` (or the
+answer of `remove`) says that observed equals desired. Every call is idempotent, may come from several workers at once
+and may be killed at any point. Nothing here needs Django or names a process, a pod or a manifest.
+"""
+
+import builtins
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+Turn = Literal["platform", "you", "nobody"]
+State = Literal["absent", "starting", "loading", "ready", "stopping", "failed"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One revision of an endpoint as a driver needs it.
+
+    `command` is a template: `{python} {port} {model} {host} {name} {context} {concurrency}` are filled in where the
+    engine starts. `memory_bytes` limits one replica, `context_tokens` counts prompt and answer, `concurrency` counts
+    requests per replica, `start_timeout_seconds` is the time to the first healthy answer.
+    """
+
+    endpoint_id: str
+    revision: int
+    name: str
+    project: str
+    replicas: int
+    command: tuple[str, ...]
+    model: str
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    memory_bytes: int | None = None
+    demo: bool = False
+    context_tokens: int = 4096
+    concurrency: int = 8
+    health_path: str = "/health"
+    start_timeout_seconds: int = 600
+    authorization_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One engine as it is now. `reason_code` and `sentence` are empty when there is nothing to say; `note` holds what
+    is true beside the state."""
+
+    index: int
+    state: State
+    url: str = ""
+    key: str = field(default="", repr=False)
+    pid: int | None = None
+    reason_code: str = ""
+    sentence: str = ""
+    started_at: datetime | None = None
+    revision: int = 0
+    turn: Turn = "nobody"
+    authorization_digest: str = ""
+    note: str = ""
+    restarts_itself: bool = False  # True when the cluster starts a failed replica again without another `apply`
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All replicas that the cluster knows of one endpoint, in the order of their index."""
+
+    replicas: tuple[Replica, ...] = ()
+
+    @property
+    def ready_count(self) -> int:
+        """How many replicas answer calls."""
+        return sum(replica.state == "ready" for replica in self.replicas)
+
+    @property
+    def any_failed(self) -> bool:
+        """Whether at least one replica cannot go on by itself."""
+        return any(replica.state == "failed" for replica in self.replicas)
+
+    @property
+    def present(self) -> bool:
+        """Whether anything of the endpoint still runs or starts."""
+        return any(replica.state not in ("absent", "failed") or replica.pid is not None for replica in self.replicas)
+
+
+class ClusterError(Exception):
+    """The cluster cannot do what is asked: a stable code, one sentence, whose turn it is, and whether trying again
+    can help."""
+
+    def __init__(self, code: str, sentence: str, turn: Turn = "platform", retry: bool = True) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        self.turn: Turn = turn
+        self.retry = retry
+
+
+class ClusterDriver(Protocol):
+    """What the reconciler needs of a cluster. Every method raises ClusterError and nothing else for what the cluster
+    does wrong."""
+
+    def apply(self, workload: Workload) -> None:
+        """Take the next step towards `replicas` healthy engines of this revision and none of another."""
+
+    def observe(self, endpoint_id: str) -> Observation:
+        """Return what is there now, with real health checks; an unknown endpoint has no replicas."""
+
+    def restart(self, endpoint_id: str) -> None:
+        """Ask every replica to stop; the next `apply` starts them again."""
+
+    def remove(self, endpoint_id: str) -> bool:
+        """Take the next step towards nothing; return True when nothing is left. Logs stay readable until their
+        retention ends."""
+
+    def logs(self, endpoint_id: str, lines: int = 200) -> str:
+        """Return the last `lines` lines of each replica's output."""
+
+    def list(self) -> builtins.list[str]:
+        """Return the ids of all endpoints that the cluster has something of, wanted or not."""

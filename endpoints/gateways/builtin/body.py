@@ -1,0 +1,126 @@
+"""The body of a call: read within bounds, checked as far as routing needs it, rewritten for the engine."""
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from endpoints.gateways.builtin.deadline import Deadline
+from endpoints.gateways.builtin.errors import Refusal, invalid
+from endpoints.gateways.builtin.records import KeyRecord
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+BODY_SECONDS = 60.0
+MAX_MODEL_LENGTH = 200
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+BYTES_PER_TOKEN = 4  # of English text, for calls whose engine never said
+
+
+class ClientGone(Exception):
+    """The client hung up."""
+
+
+@dataclass(slots=True)
+class Body:
+    """A parsed body: the document, the model as it was asked for, whether to stream, and the size that estimates its
+    tokens.
+    """
+
+    document: dict[str, Any]
+    model: str
+    stream: bool
+    size: int
+
+    @property
+    def estimated_tokens(self) -> int:
+        """Tokens of the prompt by its size, at least one."""
+        return max(1, self.size // BYTES_PER_TOKEN)
+
+    def endpoint_name(self, key: KeyRecord) -> str | None:
+        """Return the endpoint's name within the key's project; None when `model` names another project."""
+        project, slash, name = self.model.partition("/")
+        if not slash:
+            return self.model
+        return name if project == key.project else None
+
+    def for_engine(self, served_name: str, operation: str) -> tuple[bytes, bool]:
+        """Return the bytes for the engine, and whether the usage chunk was added by the gateway and must be stripped
+        again.
+        """
+        document = {**self.document, "model": served_name}
+        strip = False
+        if self.stream and operation in {"chat", "completions"}:
+            options = document.get("stream_options") or {}
+            strip = not options.get("include_usage")
+            document["stream_options"] = {**options, "include_usage": True}
+        try:
+            return _ENCODER.encode(document).encode(), strip
+        except (ValueError, RecursionError) as error:
+            raise invalid("The body holds a number that JSON cannot carry, such as 1e999.") from error
+
+
+async def read(scope: Scope, receive: Receive) -> bytes:
+    """Return the whole body of a request.
+
+    Raises Refusal when it is too large, too slow or encoded, ClientGone when it breaks off.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length" and (not value.isdigit() or int(value) > MAX_BODY_BYTES):
+            raise _too_large()
+        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+            raise Refusal(415, "unsupported_encoding", "Send the body uncompressed, without a Content-Encoding.")
+    parts, size = [], 0
+    try:
+        with Deadline(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                part = message.get("body", b"")
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    raise _too_large()
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError as error:
+        raise Refusal(408, "request_timeout", f"The body did not arrive within {BODY_SECONDS:g} s.") from error
+
+
+def parse(raw: bytes) -> Body:
+    """Return the checked body.
+
+    Raises Refusal naming the field; everything the gateway does not need is the engine's to judge.
+    """
+    try:
+        document = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise invalid("The body is not valid JSON in UTF-8.") from error
+    if not isinstance(document, dict):
+        raise invalid("The body must be a JSON object.")
+    model = document.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid('model must name an endpoint, for example "my-project/my-endpoint".', param="model")
+    if len(model) > MAX_MODEL_LENGTH:
+        raise invalid(f"model is longer than {MAX_MODEL_LENGTH} characters.", param="model")
+    stream = document.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise invalid("stream must be true or false.", param="stream")
+    options = document.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise invalid("stream_options must be an object.", param="stream_options")
+    if options is not None and not isinstance(options.get("include_usage", False), bool | None):
+        raise invalid("stream_options.include_usage must be true or false.", param="stream_options")
+    return Body(document, model, bool(stream), len(raw))
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, "request_too_large", f"The body is larger than {MAX_BODY_BYTES // 1024**2} MiB; send less.")

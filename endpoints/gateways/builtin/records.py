@@ -1,0 +1,58 @@
+"""What the gateway remembers about keys and endpoints: plain values, no ORM objects."""
+
+from dataclasses import dataclass, field
+
+from endpoints.gateways.builtin.upstream import Upstream
+
+SCOPE = "inference:invoke"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """An API key as it stood at one epoch. The secret is not here: the cache is keyed by its SHA-256."""
+
+    id: str
+    prefix: str
+    ended: str  # "" while the key may be used, else the sentence that says why not
+    expires_at: float  # seconds since 1970, compared with the clock on every call
+    project_id: int
+    project: str  # slug
+    person: str  # user name
+    purpose: str
+    scopes: frozenset[str]
+    targets: frozenset[str] | None  # endpoint ids; None: everything in the project
+
+    @property
+    def admits(self) -> bool:
+        """Whether the key is good, apart from its end by the clock."""
+        return not self.ended
+
+    def may_call(self, endpoint: "EndpointRecord") -> bool:
+        """Whether the endpoint lies in the key's project and among its targets."""
+        return endpoint.project == self.project and (self.targets is None or endpoint.id in self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRecord:
+    """A living endpoint as it stood at one epoch."""
+
+    id: str
+    name: str
+    project: str  # slug
+    served_name: str  # the model name that the engine answers to
+    phase: str
+    running: bool  # desired
+    reason: str  # sentence for a person
+    created: int  # seconds since 1970
+    context_tokens: int | None
+    upstreams: tuple[Upstream, ...] = field(default=(), repr=False)
+
+    @property
+    def admits(self) -> bool:
+        """Whether calls can be forwarded."""
+        return self.running and self.phase in {"ready", "degraded"} and bool(self.upstreams)
+
+    @property
+    def model(self) -> str:
+        """The full model name: project and endpoint."""
+        return f"{self.project}/{self.name}"

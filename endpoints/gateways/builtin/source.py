@@ -1,0 +1,143 @@
+"""Where the directory reads from: the database through the ORM, always called in a background thread."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, Protocol, TypeVar
+
+from django.db import close_old_connections, connection
+from django.db.models import Exists, OuterRef, Q
+
+from endpoints.gateways.builtin.records import EndpointRecord, KeyRecord
+from endpoints.gateways.builtin.upstream import Upstream
+from endpoints.models import Desired, Endpoint, Phase
+from portal import crypto
+from projects import epoch
+from projects.models import ApiKey, KeyState, Membership
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Source(Protocol):
+    """Reads what the directory keeps.
+
+    Each answer comes with the epoch that was read before it, so it is at least as new as that.
+    """
+
+    def epoch(self) -> int:
+        """Return the counter that moves with every change the gateway must notice."""
+
+    def key(self, digest: str) -> tuple[int, KeyRecord | None]:
+        """Return the key whose secret has this SHA-256, or None."""
+
+    def endpoints(self, project_id: int) -> tuple[int, dict[str, EndpointRecord]]:
+        """Return the living endpoints of a project by name."""
+
+
+def _own_connection(function: Callable[P, R]) -> Callable[P, R]:
+    """Give the thread a usable connection and hand it back: threads outlive requests, and Django closes only those of
+    its own.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if connection.in_atomic_block:  # called from somebody's transaction, whose connection it is
+            return function(*args, **kwargs)
+        close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            close_old_connections()
+
+    return call
+
+
+class DatabaseSource:
+    """The portal's database."""
+
+    @_own_connection
+    def epoch(self) -> int:
+        """Return the epoch (one query)."""
+        return epoch.current()
+
+    @_own_connection
+    def key(self, digest: str) -> tuple[int, KeyRecord | None]:
+        """Return the key (three queries).
+
+        Its person must still be active and a member: a leaver's keys end with the membership.
+        """
+        now = epoch.current()
+        member = Membership.objects.filter(project_id=OuterRef("project_id"), user_id=OuterRef("person_id"))
+        key = (
+            ApiKey.objects.select_related("project", "person")
+            .annotate(member=Exists(member))
+            .filter(hash=digest)
+            .first()
+        )
+        if key is None:
+            return now, None
+        targets = list(key.targets.values_list("kind", "target_id"))
+        return now, KeyRecord(
+            id=str(key.pk),
+            prefix=key.prefix,
+            ended=_why_ended(key),
+            expires_at=key.expires_at.timestamp(),
+            project_id=key.project_id,
+            project=key.project.slug,
+            person=key.person.username,
+            purpose=key.purpose,
+            scopes=frozenset(key.scopes),
+            targets=frozenset(target for kind, target in targets if kind == "endpoint") if targets else None,
+        )
+
+    @_own_connection
+    def endpoints(self, project_id: int) -> tuple[int, dict[str, EndpointRecord]]:
+        """Return the living endpoints of a project (two queries)."""
+        now = epoch.current()
+        rows = (
+            Endpoint.objects.select_related("project", "revision")
+            .filter(project_id=project_id)
+            .exclude(Q(phase=Phase.DELETED) | Q(desired=Desired.DELETED))
+        )
+        return now, {row.name: _endpoint(row) for row in rows}
+
+
+def _why_ended(key: ApiKey) -> str:
+    """Return why a key may not be used, or "". `member` is annotated by the query."""
+    if key.state == KeyState.REVOKED:
+        return f"The key {key.prefix} was revoked; create a new one on the endpoint's page."
+    if key.state not in {KeyState.ACTIVE, KeyState.ROTATING}:
+        return f"The key {key.prefix} has expired; create a new one on the endpoint's page."
+    if not key.person.is_active or not getattr(key, "member", False):
+        return f"The person who owns the key {key.prefix} is no longer an active member of the project; ask its owner."
+    return ""
+
+
+def _endpoint(row: Endpoint) -> EndpointRecord:
+    return EndpointRecord(
+        id=str(row.pk),
+        name=row.name,
+        project=row.project.slug,
+        served_name=row.name,
+        phase=row.phase,
+        running=row.desired == Desired.RUNNING,
+        reason=row.reason_sentence,
+        created=int(row.created_at.timestamp()),
+        context_tokens=row.revision.context_tokens if row.revision else None,
+        upstreams=_upstreams(row),
+    )
+
+
+def _upstreams(row: Endpoint) -> tuple[Upstream, ...]:
+    """Return the usable replicas; one that cannot be read is left out and logged, and the others go on serving."""
+    usable = []
+    for entry in row.upstreams or []:
+        try:
+            secret = entry.get("key", "")
+            usable.append(Upstream.parse(entry["url"], crypto.decrypt(secret) if secret else ""))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            log.error("gateway.upstream_unusable endpoint=%s error=%s", row.pk, error)
+    return tuple(usable)

@@ -1,0 +1,115 @@
+"""Keys for endpoints: names become ids here, because `projects`, which keeps the keys, cannot interpret a target."""
+
+import datetime as dt
+
+from endpoints.models import Desired, Endpoint, Phase
+from portal.errors import Conflict, Forbidden, Invalid
+from projects import keys
+from projects.models import PLATFORM_ENGINEERS, ApiKey, Project, Role
+from projects.permissions import require
+from projects.principal import Principal
+
+TARGET_KIND = "endpoint"
+INVOKE = "inference:invoke"
+PLAYGROUND = "playground"
+PLAYGROUND_LIFE = dt.timedelta(minutes=15)
+MAX_ENDPOINTS = 50
+
+
+def issue_key(
+    by: Principal,
+    project: Project,
+    name: str,
+    endpoints: list[str],
+    scopes: list[str] | None = None,
+    days: int = keys.DEFAULT_DAYS,
+) -> tuple[ApiKey, str]:
+    """Create a key for endpoints of `project`, given by name, and return it with its secret, which exists nowhere
+    else.
+
+    No name at all means every endpoint of the project, also later ones. `days` 1 to 365. Raises Invalid naming an
+    unknown endpoint, and what `projects.keys.issue` raises.
+    """
+    require(by, "create", project, model=ApiKey)
+    wanted = list(dict.fromkeys(endpoints))
+    if len(wanted) > MAX_ENDPOINTS:
+        raise Invalid.field(
+            "endpoints",
+            f"endpoints names {len(wanted)}; the limit is {MAX_ENDPOINTS}. Name none for the whole project.",
+        )
+    living = (
+        Endpoint.objects.filter(project=project, name__in=wanted)
+        .exclude(phase=Phase.DELETED)
+        .exclude(desired=Desired.DELETED)
+    )
+    ids = dict(living.values_list("name", "pk"))
+    unknown = [one for one in wanted if one not in ids]
+    if unknown:
+        raise Invalid.field(
+            "endpoints",
+            f"endpoints names {unknown[0][:60]!r}, which {project.slug} does not have. Use names of its endpoints.",
+        )
+    targets = [(TARGET_KIND, str(ids[one])) for one in wanted]
+    return keys.issue(by, project=project, name=name, scopes=scopes or [INVOKE], targets=targets, days=days)
+
+
+def rotate_key(by: Principal, key: ApiKey) -> tuple[ApiKey, str]:
+    """Replace an active key; the old one works on for up to seven days. Raises Forbidden for another person's key
+    unless `by` owns the project.
+    """
+    require(by, "rotate", key)
+    _own(by, key, "rotate")
+    return keys.rotate(by, key)
+
+
+def revoke_key(by: Principal, key: ApiKey, *, reason: str = "") -> ApiKey:
+    """End a key at once. Developers end their own, owners and platform engineers any. Raises Forbidden, NotFound and
+    Conflict.
+    """
+    require(by, "revoke", key)
+    _own(by, key, "revoke")
+    return keys.revoke(by, key, reason=reason)
+
+
+def may_change(by: Principal, key: ApiKey, verb: str) -> bool:
+    """Whether `by` may rotate or revoke `key`, given a role that allows it at all: for templates, the same rule as
+    the services.
+    """
+    if key.person_id == by.person.pk or by.role_in(key.project_id) == Role.OWNER:
+        return True
+    return verb == "revoke" and PLATFORM_ENGINEERS in by.groups
+
+
+def playground_key(by: Principal, endpoint: Endpoint) -> tuple[ApiKey, str]:
+    """Create a key of 15 minutes, bound to the person and this endpoint, for the page's playground; it is never shown.
+
+    Raises Forbidden without the right to create keys in the project, and Conflict while the endpoint answers no calls.
+    """
+    require(by, "create", endpoint.project, model=ApiKey)
+    if not answers(endpoint):
+        raise Conflict(f"{endpoint.name} answers no calls now: {endpoint.reason_sentence}", code="endpoint_not_ready")
+    return keys.issue(
+        by,
+        project=endpoint.project,
+        name=f"Playground of {endpoint.name}",
+        scopes=[INVOKE],
+        targets=[(TARGET_KIND, str(endpoint.pk))],
+        ttl=PLAYGROUND_LIFE,
+        purpose=PLAYGROUND,
+    )
+
+
+def answers(endpoint: Endpoint) -> bool:
+    """Whether calls can be forwarded now."""
+    return (
+        endpoint.desired == Desired.RUNNING
+        and endpoint.phase in {Phase.READY, Phase.DEGRADED}
+        and bool(endpoint.upstreams)
+    )
+
+
+def _own(by: Principal, key: ApiKey, verb: str) -> None:
+    if not may_change(by, key, verb):
+        raise Forbidden(
+            f"Developers {verb} only their own keys. Ask {key.person.username}, whose key this is, or a project owner."
+        )

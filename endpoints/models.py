@@ -1,0 +1,199 @@
+"""The running thing. Three facts: `desired` (what is wanted), `phase` (what is observed), `reason` (why, and whose
+turn it is).
+"""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from catalog.models import HardwareProfile, Version
+from portal.states import arrows
+from projects.models import Project, User, slug_validator
+
+
+class Cluster(models.Model):
+    """A place where endpoints run, driven by one cluster driver."""
+
+    slug = models.CharField(max_length=40, unique=True, validators=[slug_validator])
+    name = models.CharField(max_length=80)
+    driver = models.CharField(max_length=20)  # a key of settings.CLUSTER_DRIVERS
+    environments = models.JSONField(default=list)  # which of dev, staging, prod it serves
+    simulated = models.BooleanField(default=False)
+    paused = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Desired(models.TextChoices):
+    """What is wanted."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+
+
+class Phase(models.TextChoices):
+    """What is observed."""
+
+    PENDING = "pending"
+    PROVISIONING = "provisioning"
+    READY = "ready"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    SUSPENDED = "suspended"
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
+LIVE = {Phase.PENDING, Phase.PROVISIONING, Phase.READY, Phase.DEGRADED, Phase.FAILED, Phase.SUSPENDED, Phase.DELETING}
+
+
+class Environment(models.TextChoices):
+    """Where in its life a use stands."""
+
+    DEV = "dev"
+    STAGING = "staging"
+    PROD = "prod"
+
+
+class Endpoint(models.Model):
+    """A named, addressable deployment of a catalog version in a project. The row is the queue: workers only make it
+    true.
+    """
+
+    ARROWS = {
+        "desired": arrows(
+            {
+                Desired.RUNNING: {Desired.SUSPENDED, Desired.DELETED},
+                Desired.SUSPENDED: {Desired.RUNNING, Desired.DELETED},
+            }
+        ),
+        "phase": arrows(
+            {
+                Phase.PENDING: LIVE - {Phase.PENDING} | {Phase.DELETED},
+                Phase.PROVISIONING: LIVE - {Phase.PROVISIONING} | {Phase.DELETED},
+                Phase.READY: LIVE - {Phase.READY} | {Phase.DELETED},
+                Phase.DEGRADED: LIVE - {Phase.DEGRADED} | {Phase.DELETED},
+                Phase.FAILED: LIVE - {Phase.FAILED} | {Phase.DELETED},
+                Phase.SUSPENDED: LIVE - {Phase.SUSPENDED} | {Phase.DELETED},
+                Phase.DELETING: {Phase.DELETED},
+            }
+        ),
+    }
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="endpoints")
+    name = models.CharField(max_length=40, validators=[slug_validator])
+    environment = models.CharField(max_length=8, choices=Environment.choices)
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="endpoints")
+    purpose = models.TextField(blank=True)
+    data_classification = models.CharField(max_length=16, blank=True)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    ends_on = models.DateField(null=True)
+
+    desired = models.CharField(max_length=10, choices=Desired.choices, default=Desired.RUNNING)
+    phase = models.CharField(max_length=14, choices=Phase.choices, default=Phase.PENDING)
+    reason_code = models.CharField(max_length=40, default="accepted")
+    reason_sentence = models.CharField(max_length=500, default="The request is approved; a worker picks it up now.")
+    reason_turn = models.CharField(max_length=20, default="portal")  # portal | platform | owner | nobody
+    # a hold blocks resume; only its setter's service clears it
+    hold_reason = models.CharField(max_length=300, blank=True)
+    hold_by = models.CharField(max_length=80, blank=True)
+
+    revision = models.ForeignKey("Revision", null=True, on_delete=models.PROTECT, related_name="+")
+    upstreams = models.JSONField(default=list)  # [{"url", "key" (encrypted)}]: where the gateway sends calls
+    ready_at = models.DateTimeField(null=True)  # first time, for the lead time
+    phase_since = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True)  # when phase became deleted; the name stays reserved for 30 days
+
+    # Work on the row: a claim is a lease renewed by its holder, `due_at` is when it wants attention next.
+    claimed_by = models.CharField(max_length=64, blank=True)
+    claimed_until = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True, db_index=True)
+    # starts since the last time it was ready or was retried by hand
+    attempts = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["project_id", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "name"], condition=~Q(phase=Phase.DELETED), name="one_living_endpoint_per_name"
+            )
+        ]
+        indexes = [models.Index(fields=["project", "phase"], name="endpoint_project_phase")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Revision(models.Model):
+    """What exactly runs, with the authorization it was approved under: `endpoints` stores, labels and compares it,
+    and never resolves it.
+    """
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField()
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="revisions")
+    profile = models.ForeignKey(HardwareProfile, on_delete=models.PROTECT, related_name="revisions")
+    replicas = models.PositiveSmallIntegerField()
+    concurrency = models.PositiveIntegerField()
+    context_tokens = models.PositiveIntegerField()
+    runtime = models.JSONField(default=dict)  # copy of the version's runtime at approval
+    authorization_reference = models.CharField(max_length=64)
+    authorization_digest = models.CharField(max_length=80)
+    authorization_valid_until = models.DateField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["endpoint", "number"], name="one_revision_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id}#{self.number}"
+
+
+class Event(models.Model):
+    """What happened to an endpoint, for its timeline."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(auto_now_add=True)
+    code = models.CharField(max_length=40)
+    phase = models.CharField(max_length=14, choices=Phase.choices)
+    sentence = models.CharField(max_length=500)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["endpoint", "-id"], name="event_endpoint")]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class EngineCount(models.Model):
+    """What the engine itself counted, summed over restarts: stands beside the gateway's count."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="engine_counts")
+    instance = models.CharField(max_length=80)  # replica index and identity of the process
+    at = models.DateTimeField()
+    prompt_tokens = models.BigIntegerField(default=0)
+    generation_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    requests = models.BigIntegerField(default=0)
+    running = models.FloatField(default=0)
+    waiting = models.FloatField(default=0)
+    kv_cache_usage = models.FloatField(null=True)
+    ttft_sum = models.FloatField(default=0)
+    ttft_count = models.BigIntegerField(default=0)
+    error = models.CharField(max_length=200, blank=True)  # why the last scrape failed
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["endpoint", "instance"], name="one_count_per_instance")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} {self.instance}"

@@ -1,0 +1,44 @@
+"""Finding endpoints and keys for a reader: what pages and the REST API share."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from endpoints.keys import TARGET_KIND
+from endpoints.models import Endpoint
+from portal.errors import NotFound
+from projects.api import project_or_404
+from projects.models import ApiKey
+from projects.permissions import visible
+from projects.principal import Principal
+
+
+def whole(rows: QuerySet[Endpoint]) -> QuerySet[Endpoint]:
+    """Return `rows` with everything selected that an endpoint shows about itself."""
+    return rows.select_related("project", "cluster", "revision__version__asset", "revision__profile")
+
+
+def endpoint_or_404(principal: Principal, endpoint_id: UUID) -> Endpoint:
+    """Return the endpoint; raises NotFound when it does not exist or the caller may not see it."""
+    row: Endpoint | None = whole(visible(principal, Endpoint.objects.all())).filter(pk=endpoint_id).first()
+    if row is None:
+        raise NotFound("There is no such endpoint, or you may not see it.")
+    return row
+
+
+def names_of(keys: Iterable[ApiKey]) -> dict[str, str]:
+    """Return the names of the endpoints that `keys` are bound to, by id (one query); wants targets prefetched."""
+    ids = {target.target_id for key in keys for target in key.targets.all() if target.kind == TARGET_KIND}
+    rows = Endpoint.objects.filter(pk__in=ids).values_list("pk", "name")
+    return {str(pk): name for pk, name in rows}
+
+
+def key_or_404(principal: Principal, slug: str, key_id: UUID) -> ApiKey:
+    """Return the key; raises NotFound when the project has no such key or the caller may not see it."""
+    project = project_or_404(principal, slug)
+    rows = visible(principal, ApiKey.objects.filter(project=project)).select_related("person", "project")
+    key: ApiKey | None = rows.prefetch_related("targets").filter(pk=key_id).first()
+    if key is None:
+        raise NotFound(f"There is no such key in {project.slug}, or you may not see it.")
+    return key

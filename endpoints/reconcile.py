@@ -1,0 +1,277 @@
+"""Making observed equal desired, one endpoint at a time: claim the row, look, decide (`decision.py`), act, write.
+
+A worker may die between any two lines. Everything the cluster is asked for is idempotent, every write is fenced by
+the claim and by what was wanted when the decision was made, and what was not written is found again by the next look.
+
+`due_at` is when a row wants attention next. The message that belongs to it carries it, and a message whose time is no
+longer the row's does nothing: however many nudges arrive, each row has at most one chain of messages that lives.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from audit.services import record, system
+from catalog.models import VersionState
+from endpoints import decision
+from endpoints.clusters import ClusterDriver, ClusterError, Observation, Replica
+from endpoints.decision import Action, Facts, Reason, Step
+from endpoints.drivers import driver_for, workload
+from endpoints.models import Endpoint, Event, Phase, Revision
+from endpoints.nudge import nudge
+from endpoints.seats import HOLDER_KIND, accelerators, seat_of
+from portal import crypto
+from portal.states import move
+from projects import epoch
+from quotas.services import release
+
+LEASE = timedelta(seconds=15)
+MAX_STEPS = 6  # one message never works longer on one row than this many steps
+# A nudge that finds the row claimed comes back: the holder may have looked before the change.
+REFUSED_AGAIN_SECONDS = 1.0
+ACTOR = system("reconcile")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Look:
+    """A row, what was found about it, and what follows."""
+
+    row: Endpoint
+    facts: Facts
+    step: Step
+    driver: ClusterDriver | None
+
+    @property
+    def routes_change(self) -> bool:
+        """Whether calls would go elsewhere than the row says."""
+        return self.step.routes is not None and _identities(self.step.routes) != _stored(self.row)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be done or written."""
+        return not self.step.changes(self.facts) and not self.routes_change
+
+
+def reconcile(endpoint_id: UUID | str, worker: str, due: str = "") -> None:
+    """Take the steps that are possible now for one endpoint; safe to call at any time, from many workers at once.
+
+    `worker` names the caller, different for each call; `due` is the `due_at` (ISO 8601) that the message belongs to,
+    "" for any other nudge.
+    """
+    row = _row(endpoint_id)
+    if row is None or (due and (row.due_at is None or row.due_at.isoformat() != due)):
+        return
+    look = _look(row)
+    if look.idle:
+        _keep_looking(look)
+        return
+    if not claim(row.pk, worker):
+        if not due:
+            nudge(row.pk, countdown=REFUSED_AGAIN_SECONDS)
+        return
+    try:
+        for _ in range(MAX_STEPS):
+            if not _advance(row.pk, worker):
+                break
+    finally:
+        Endpoint.objects.filter(pk=row.pk, claimed_by=worker).update(claimed_by="", claimed_until=None)
+
+
+def claim(endpoint_id: UUID | str, worker: str) -> bool:
+    """Take the row for 15 s, or renew an own claim; False when somebody else holds it."""
+    now = timezone.now()
+    free = Q(claimed_until__isnull=True) | Q(claimed_until__lte=now) | Q(claimed_by=worker)
+    changed = Endpoint.objects.filter(free, pk=endpoint_id).update(claimed_by=worker, claimed_until=now + LEASE)
+    return changed > 0
+
+
+def _row(endpoint_id: UUID | str) -> Endpoint | None:
+    rows = Endpoint.objects.select_related(
+        "project", "cluster", "revision__version__asset", "revision__profile"
+    ).exclude(phase=Phase.DELETED)
+    return rows.filter(pk=endpoint_id, revision__isnull=False).first()
+
+
+def _revision(row: Endpoint) -> Revision:
+    if row.revision is None:
+        raise LookupError("the query leaves out endpoints without a revision")
+    return row.revision
+
+
+def _advance(endpoint_id: UUID, worker: str) -> bool:
+    """Take one step under the claim; whether another one may follow at once."""
+    if not claim(endpoint_id, worker):
+        return False
+    row = _row(endpoint_id)
+    if row is None:
+        return False
+    look = _look(row)
+    if look.idle:
+        _keep_looking(look)
+        return False
+    step = _act(look)
+    return _write(look, step, worker) and step.action == Action.APPLY
+
+
+def _look(row: Endpoint) -> _Look:
+    driver, observation, error = None, Observation(), None
+    try:
+        driver = driver_for(row.cluster)
+        observation = driver.observe(str(row.pk))
+    except ClusterError as problem:
+        error = problem
+    revision = _revision(row)
+    facts = Facts(
+        now=timezone.now(),
+        desired=row.desired,
+        phase=row.phase,
+        reason=Reason(row.reason_code, row.reason_sentence, row.reason_turn),
+        phase_since=row.phase_since,
+        replicas=revision.replicas,
+        revision=revision.number,
+        attempts=row.attempts,
+        due_at=row.due_at,
+        observation=observation,
+        error=error,
+        paused=row.cluster.paused,
+        refusal=refusal(revision, timezone.now()),
+        seat=seat_of(row) if accelerators(revision) else None,
+    )
+    return _Look(row, facts, _shortened(decision.decide(facts)), driver)
+
+
+def refusal(revision: Revision, now: datetime) -> Reason | None:
+    """Return why nothing of `revision` may be started now: its version is blocked, or its authorization has ended."""
+    version = revision.version
+    if version.state == VersionState.BLOCKED:
+        sentence = (
+            f"{version.asset.name} {version.version} is blocked in the catalog, so nothing of it is started. "
+            "Ask for another version, or press Retry when the block is lifted."
+        )
+        return Reason("version_blocked", sentence, "platform")
+    ends = revision.authorization_valid_until
+    if ends is not None and ends < now.date():
+        sentence = (
+            f"The approval {revision.authorization_reference} ended on {ends}. Ask for a renewal, then press Retry."
+        )
+        return Reason("authorization_ended", sentence, "owner")
+    return None
+
+
+def _act(look: _Look) -> Step:
+    """Ask the cluster for what the step says and return the step that this leads to."""
+    if look.driver is None or look.step.action == Action.NONE:
+        return look.step
+    try:
+        if look.step.action == Action.APPLY:
+            look.driver.apply(workload(look.row, _revision(look.row)))
+        elif look.driver.remove(str(look.row.pk)):
+            return decision.gone(look.facts)
+    except ClusterError as problem:
+        return _shortened(decision.decide(replace(look.facts, error=problem)))
+    return look.step
+
+
+def _write(look: _Look, step: Step, worker: str) -> bool:
+    """Write `step` down with its audit row and event; False when the claim or what is wanted has changed meanwhile."""
+    row, now = look.row, timezone.now()
+    fields = _fields(look, step, now)
+    fence = Endpoint.objects.filter(
+        pk=row.pk, desired=row.desired, revision=_revision(row), claimed_by=worker, claimed_until__gt=now
+    )
+    with transaction.atomic():
+        if not _store(fence, row, step, fields, now):
+            return False
+        if (step.phase, step.reason.code) != (row.phase, row.reason_code):
+            sentence = step.reason.sentence
+            Event.objects.create(endpoint=row, code=step.reason.code, phase=step.phase, sentence=sentence)
+        if step.phase != row.phase:
+            record(
+                "endpoints.observe", by=ACTOR, obj=row, project=row.project.slug,
+                before={"phase": row.phase, "reason": row.reason_code},
+                after={"phase": str(step.phase), "reason": step.reason.code},
+            )  # fmt: skip
+        if step.phase != row.phase or "upstreams" in fields:
+            epoch.bump()
+        for promoted in release(ACTOR, (HOLDER_KIND, str(row.pk))) if step.release else []:
+            if promoted.holder_kind == HOLDER_KIND:
+                nudge(promoted.holder_id)
+        if step.look_again is not None:
+            nudge(row.pk, due=fields["due_at"].isoformat(), countdown=step.look_again)
+    log.info("endpoints.step endpoint=%s phase=%s reason=%s", row.pk, step.phase, step.reason.code)
+    return True
+
+
+def _store(fence: QuerySet[Endpoint], row: Endpoint, step: Step, fields: dict[str, Any], now: datetime) -> bool:
+    if step.phase != row.phase:
+        return move(fence, row.phase, step.phase, field="phase", phase_since=now, **fields)
+    return fence.filter(phase=row.phase).update(**fields) > 0
+
+
+def _fields(look: _Look, step: Step, now: datetime) -> dict[str, Any]:
+    row = look.row
+    fields: dict[str, Any] = {
+        "reason_code": step.reason.code,
+        "reason_sentence": step.reason.sentence,
+        "reason_turn": step.reason.turn,
+        "attempts": step.attempts,
+        "due_at": None if step.look_again is None else now + timedelta(seconds=step.look_again),
+    }
+    if step.routes is not None and _identities(step.routes) != _stored(row):
+        fields["upstreams"] = [
+            {"url": one.url, "key": crypto.encrypt(one.key), "instance": instance(one)} for one in step.routes
+        ]
+    if step.phase == Phase.READY and row.ready_at is None:
+        fields["ready_at"] = now
+    if step.phase == Phase.DELETED:
+        fields["deleted_at"] = now
+    return fields
+
+
+def _keep_looking(look: _Look) -> None:
+    """Continue the row's chain of messages when it has none that lives: compare-and-set on `due_at` lets one caller
+    win.
+    """
+    row, seconds = look.row, look.step.look_again
+    if seconds is None or (row.due_at is not None and row.due_at > look.facts.now):
+        return
+    due = timezone.now() + timedelta(seconds=seconds)
+    if Endpoint.objects.filter(pk=row.pk, due_at=row.due_at).update(due_at=due):
+        nudge(row.pk, due=due.isoformat(), countdown=seconds)
+
+
+def instance(replica: Replica) -> str:
+    """Return the identity of one life of a replica: a restarted engine counts from zero again."""
+    started = int(replica.started_at.timestamp()) if replica.started_at else 0
+    return f"{replica.index}-{started}-{replica.pid or 0}"
+
+
+def _identities(routes: Sequence[Replica]) -> set[tuple[str, str, str]]:
+    return {(one.url, one.key, instance(one)) for one in routes}
+
+
+def _stored(row: Endpoint) -> set[tuple[str, str, str]]:
+    found = set()
+    for entry in row.upstreams:
+        try:
+            found.add((entry["url"], crypto.decrypt(entry["key"]), entry.get("instance", "")))
+        except ValueError:  # the encryption key was taken away: the route is written anew
+            found.add((entry["url"], "", ""))
+    return found
+
+
+def _shortened(step: Step) -> Step:
+    """Fit the engine's own words into the row, before they are compared with it."""
+    limit = 500
+    if len(step.reason.sentence) <= limit:
+        return step
+    return replace(step, reason=replace(step.reason, sentence=step.reason.sentence[: limit - 1] + "…"))

@@ -1,0 +1,319 @@
+"""The life of an endpoint as people steer it: open, suspend, resume, retry, delete. Workers make it true
+(`reconcile.py`).
+
+Each verb is one transaction: permission and state, the change, the audit row and the event; after the commit a nudge.
+What spends or extends is a service of `approvals`, which calls these.
+"""
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from audit.services import record
+from catalog.models import HardwareProfile, Version
+from endpoints.keys import issue_key, playground_key, revoke_key, rotate_key
+from endpoints.models import Cluster, Desired, Endpoint, Environment, Event, Phase, Revision
+from endpoints.nudge import nudge
+from endpoints.seats import accelerators, seat_of, take_seat
+from portal.errors import Conflict, Invalid
+from portal.states import move
+from projects import epoch
+from projects.models import Project, User, slug_validator
+from projects.permissions import require
+from projects.principal import Principal
+
+__all__ = [
+    "Authorization",
+    "change_cluster",
+    "delete",
+    "issue_key",
+    "name_is_taken",
+    "open_endpoint",
+    "playground_key",
+    "resume",
+    "retry",
+    "revoke_key",
+    "rotate_key",
+    "suspend",
+]
+
+RESERVED = dt.timedelta(days=30)  # a deleted endpoint keeps its name: callers must not reach another one by an old name
+MAX_REPLICAS = 64
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """What a revision was approved under: opaque here, only stored, labelled and compared. `valid_until` is the last
+    day, None for ever.
+    """
+
+    reference: str
+    digest: str
+    valid_until: dt.date | None = None
+
+
+def name_is_taken(project: Project, name: str) -> bool:
+    """Whether a living endpoint of the project has this name, or one had it that was deleted in the last 30 days (one
+    query).
+    """
+    reserved = Q(phase=Phase.DELETED, deleted_at__gt=timezone.now() - RESERVED)
+    return Endpoint.objects.filter(~Q(phase=Phase.DELETED) | reserved, project=project, name=name).exists()
+
+
+def open_endpoint(
+    by: Principal,
+    *,
+    project: Project,
+    name: str,
+    environment: str,
+    cluster: Cluster,
+    version: Version,
+    profile: HardwareProfile,
+    replicas: int,
+    concurrency: int,
+    context_tokens: int,
+    purpose: str = "",
+    data_classification: str = "",
+    ends_on: dt.date | None = None,
+    authorization: Authorization,
+    created_by: User | None = None,
+    endpoint_id: UUID | None = None,
+) -> Endpoint:
+    """Write the rows of a new endpoint with revision 1, and nudge a worker after the commit.
+
+    The caller has the authority for it, and reserves accelerators in the same transaction. The version's runtime is
+    copied: what runs is what was approved. Raises Invalid for a bad name or number, and Conflict `name_taken` for a
+    name that lives or is reserved.
+    """
+    _check(name, environment, replicas=replicas, concurrency=concurrency, context_tokens=context_tokens)
+    taken = Conflict(
+        f"An endpoint of {project.slug} has the name {name}, or had it in the last {RESERVED.days} days. Use another.",
+        code="name_taken",
+    )
+    own_id: dict[str, Any] = {"id": endpoint_id} if endpoint_id else {}
+    with transaction.atomic():
+        if name_is_taken(project, name):
+            raise taken
+        try:
+            with transaction.atomic():
+                endpoint = Endpoint.objects.create(
+                    project=project,
+                    name=name,
+                    environment=environment,
+                    cluster=cluster,
+                    purpose=purpose,
+                    ends_on=ends_on,
+                    data_classification=data_classification,
+                    created_by=created_by,
+                    **own_id,
+                )
+        except IntegrityError as error:  # somebody else was faster by an instant
+            raise taken from error
+        revision = Revision.objects.create(
+            endpoint=endpoint, number=1, version=version, profile=profile, replicas=replicas, concurrency=concurrency,
+            context_tokens=context_tokens, runtime=version.runtime, authorization_reference=authorization.reference,
+            authorization_digest=authorization.digest, authorization_valid_until=authorization.valid_until,
+        )  # fmt: skip
+        endpoint.revision = revision
+        endpoint.save(update_fields=["revision"])
+        _event(endpoint, endpoint.reason_code, endpoint.reason_sentence)
+        record(
+            "endpoints.open",
+            by=by,
+            obj=endpoint,
+            project=project.slug,
+            after={
+                "name": name,
+                "environment": environment,
+                "cluster": cluster.slug,
+                "version": f"{version.asset.slug}@{version.version}",
+                "hardware_profile": profile.slug,
+                "replicas": replicas,
+                "concurrency": concurrency,
+                "context": context_tokens,
+                "authorization": authorization.reference,
+                "digest": authorization.digest,
+                "ends_on": ends_on,
+            },
+        )
+        epoch.bump()
+        nudge(endpoint.pk)
+    return endpoint
+
+
+def suspend(by: Principal, endpoint: Endpoint, *, reason: str = "") -> Endpoint:
+    """Stop all engines and give the accelerators back once they are gone. Raises Forbidden, NotFound and Conflict."""
+    require(by, "suspend", endpoint)
+    said = ("suspending", "It is being suspended: its engines are ending.", "portal")
+    return _want(by, "suspend", endpoint, Desired.RUNNING, Desired.SUSPENDED, said, reason)
+
+
+def resume(by: Principal, endpoint: Endpoint) -> Endpoint:
+    """Run it again; accelerators are reserved again first, and it waits where there is no room.
+
+    Raises Forbidden, NotFound, and Conflict: `on_hold` while a hold stands, `no_pool` when no pool offers its profile
+    any more.
+    """
+    require(by, "resume", endpoint)
+    if endpoint.hold_reason:
+        raise Conflict(
+            f"{endpoint.name} is on hold by {endpoint.hold_by}: {endpoint.hold_reason}. Only they can lift it.",
+            code="on_hold",
+        )
+    said = ("resumed", "It was resumed; a worker picks it up now.", "portal")
+    with transaction.atomic():
+        # The row is moved before the reservation is read: whoever releases it at this moment holds the row, or comes
+        # too late.
+        current = _want(by, "resume", endpoint, Desired.SUSPENDED, Desired.RUNNING, said, "", hold_reason="")
+        suspended = Endpoint.objects.filter(pk=endpoint.pk)
+        if current.phase == Phase.SUSPENDED:
+            move(suspended, Phase.SUSPENDED, Phase.PENDING, field="phase", phase_since=timezone.now())
+        take_seat(by, current, _revision(current))
+    current.refresh_from_db()
+    return current
+
+
+def retry(by: Principal, endpoint: Endpoint) -> Endpoint:
+    """Begin a new series of starts for a failed endpoint. Raises Forbidden, NotFound, and Conflict when it has not
+    failed.
+    """
+    require(by, "retry", endpoint)
+    with transaction.atomic():
+        failed = Endpoint.objects.filter(pk=endpoint.pk, desired=Desired.RUNNING)
+        before = {"phase": endpoint.phase, "reason": endpoint.reason_code}
+        moved = move(
+            failed,
+            Phase.FAILED,
+            Phase.PENDING,
+            field="phase",
+            phase_since=timezone.now(),
+            attempts=0,
+            due_at=None,
+            reason_code="retried",
+            reason_sentence="It was told to start again; a worker picks it up now.",
+            reason_turn="portal",
+        )
+        if not moved:
+            raise Conflict(f"{endpoint.name} has not failed; there is nothing to retry.", code="not_failed")
+        current = _fresh(endpoint)
+        if accelerators(_revision(current)) and not seat_of(current).state:
+            take_seat(by, current, _revision(current))
+        _event(current, "retried", f"{by.name} pressed Retry.")
+        record(
+            "endpoints.retry",
+            by=by,
+            obj=current,
+            project=current.project.slug,
+            before=before,
+            after={"phase": current.phase},
+        )
+        epoch.bump()
+        nudge(current.pk)
+    return current
+
+
+def delete(by: Principal, endpoint: Endpoint, *, confirm: str | None = None, reason: str = "") -> Endpoint:
+    """Take the endpoint away for good: calls are refused at once, the engines end, then the accelerators are free.
+
+    `confirm` is the name as a person typed it; None where a program asked. Raises Invalid for another name,
+    Forbidden, NotFound and Conflict.
+    """
+    require(by, "delete", endpoint)
+    if confirm is not None and confirm.strip() != endpoint.name:
+        raise Invalid.field("confirm", f"Type {endpoint.name} exactly as it is written to delete it.")
+    said = ("deleting", "It is being deleted: its engines are ending.", "portal")
+    return _want(by, "delete", endpoint, endpoint.desired, Desired.DELETED, said, reason)
+
+
+def change_cluster(by: Principal, cluster: Cluster, *, paused: bool) -> Cluster:
+    """Pause a cluster, or let it go on. A paused one is watched, and nothing is started or stopped there. Raises
+    Forbidden.
+    """
+    require(by, "change", cluster)
+    with transaction.atomic():
+        if Cluster.objects.filter(pk=cluster.pk).exclude(paused=paused).update(paused=paused):
+            record(
+                "endpoints.change_cluster", by=by, obj=cluster, before={"paused": not paused}, after={"paused": paused}
+            )
+            for endpoint_id in cluster.endpoints.exclude(phase=Phase.DELETED).values_list("pk", flat=True):
+                nudge(endpoint_id)
+    cluster.refresh_from_db()
+    return cluster
+
+
+def _want(
+    by: Principal,
+    verb: str,
+    endpoint: Endpoint,
+    source: str,
+    target: str,
+    said: tuple[str, str, str],
+    reason: str,
+    **guard: object,
+) -> Endpoint:
+    """Move what is wanted, with event, audit row, epoch and nudge. `guard` are further conditions that the row must
+    meet.
+    """
+    code, sentence, turn = said
+    if source == target:
+        raise Conflict(f"{endpoint.name} is {target} already.", code="already_so")
+    with transaction.atomic():
+        routes: dict[str, object] = {"upstreams": []} if target != Desired.RUNNING else {"attempts": 0}
+        moved = move(
+            Endpoint.objects.filter(pk=endpoint.pk, **guard), source, target, field="desired",
+            reason_code=code, reason_sentence=sentence, reason_turn=turn, due_at=None, **routes,
+        )  # fmt: skip
+        if not moved:
+            now = _fresh(endpoint)
+            raise Conflict(
+                f"{now.name} is {now.get_desired_display().lower()}; it cannot be {_past(verb)} now.",
+                code="wrong_state",
+            )
+        current = _fresh(endpoint)
+        _event(current, code, f"{by.name} {_past(verb)} it.")
+        record(
+            f"endpoints.{verb}", by=by, obj=current, project=current.project.slug, before={"desired": source},
+            after={"desired": str(target)}, reason=reason,
+        )  # fmt: skip
+        epoch.bump()
+        nudge(current.pk)
+    return current
+
+
+def _past(verb: str) -> str:
+    return f"{verb}d" if verb.endswith("e") else f"{verb}ed"
+
+
+def _fresh(endpoint: Endpoint) -> Endpoint:
+    return Endpoint.objects.select_related("project", "cluster", "revision__profile", "revision__version__asset").get(
+        pk=endpoint.pk
+    )
+
+
+def _revision(endpoint: Endpoint) -> Revision:
+    if endpoint.revision is None:
+        raise Conflict(f"{endpoint.name} has no revision to run.", code="no_revision")
+    return endpoint.revision
+
+
+def _event(endpoint: Endpoint, code: str, sentence: str) -> None:
+    Event.objects.create(endpoint=endpoint, code=code, phase=endpoint.phase, sentence=sentence[:500])
+
+
+def _check(name: str, environment: str, **numbers: int) -> None:
+    if not re.fullmatch(slug_validator.regex, name):
+        raise Invalid.field("name", f"name is {name[:60]!r}. {slug_validator.message}")
+    if environment not in Environment.values:
+        raise Invalid.field(
+            "environment", f"environment is {environment[:20]!r}; choose one of {', '.join(Environment.values)}."
+        )
+    for field, value in numbers.items():
+        limit = MAX_REPLICAS if field == "replicas" else 100_000_000
+        if not 1 <= value <= limit:
+            raise Invalid.field(field, f"{field} is {value}; it must lie between 1 and {limit:,}.")

@@ -1,0 +1,74 @@
+"""The sweep: finds what wants attention, whoever forgot it. Losing every message of the broker costs one sweep."""
+
+import logging
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+
+from endpoints.clusters import ClusterError
+from endpoints.drivers import driver_for
+from endpoints.models import Cluster, Desired, Endpoint, Phase
+from endpoints.nudge import nudge
+from endpoints.seats import HOLDER_KIND
+from quotas.services import promote_all
+
+log = logging.getLogger(__name__)
+
+# What should run and may change by itself; what should stop and has not stopped yet.
+UNSETTLED = (
+    Q(desired=Desired.RUNNING) & ~Q(phase=Phase.FAILED)
+    | Q(desired=Desired.SUSPENDED) & ~Q(phase=Phase.SUSPENDED)
+    | Q(desired=Desired.DELETED)
+) & ~Q(phase=Phase.DELETED)
+
+
+def sweep() -> int:
+    """Serve waiting reservations, clear away engines that nobody wants, and nudge every endpoint that is not at rest.
+
+    Endpoints that are ready are looked at too: that look is their health check. Returns how many were nudged.
+    """
+    for promoted in promote_all():
+        if promoted.holder_kind == HOLDER_KIND:
+            nudge(promoted.holder_id)
+    found = set(Endpoint.objects.filter(UNSETTLED).order_by().values_list("pk", flat=True))
+    for cluster in Cluster.objects.filter(paused=False):
+        found |= adopt(cluster)
+    for endpoint_id in found:
+        nudge(endpoint_id, expires=settings.SWEEP_SECONDS)
+    return len(found)
+
+
+def adopt(cluster: Cluster) -> set[UUID]:
+    """Compare what the cluster has with what rows want: remove what no row knows, return the ids that a row knows.
+
+    The cluster is asked first: a row is committed before its engine starts, so an engine without a row is never just
+    early.
+    """
+    try:
+        driver = driver_for(cluster)
+        present = driver.list()
+    except ClusterError as error:
+        log.warning("endpoints.adopt_failed cluster=%s error=%s", cluster.slug, error.sentence)
+        return set()
+    ids = {name: _uuid(name) for name in present}
+    # Of any cluster: two that are driven through the same machine see each other's engines.
+    rows = Endpoint.objects.filter(pk__in=[value for value in ids.values() if value])
+    known = set(rows.exclude(phase=Phase.DELETED).values_list("pk", flat=True))
+    for name, value in ids.items():
+        if value in known:
+            continue
+        try:
+            done = driver.remove(name)
+        except ClusterError as error:
+            log.warning("endpoints.remove_failed cluster=%s engine=%s error=%s", cluster.slug, name, error.sentence)
+        else:
+            log.warning("endpoints.unwanted_engine cluster=%s engine=%s removed=%s", cluster.slug, name, done)
+    return known
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,30 @@
+"""Background work: fetch, call, return. JSON ids only; every task may run twice, or at the same time as itself."""
+
+import os
+import secrets
+import socket
+
+from celery import shared_task
+
+from endpoints import reconcile as reconciling
+from endpoints import sweep as sweeping
+from endpoints.metrics import scrape as scraping
+
+
+@shared_task
+def sweep() -> None:
+    """Find what wants attention."""
+    sweeping.sweep()
+
+
+@shared_task
+def reconcile(endpoint_id: str, due: str = "") -> None:
+    """Take the next steps for one endpoint."""
+    worker = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+    reconciling.reconcile(endpoint_id, worker, due)
+
+
+@shared_task
+def scrape() -> None:
+    """Read the counters of every engine that answers calls."""
+    scraping.scrape()

@@ -1,0 +1,25 @@
+"""Routes of endpoints and keys."""
+
+from django.urls import path
+
+from endpoints.views import actions, detail, keys, lists
+
+_one = "endpoints/<uuid:endpoint_id>/"
+_keys = "projects/<slug:slug>/keys/"
+
+urlpatterns = [
+    path("endpoints/", lists.endpoint_list, name="endpoint_list"),
+    path(_one, detail.endpoint_detail, name="endpoint_detail"),
+    path(f"{_one}status/", detail.endpoint_status, name="endpoint_status"),
+    path(f"{_one}events/", detail.endpoint_events, name="endpoint_events"),
+    path(f"{_one}logs/", detail.endpoint_logs, name="endpoint_logs"),
+    path(f"{_one}suspend/", actions.endpoint_suspend, name="endpoint_suspend"),
+    path(f"{_one}resume/", actions.endpoint_resume, name="endpoint_resume"),
+    path(f"{_one}retry/", actions.endpoint_retry, name="endpoint_retry"),
+    path(f"{_one}delete/", actions.endpoint_delete, name="endpoint_delete"),
+    path(f"{_one}playground-key/", actions.endpoint_playground_key, name="endpoint_playground_key"),
+    path(_keys, keys.key_list, name="key_list"),
+    path(f"{_keys}new/", keys.key_create, name="key_create"),
+    path(f"{_keys}<uuid:key_id>/rotate/", keys.key_rotate, name="key_rotate"),
+    path(f"{_keys}<uuid:key_id>/revoke/", keys.key_revoke, name="key_revoke"),
+]

@@ -1,0 +1,211 @@
+"""The keys of a project: list, create, rotate, revoke. A secret is shown on one answer and never again."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.timesince import timesince
+from django.views.decorators.http import require_GET, require_http_methods
+
+from endpoints import cells, services
+from endpoints.keys import PLAYGROUND
+from endpoints.models import Desired, Endpoint, Phase
+from endpoints.reading import key_or_404, names_of
+from portal.errors import Invalid
+from portal.http import page
+from projects.api import project_or_404
+from projects.keys import DEFAULT_DAYS, MAX_DAYS
+from projects.models import ApiKey, Project
+from projects.permissions import can, require
+
+LIFETIMES = (7, 30, DEFAULT_DAYS, 180, MAX_DAYS)
+EVERYTHING = "*"  # the choice that binds a key to the whole project
+
+
+@require_GET
+def key_list(request: HttpRequest, slug: str) -> HttpResponse:
+    """The keys of a project, newest first."""
+    project = project_or_404(request.principal, slug)
+    require(request.principal, "view", project, model=ApiKey)
+    rows = ApiKey.objects.filter(project=project).exclude(purpose=PLAYGROUND).order_by("-created_at", "id")
+    pages = Paginator(rows.select_related("project", "person").prefetch_related("targets"), 50)
+    shown = pages.get_page(request.GET.get("page"))
+    found = list(shown)
+    names = names_of(found)
+    may = {verb: can(request.principal, verb, project, model=ApiKey) for verb in ("create", "rotate", "revoke")}
+    context = _head(project, "API keys") | {
+        "keys": [cells.key_line(key, request.principal, names, may) for key in found],
+        "may_create": may["create"],
+        "page": {
+            "start": shown.start_index(), "end": shown.end_index(), "total": pages.count,
+            "previous_url": f"?page={shown.previous_page_number()}" if shown.has_previous() else "",
+            "next_url": f"?page={shown.next_page_number()}" if shown.has_next() else "",
+        },
+    }  # fmt: skip
+    return page(request, "endpoints/keys.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def key_create(request: HttpRequest, slug: str) -> HttpResponse:
+    """The form for a key; its POST answers with the secret, once."""
+    project = project_or_404(request.principal, slug)
+    require(request.principal, "create", project, model=ApiKey)
+    typed = {"name": "", "endpoint": request.GET.get("endpoint", EVERYTHING)[:80], "days": str(DEFAULT_DAYS)}
+    problem: Invalid | None = None
+    if request.method == "POST":
+        typed = {name: request.POST.get(name, "") for name in typed}
+        try:
+            wanted = [] if typed["endpoint"] == EVERYTHING else [typed["endpoint"]]
+            made, secret = services.issue_key(
+                request.principal, project, typed["name"], wanted, None, _days(typed["days"])
+            )
+        except Invalid as error:
+            problem = error
+        else:
+            return _show_once(request, project, made, secret)
+    living = Endpoint.objects.filter(project=project).exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
+    names = list(living.order_by("name").values_list("name", flat=True)[:500])
+    context = _head(project, "New key") | {
+        "fields": _fields(typed, names, problem.fields if problem else {}),
+        "errors": problem.errors if problem else [],
+        "cancel_url": reverse("key_list", args=[project.slug]),
+    }
+    return page(request, "endpoints/key_create.html", context, status=problem.status if problem else 200)
+
+
+@require_http_methods(["GET", "POST"])
+def key_rotate(request: HttpRequest, slug: str, key_id: UUID) -> HttpResponse:
+    """Replace a key; the answer to POST shows the new secret, once."""
+
+    def confirmed(key: ApiKey) -> HttpResponse:
+        made, secret = services.rotate_key(request.principal, key)
+        return _show_once(request, key.project, made, secret)
+
+    words = {
+        "title": "Rotate {name}?",
+        "intro": "You get a new secret at once. The old one works until it expires, at most seven more days.",
+        "submit_label": "Rotate",
+    }
+    return _confirmed(request, slug, key_id, "rotate", words, confirmed)
+
+
+@require_http_methods(["GET", "POST"])
+def key_revoke(request: HttpRequest, slug: str, key_id: UUID) -> HttpResponse:
+    """End a key at once."""
+
+    def confirmed(key: ApiKey) -> HttpResponse:
+        services.revoke_key(request.principal, key)
+        messages.success(request, f"{key.name} is revoked; every gateway refuses it within a second.")
+        return redirect("key_list", slug=slug)
+
+    words = {
+        "title": "Revoke {name}?",
+        "intro": "Calls with it are refused within a second. It cannot be undone; whoever needs it gets a new key.",
+        "submit_label": "Revoke",
+    }
+    return _confirmed(request, slug, key_id, "revoke", words, confirmed)
+
+
+def _confirmed(
+    request: HttpRequest,
+    slug: str,
+    key_id: UUID,
+    verb: str,
+    words: dict[str, str],
+    act: Callable[[ApiKey], HttpResponse],
+) -> HttpResponse:
+    """Ask for the key's name before `act`; a wrong name changes nothing."""
+    key = key_or_404(request.principal, slug, key_id)
+    require(request.principal, verb, key)
+    error = ""
+    if request.method == "POST":
+        if request.POST.get("confirm", "").strip() == key.name:
+            return act(key)
+        error = f"Type {key.name} exactly as it is written."
+    used = f", last used {timesince(key.last_used_at)} ago" if key.last_used_at else ", never used"
+    context = _head(key.project, words["submit_label"]) | {
+        "confirm": {
+            "title": words["title"].format(name=key.name),
+            "intro": words["intro"],
+            "word": key.name,
+            "effects": [{"count": key.prefix, "text": f" of {key.person.username}{used}"}],
+            "action_url": request.path,
+            "submit_label": words["submit_label"],
+            "cancel_url": reverse("key_list", args=[slug]),
+        },
+        "errors": [{"field": "confirm", "message": error}] if error else [],
+    }
+    return page(request, "endpoints/confirm.html", context, status=422 if error else 200)
+
+
+def _show_once(request: HttpRequest, project: Project, key: ApiKey, secret: str) -> HttpResponse:
+    names = names_of([key])
+    context = _head(project, "Your new key") | {
+        "key": {"name": key.name, "prefix": key.prefix, "expires": key.expires_at},
+        "endpoints": ", ".join(sorted(names.values())) or f"all endpoints of {project.slug}",
+        "secret": secret,
+        "list_url": reverse("key_list", args=[project.slug]),
+    }
+    response = page(request, "endpoints/key_secret.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _head(project: Project, title: str) -> dict[str, Any]:
+    return {
+        "project": project,
+        "heading": title,
+        "crumbs": [
+            ("Projects", reverse("project_list")),
+            (project.slug, reverse("project_detail", args=[project.slug])),
+            ("API keys", reverse("key_list", args=[project.slug]) if title != "API keys" else ""),
+            *([(title, "")] if title != "API keys" else []),
+        ],
+    }
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or len(text) > 6:
+        raise Invalid.field("days", f"days is {text[:20]!r}; a key lives 1 to {MAX_DAYS} days. Write a whole number.")
+    return int(text)
+
+
+def _fields(typed: dict[str, str], names: list[str], errors: dict[str, str]) -> list[dict[str, Any]]:
+    endpoints = [(EVERYTHING, "All endpoints of the project, also later ones"), *((name, name) for name in names)]
+    return [
+        {
+            "name": "name",
+            "label": "Name",
+            "kind": "text",
+            "value": typed["name"],
+            "required": True,
+            "error": errors.get("name", ""),
+            "help": "What will call with it, for example scoring-service.",
+            "attrs": {"maxlength": 80, "autocomplete": "off"},
+        },
+        {
+            "name": "endpoint",
+            "label": "May call",
+            "kind": "select",
+            "value": typed["endpoint"],
+            "required": True,
+            "help": "",
+            "error": errors.get("endpoints", ""),
+            "choices": [(value, label, False) for value, label in endpoints],
+        },
+        {
+            "name": "days",
+            "label": "Expires after",
+            "kind": "select",
+            "value": typed["days"],
+            "required": True,
+            "help": "",
+            "error": errors.get("days", ""),
+            "choices": [(str(days), f"{days} days", False) for days in LIFETIMES],
+        },
+    ]

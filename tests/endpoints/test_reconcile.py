@@ -1,0 +1,328 @@
+"""Claims, messages, and workers that die between any two lines, with a scripted cluster and with real engines."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from audit.models import Row
+from catalog import services as catalog
+from endpoints import reconcile as reconciling
+from endpoints import services, sweep
+from endpoints.clusters import ClusterError
+from endpoints.clusters.local import LocalDriver
+from endpoints.models import Desired, Endpoint, Event, Phase, Revision
+from projects import epoch
+from projects.principal import Principal
+from quotas.models import Reservation, ReservationState
+from tests import factories
+from tests.conftest import Org
+from tests.endpoints.endpoint_kit import Broker, Script, is_in, open_demo, pids, replica, until, work
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    made = Script()
+    for module in (reconciling, sweep):
+        monkeypatch.setattr(module, "driver_for", lambda cluster: made)
+    return made
+
+
+def loading(script: Script, workload: Any) -> None:
+    script.replicas = (replica("loading"),)
+
+
+def test_steps_are_written_once_with_event_audit_row_and_epoch(org: Org, script: Script) -> None:
+    endpoint, script.on_apply = open_demo(org.fraud), loading
+    before = epoch.current()
+    work(endpoint)
+    assert (endpoint.phase, endpoint.reason_code) == (Phase.PROVISIONING, "loading") and epoch.current() > before
+    rows, events = Row.objects.count(), Event.objects.count()
+    for _ in range(3):
+        work(endpoint)
+    assert (Row.objects.count(), Event.objects.count(), script.asked) == (rows, events, ["apply"])
+    script.replicas = (replica(),)
+    work(endpoint)
+    assert endpoint.phase == Phase.READY and endpoint.claimed_by == "" and endpoint.due_at is None
+    assert (
+        "engine-key" not in str(endpoint.upstreams)
+        and not Row.objects.filter(canonical__contains="engine-key").exists()
+    )
+    assert [event.code for event in endpoint.events.order_by("id")] == ["accepted", "scheduled", "loading", "ready"]
+
+
+def test_a_ready_row_is_looked_at_without_a_write(org: Org, script: Script, django_assert_num_queries: Any) -> None:
+    endpoint, script.replicas = open_demo(org.fraud), (replica(),)
+    work(endpoint)
+    with django_assert_num_queries(1):
+        reconciling.reconcile(endpoint.pk, "w")
+
+
+def test_a_new_address_of_the_engine_reaches_the_gateway(org: Org, script: Script) -> None:
+    endpoint, script.replicas = open_demo(org.fraud), (replica(),)
+    work(endpoint)
+    before, script.replicas = epoch.current(), (replica(url="http://127.0.0.1:9999"),)
+    work(endpoint)
+    assert endpoint.upstreams[0]["url"].endswith(":9999") and epoch.current() == before + 1
+
+
+def test_only_one_chain_of_messages_lives(org: Org, script: Script, broker: Broker) -> None:
+    endpoint, script.on_apply = open_demo(org.fraud), loading
+    work(endpoint)
+    chained = [args for _, args, countdown in broker.sent if countdown is not None]
+    assert chained[-1] == [str(endpoint.pk), endpoint.due_at.isoformat()] and all(  # type: ignore[union-attr]
+        countdown is None or countdown <= 1 for _, _, countdown in broker.sent
+    )
+    broker.sent.clear()
+    for _ in range(5):
+        work(endpoint)  # nudges from elsewhere, while the chain's message is on its way
+    reconciling.reconcile(
+        endpoint.pk, "w", chained[0][1] if chained[0][1] != chained[-1][1] else "2020-01-01T00:00:00+00:00"
+    )
+    assert broker.sent == []
+    Endpoint.objects.filter(pk=endpoint.pk).update(due_at=timezone.now())
+    endpoint.refresh_from_db()
+    reconciling.reconcile(endpoint.pk, "w", endpoint.due_at.isoformat())  # type: ignore[union-attr]
+    reconciling.reconcile(endpoint.pk, "w")  # and a sweep at the same moment
+    assert len(broker.sent) == 1
+
+
+def test_a_claimed_row_is_left_alone_and_the_nudge_comes_back(org: Org, script: Script, broker: Broker) -> None:
+    endpoint, script.on_apply = open_demo(org.fraud), loading
+    assert reconciling.claim(endpoint.pk, "other")
+    broker.sent.clear()
+    work(endpoint)
+    assert script.asked == [] and endpoint.claimed_by == "other" and broker.sent[0][2] == 1.0
+    assert not reconciling.claim(endpoint.pk, "me") and reconciling.claim(endpoint.pk, "other")
+    Endpoint.objects.filter(pk=endpoint.pk).update(claimed_until=timezone.now() - dt.timedelta(seconds=1))
+    work(endpoint)  # its holder has died
+    assert script.asked == ["apply"] and endpoint.claimed_by == ""
+
+
+def test_two_workers_at_once_apply_once(org: Org, script: Script) -> None:
+    endpoint, inside, leave = open_demo(org.fraud), threading.Event(), threading.Event()
+
+    def slow(script: Script, workload: Any) -> None:
+        inside.set()
+        assert leave.wait(10)
+        script.replicas = (replica("loading"),)
+
+    script.on_apply = slow
+
+    def run(name: str) -> None:
+        try:
+            reconciling.reconcile(endpoint.pk, name)
+        finally:
+            connection.close()
+
+    first = threading.Thread(target=run, args=("one",))
+    first.start()
+    assert inside.wait(10)
+    second = threading.Thread(target=run, args=("two",))
+    second.start()
+    second.join(10)
+    leave.set()
+    first.join(10)
+    endpoint.refresh_from_db()
+    assert script.asked == ["apply"] and endpoint.attempts == 1 and endpoint.claimed_by == ""
+
+
+def test_a_change_of_mind_during_a_step_wins(org: Org, script: Script) -> None:
+    endpoint = open_demo(org.fraud)
+
+    def meanwhile(script: Script, workload: Any) -> None:
+        script.replicas = (replica(),)
+        services.suspend(Principal.of(org.dana), Endpoint.objects.get(pk=endpoint.pk))
+
+    script.on_apply = meanwhile
+    work(endpoint)
+    assert (endpoint.desired, endpoint.phase, endpoint.upstreams) == (Desired.SUSPENDED, Phase.PENDING, [])
+    work(endpoint)
+    assert endpoint.phase == Phase.SUSPENDED
+
+
+def test_a_lost_lease_writes_nothing(org: Org, script: Script) -> None:
+    endpoint = open_demo(org.fraud)
+
+    def steal(script: Script, workload: Any) -> None:
+        Endpoint.objects.filter(pk=endpoint.pk).update(claimed_by="thief")
+
+    script.on_apply = steal
+    work(endpoint)
+    assert (endpoint.phase, endpoint.claimed_by, endpoint.attempts) == (Phase.PENDING, "thief", 0)
+
+
+def test_blocked_version_is_not_started_and_not_stopped(org: Org, script: Script) -> None:
+    endpoint, script.replicas = open_demo(org.fraud), (replica(),)
+    work(endpoint)
+    version = endpoint.revision.version  # type: ignore[union-attr]
+    catalog.block(factories.lead(), version, reason="a backdoor was found")
+    assert work(endpoint).phase == Phase.READY and script.asked == []
+    script.replicas = (replica("failed", reason_code="crashed", sentence="It crashed."),)
+    work(endpoint)
+    assert (endpoint.phase, endpoint.reason_code, script.asked) == (Phase.FAILED, "version_blocked", [])
+
+
+def test_an_approval_that_has_ended_starts_nothing(org: Org, script: Script) -> None:
+    endpoint = open_demo(org.fraud)
+    yesterday = timezone.now().date() - dt.timedelta(days=1)
+    Revision.objects.filter(endpoint=endpoint).update(authorization_valid_until=yesterday)
+    work(endpoint)
+    assert (endpoint.reason_code, endpoint.reason_turn, script.asked) == ("authorization_ended", "owner", [])
+    assert "R-1" in endpoint.reason_sentence
+
+
+def test_cluster_errors_become_the_reason(org: Org, script: Script) -> None:
+    endpoint = open_demo(org.fraud)
+
+    def full(script: Script, workload: Any) -> None:
+        raise ClusterError("disk_full", "The disk is full; free some space.")
+
+    script.on_apply = full
+    work(endpoint)
+    assert (endpoint.phase, endpoint.reason_code, endpoint.reason_turn) == (Phase.PENDING, "disk_full", "platform")
+    script.on_apply = loading
+    assert work(endpoint).reason_code == "loading"
+
+
+def test_an_unknown_driver_fails_with_a_sentence(org: Org, home: Path) -> None:
+    endpoint = open_demo(org.fraud)
+    type(endpoint.cluster).objects.update(driver="mainframe")
+    work(endpoint)
+    assert (endpoint.phase, endpoint.reason_code) == (
+        Phase.FAILED,
+        "driver_missing",
+    ) and "'mainframe'" in endpoint.reason_sentence
+
+
+def test_sweep_nudges_what_is_not_at_rest(org: Org, script: Script, broker: Broker) -> None:
+    rows = [open_demo(org.fraud) for _ in range(5)]
+    for row, (desired, phase) in zip(
+        rows,
+        [
+            ("running", "ready"),
+            ("running", "failed"),
+            ("suspended", "suspended"),
+            ("suspended", "ready"),
+            ("deleted", "deleted"),
+        ],
+        strict=True,
+    ):
+        Endpoint.objects.filter(pk=row.pk).update(desired=desired, phase=phase)
+    broker.sent.clear()
+    sweep.sweep()
+    assert set(broker.ids()) == {str(rows[0].pk), str(rows[3].pk)}
+
+
+def test_sweep_removes_engines_without_a_row_but_not_on_a_paused_cluster(org: Org, script: Script) -> None:
+    kept, deleted = open_demo(org.fraud), open_demo(org.fraud)
+    Endpoint.objects.filter(pk=deleted.pk).update(desired="deleted", phase="deleted")
+    script.ids = [str(kept.pk), str(deleted.pk), "not-a-uuid"]
+    kept.cluster.__class__.objects.update(paused=True)
+    sweep.sweep()
+    assert script.asked == []
+    kept.cluster.__class__.objects.update(paused=False)
+    sweep.sweep()
+    assert script.asked == [f"remove {deleted.pk}", "remove not-a-uuid"]
+
+
+def test_without_a_broker_nothing_fails_and_the_sweep_goes_on(org: Org, script: Script, broker: Broker) -> None:
+    broker.down = True
+    endpoint, script.on_apply = open_demo(org.fraud), loading
+    work(endpoint)
+    script.replicas = (replica(),)
+    Endpoint.objects.filter(pk=endpoint.pk).update(due_at=timezone.now() - dt.timedelta(seconds=60))
+    sweep.sweep()
+    assert work(endpoint).phase == Phase.READY
+
+
+# --- A worker that dies between any two effects
+# ---------------------------------------------------------------------------
+
+
+class Died(BaseException):
+    """What kill -9 looks like from inside: no `except Exception` sees it, and here no `finally` writes."""
+
+
+class Tripwire:
+    """Lets the worker die before, or after, its n-th effect: each call to the cluster and each write to the database
+    is one.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.left, self.dead = at, False
+
+    def arm(self, patch: pytest.MonkeyPatch) -> None:
+        """Stand before and behind every effect."""
+        for owner, name in (
+            (LocalDriver, "apply"), (LocalDriver, "remove"), (reconciling, "claim"), (reconciling, "_store"),
+            (reconciling, "record"), (reconciling, "release"), (reconciling, "nudge"),
+        ):  # fmt: skip
+            patch.setattr(owner, name, self.around(getattr(owner, name)))
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Count before and after `function`."""
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            self.step()
+            found = function(*args, **kwargs)
+            self.step()
+            return found
+
+        return wrapper
+
+    def step(self) -> None:
+        """Die when it is time."""
+        self.left -= 1
+        if self.left == 0:
+            self.dead = True
+            raise Died
+
+
+def _die_once(endpoint: Endpoint, at: int, done: Callable[[Endpoint], bool]) -> bool:
+    """Work until `done` or until the death at the `at`-th effect; whether it died. The dead worker's claim ends by
+    time.
+    """
+    wire = Tripwire(at)
+    with pytest.MonkeyPatch.context() as patch:
+        wire.arm(patch)
+        try:
+            until(endpoint, done)
+        except Died:
+            later = timezone.now() - dt.timedelta(seconds=1)
+            Endpoint.objects.filter(pk=endpoint.pk, claimed_until__isnull=False).update(claimed_until=later)
+    endpoint.refresh_from_db()
+    return wire.dead
+
+
+def is_deleted(endpoint: Endpoint) -> bool:
+    """Whether the row says so; reconcile leaves deleted ones alone."""
+    return Endpoint.objects.get(pk=endpoint.pk).phase == Phase.DELETED
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_death_at_any_point_converges_to_one_engine_and_one_reservation(org: Org, home: Path) -> None:
+    pool, deaths = factories.make_pool(limit=1), 0
+    for at in range(1, 21):
+        endpoint = open_demo(org.fraud, gpus=1, pool=pool)
+        deaths += _die_once(endpoint, at, is_in(Phase.READY))
+        sweep.sweep()
+        until(endpoint, is_in(Phase.READY))
+        assert len(pids(home, endpoint)) == 1, f"death {at}"
+        assert Reservation.objects.filter(state=ReservationState.HELD).count() == 1
+        services.delete(factories.engineer(), endpoint)
+        deaths += _die_once(endpoint, at, is_deleted)
+        sweep.sweep()
+        until(endpoint, is_deleted)
+        pool.refresh_from_db()
+        assert pids(home, endpoint) == [] and pool.held == 0, f"death {at}"
+        assert not Reservation.objects.exclude(state=ReservationState.RELEASED).exists()
+    assert deaths > 25  # it really died at many places

@@ -1,0 +1,149 @@
+"""A person at a browser: signs in, walks through the pages, and remembers everything that a developer console would
+have shown.
+"""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Response, expect
+
+from tests.stack.conftest import PASSWORD, ROOT, Stack
+
+WIDE, PHONE, HEIGHT, PHONE_HEIGHT = 1280, 390, 900, 844
+PATIENCE_MS = 30_000  # two busy cores; nothing below waits longer than it needs
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+AXE = ROOT / "tests" / "assets" / "axe.min.js"
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# What the browser says about an answer of 4xx: the answers themselves are in `refused`.
+OWN_WORDS = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
+REPORT_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (event) =>
+  console.error(`content security policy: ${event.violatedDirective} refused ${event.blockedURI || event.sample}`));
+"""
+RUN_AXE = """
+async (tags) => {
+  const found = await axe.run(document, { runOnly: { type: "tag", values: tags }, rules: { "target-size": { enabled: true } } });
+  return found.violations.map((one) => `${one.id} (${one.impact}): ${one.help}\\n` +
+    one.nodes.map((node) => `    ${node.target.join(" ")}  ${node.html.slice(0, 200)}\\n      ` +
+      (node.failureSummary || "").split("\\n").slice(1, 3).join(" ")).join("\\n"));
+}
+"""
+# Wider than the window means that a phone scrolls sideways; what scrolls inside its own frame is meant.
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@contextmanager
+def running_stack(state: Path) -> Iterator[Stack]:
+    """A portal of its own on `state`, stopped in order at the end; what is left of it then is killed."""
+    stack = Stack(state)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        if stack.launcher and stack.launcher.poll() is None:
+            try:
+                stack.stop()
+            except subprocess.TimeoutExpired:
+                stack.launcher.kill()
+        for pid in stack.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def launch(playwright: Playwright, path: str) -> Browser:
+    """The Chromium at `path`."""
+    return playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+
+
+@dataclass
+class Visitor:
+    """One person in one browser window."""
+
+    page: Page
+    base: str
+    theme: str
+    problems: list[str] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)  # answers of 400 and more: status, path
+    axe: bool = True
+
+    @classmethod
+    def arrive(cls, browser: Browser, base: str, theme: str = "light", *, javascript: bool = True) -> "Visitor":
+        """Open a window on a system of `theme`, with nothing stored."""
+        context = browser.new_context(
+            base_url=base,
+            viewport={"width": WIDE, "height": HEIGHT},
+            color_scheme="dark" if theme == "dark" else "light",
+            reduced_motion="reduce",
+            java_script_enabled=javascript,
+            locale="en-GB",
+            timezone_id="UTC",
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        context.add_init_script(REPORT_VIOLATIONS)
+        visitor = cls(context.new_page(), base, theme, axe=javascript)
+        visitor.page.on("console", visitor._console)
+        visitor.page.on("pageerror", lambda error: visitor.problems.append(f"uncaught: {error}"))
+        visitor.page.on("response", visitor._response)
+        return visitor
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not OWN_WORDS.search(message.text):
+            self.problems.append(f"{message.type} on {self.page.url}: {message.text}")
+
+    def _response(self, response: Response) -> None:
+        if response.status >= 400:
+            self.refused.append((response.status, response.url.removeprefix(self.base)))
+
+    def sign_in(self, name: str) -> None:
+        """Sign in as somebody of the demo organisation."""
+        self.page.goto("/accounts/login/")
+        self.page.get_by_label("User name").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(self.page).to_have_url(f"{self.base}/")
+
+    def main(self) -> Any:
+        """The content of the page without masthead and sidebar."""
+        return self.page.locator("main")
+
+    def check(self, what: str) -> None:
+        """Look at the page as it is, wide and on a phone: nothing on the console, nothing for axe, no sideways scroll.
+
+        `what` names the page in a failure.
+        """
+        self.quiet(what)
+        try:
+            for width, height in ((WIDE, HEIGHT), (PHONE, PHONE_HEIGHT)):
+                self.page.set_viewport_size({"width": width, "height": height})
+                over = self.page.evaluate(OVERFLOW)
+                assert over <= 0, f"{what}, {self.theme}, {width} px: {over} px wider than the window"
+                if self.axe:
+                    self._axe(f"{what}, {self.theme}, {width} px")
+        finally:
+            self.page.set_viewport_size({"width": WIDE, "height": HEIGHT})
+
+    def _axe(self, what: str) -> None:
+        if not self.page.evaluate("typeof window.axe === 'object'"):
+            self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = self.page.evaluate(RUN_AXE, AXE_TAGS)
+        assert not found, f"{what}:\n" + "\n".join(found)
+
+    def quiet(self, what: str, *expected: int) -> None:
+        """Nothing went wrong since the last look, except answers with an `expected` status (which must have come)."""
+        got = {status for status, _ in self.refused}
+        assert got == set(expected), f"{what}: {self.refused}"
+        assert not self.problems, f"{what}: {self.problems}"
+        self.refused.clear()
+
+    def leave(self) -> None:
+        """Close the window."""
+        self.page.context.close()

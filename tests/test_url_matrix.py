@@ -1,0 +1,309 @@
+"""Every page × every kind of person × GET and POST, against a table. A route without a row fails the suite.
+
+The columns stand in `tests.world.PERSONAS`: nobody, a stranger to the project, its viewer, developer and owner, a
+platform engineer, a governance lead, an auditor. `in` is the way to the sign-in, which is the same whether the object
+exists or not.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from projects.models import User
+from tests.conftest import Org
+from tests.world import PERSONAS, World, furnish
+
+Clients = Callable[[User | None], Client]
+Data = Callable[[World], Mapping[str, str]]
+
+EVERYONE_SIGNED_IN = "in  200 200 200 200 200 200 200"
+PUBLIC = "200 200 200 200 200 200 200 200"
+READ = "in  404 200 200 200 200 200 200"  # a member or a platform role reads, a stranger finds nothing
+ONLY_GET = "in  405 405 405 405 405 405 405"
+ONLY_POST = ONLY_GET
+NEVER_POST = "405 405 405 405 405 405 405 405"
+BUILDERS_AND_ENGINEERS = "in  404 403 302 302 302 403 403"
+DECIDERS = "in  403 403 403 403 302 302 403"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a path answers. `data` is a form that succeeds where the role allows it."""
+
+    get: str
+    post: str = ONLY_GET
+    data: Data = field(default=lambda world: {})
+
+
+def _form(**fields: str) -> Data:
+    return lambda world: fields
+
+
+def _request_form(world: World) -> Mapping[str, str]:
+    names = ("project", "asset", "version", "hardware_profile", "environment", "purpose", "data_classification")
+    numbers = ("replicas", "concurrency", "context_tokens", "ends_on")
+    return {name: str(world.draft.body[name]) for name in (*names, *numbers)} | {"name": "more", "action": "send"}
+
+
+PAGES: dict[str, Row] = {
+    # --- projects and the frame
+    "": Row(EVERYONE_SIGNED_IN),
+    "projects/": Row(EVERYONE_SIGNED_IN),
+    "projects/switch/": Row(ONLY_POST, "in  404 302 302 302 302 302 302", _form(project="fraud-detection")),
+    "projects/<slug:slug>/": Row(READ, "in  404 403 403 302 302 403 403", _form(user="ravi", role="viewer")),
+    "projects/<slug:slug>/remove/": Row(ONLY_POST, "in  404 403 403 302 302 403 403", _form(user="vic")),
+    "theme/": Row(ONLY_POST, "in  302 302 302 302 302 302 302", _form(theme="dark")),
+    "audit/": Row("in  403 403 403 403 200 200 200"),
+    # --- catalog, quotas
+    "catalog/": Row(EVERYONE_SIGNED_IN),
+    "catalog/<str:slug>/": Row(EVERYONE_SIGNED_IN),
+    "usage/": Row(EVERYONE_SIGNED_IN),
+    "capacity/": Row(EVERYONE_SIGNED_IN),
+    # --- endpoints
+    "endpoints/": Row(EVERYONE_SIGNED_IN),
+    "endpoints/<uuid:endpoint_id>/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/status/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/events/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/logs/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/suspend/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
+    "endpoints/<uuid:endpoint_id>/resume/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
+    "endpoints/<uuid:endpoint_id>/retry/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
+    "endpoints/<uuid:endpoint_id>/delete/": Row(
+        "in  404 403 200 200 200 403 403", BUILDERS_AND_ENGINEERS, _form(confirm="running")
+    ),
+    "endpoints/<uuid:endpoint_id>/playground-key/": Row(ONLY_POST, "in  404 403 200 200 403 403 403"),
+    "projects/<slug:slug>/keys/": Row(READ),
+    "projects/<slug:slug>/keys/new/": Row(
+        "in  404 403 200 200 403 403 403",
+        "in  404 403 200 200 403 403 403",
+        _form(name="another", endpoint="*", days="30"),
+    ),
+    # The key is dana's: developers end their own keys, owners any.
+    "projects/<slug:slug>/keys/<uuid:key_id>/rotate/": Row(
+        "in  404 403 200 200 403 403 403", "in  404 403 200 200 403 403 403", _form(confirm="scoring")
+    ),
+    "projects/<slug:slug>/keys/<uuid:key_id>/revoke/": Row(
+        "in  404 403 200 200 200 403 403", "in  404 403 302 302 302 403 403", _form(confirm="scoring")
+    ),
+    # --- requests: cy may ask too, in a project of their own; here cy names one that is hidden from them
+    "requests/": Row(EVERYONE_SIGNED_IN),
+    "requests/new/": Row("in  200 403 200 200 403 403 403", "in  422 403 302 302 403 403 403", _request_form),
+    "requests/<int:pk>/": Row(READ),
+    "requests/<int:pk>/edit/": Row(
+        "in  404 403 200 403 403 403 403", "in  404 403 302 403 403 403 403", _request_form
+    ),
+    "requests/<int:pk>/withdraw/": Row(ONLY_POST, "in  404 403 302 403 403 403 403"),
+    "requests/<int:pk>/comment/": Row(ONLY_POST, "in  404 302 302 302 302 302 403", _form(text="Which data?")),
+    "approvals/": Row("in  403 403 403 403 200 200 403"),
+    "approvals/<int:pk>/": Row("in  403 403 403 403 200 200 403"),
+    "approvals/<int:pk>/approve/": Row(ONLY_POST, DECIDERS),
+    "approvals/<int:pk>/reject/": Row(ONLY_POST, DECIDERS, _form(reason="Too large.")),
+    "approvals/<int:pk>/request-changes/": Row(ONLY_POST, DECIDERS, _form(reason="Name the data.")),
+    # --- for machines
+    "health/live": Row(PUBLIC, NEVER_POST),
+    "health/ready": Row(PUBLIC, NEVER_POST),
+    "metrics": Row("401 401 401 401 401 401 401 401", NEVER_POST),  # a session is no token
+    # --- signing in: nobody signs up; accounts have no e-mail address to reset a password through unless one is set
+    "accounts/login/": Row("200 302 302 302 302 302 302 302", "200 302 302 302 302 302 302 302"),
+    "accounts/logout/": Row("302 200 200 200 200 200 200 200", "302 302 302 302 302 302 302 302"),
+    "accounts/inactive/": Row(PUBLIC, NEVER_POST),
+    "accounts/signup/": Row("200 302 302 302 302 302 302 302", "200 302 302 302 302 302 302 302"),
+    "accounts/reauthenticate/": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
+    "accounts/email/": Row(EVERYONE_SIGNED_IN, "in  302 302 302 302 302 302 302"),
+    "accounts/confirm-email/": Row(PUBLIC, NEVER_POST),
+    "accounts/confirm-email/<key>/": Row(PUBLIC, "404 404 404 404 404 404 404 404"),
+    "accounts/password/change/": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
+    "accounts/password/set/": Row("in  302 302 302 302 302 302 302", "in  302 302 302 302 302 302 302"),
+    "accounts/password/reset/": Row(PUBLIC, PUBLIC),
+    "accounts/password/reset/done/": Row(PUBLIC, NEVER_POST),
+    "accounts/password/reset/key/<key>/": Row(PUBLIC, PUBLIC),
+    "accounts/password/reset/key/done/": Row(PUBLIC, NEVER_POST),
+    "accounts/login/code/confirm/": Row("302 302 302 302 302 302 302 302", "302 302 302 302 302 302 302 302"),
+    # --- the portal as an OAuth 2 provider; without its parameters every call is a bad one
+    ".well-known/openid-configuration": Row(PUBLIC, NEVER_POST),
+    ".well-known/jwks.json": Row(PUBLIC, NEVER_POST),
+    "identity/o/authorize": Row("in  400 400 400 400 400 400 400", "in  400 400 400 400 400 400 400"),
+    "identity/o/device": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
+    "identity/o/logout": Row("200 200 200 200 200 200 200 200", "302 302 302 302 302 302 302 302"),
+    "identity/o/api/token": Row(NEVER_POST, "400 400 400 400 400 400 400 400"),
+    "identity/o/api/revoke": Row(NEVER_POST, "400 400 400 400 400 400 400 400"),
+    "identity/o/api/device/code": Row(NEVER_POST, "400 400 400 400 400 400 400 400"),
+    "identity/o/api/userinfo": Row("401 401 401 401 401 401 401 401", "401 401 401 401 401 401 401 401"),
+}
+
+# Which object stands in a path: the one on which the verb can succeed.
+ENDPOINT_OF = {"resume": "suspended", "retry": "failed"}
+REQUEST_OF = {"edit": "draft", "withdraw": "submitted"}
+ALLAUTH = {
+    "accounts/^confirm-email/(?P<key>[-:\\w]+)/$": "accounts/confirm-email/<key>/",
+    "accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": "accounts/password/reset/key/<key>/",
+}
+API, ADMIN = "api/v1/", f"{settings.ADMIN_PATH}/"
+
+
+def routes(resolver: Any = None, prefix: str = "") -> Iterator[str]:
+    """Every route of the portal, as it is written in urls.py."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        where = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, where)
+        elif isinstance(pattern, URLPattern):
+            yield ALLAUTH.get(where, where)
+
+
+def path_of(route: str, world: World) -> str:
+    """A path of `route` that names an object of fraud-detection."""
+    verb = route.rstrip("/").rsplit("/", 1)[-1]
+    names = {
+        "<slug:slug>": world.org.fraud.slug,
+        "<str:slug>": world.version.asset.slug,
+        "<uuid:endpoint_id>": str(getattr(world, ENDPOINT_OF.get(verb, "running")).pk),
+        "<uuid:key_id>": str(world.key.pk),
+        "<int:pk>": str(getattr(world, REQUEST_OF.get(verb, "submitted")).pk),
+        "key/<key>": "key/1-not-a-key",
+        "<key>": "not-a-key",
+    }
+    for name, value in names.items():
+        route = route.replace(name, value)
+    assert "<" not in route, f"path_of() does not know what to put into {route}"
+    return f"/{route}"
+
+
+def said(response: Any) -> str:
+    """The word of the table for an answer."""
+    if response.status_code == 302 and response["Location"].startswith("/accounts/login/?next="):
+        return "in"
+    return str(response.status_code)
+
+
+@pytest.fixture
+def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
+    return furnish(org)
+
+
+def test_every_route_has_a_row() -> None:
+    """A new page is refused by this test until somebody has said who may do what with it, and old rows go."""
+    known = {route for route in routes() if not route.startswith((API, ADMIN, "^api/"))}
+    assert known == set(PAGES)
+    for route, row in PAGES.items():
+        assert len(row.get.split()) == len(row.post.split()) == len(PERSONAS), route
+
+
+@pytest.mark.parametrize("route", sorted(PAGES))
+def test_matrix(route: str, world: World, client_for: Clients) -> None:
+    """Each person gets what the table says; what one call changes is undone before the next."""
+    row, wrong = PAGES[route], []
+    path = path_of(route, world)
+    for method, line in (("get", row.get), ("post", row.post)):
+        data = row.data(world) if method == "post" else {}
+        for name, expected in zip(PERSONAS, line.split(), strict=True):
+            with transaction.atomic():
+                client = client_for(getattr(world.org, name) if name else None)
+                response = getattr(client, method)(path, data)
+                transaction.set_rollback(True)
+            if said(response) != expected:
+                wrong.append(f"{method.upper()} {path} by {name or 'nobody'}: {said(response)}, not {expected}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("route", sorted(route for route in PAGES if "<" in route and not route.startswith("accounts")))
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_an_unknown_object_looks_like_a_hidden_one(
+    route: str, method: str, world: World, client_for: Clients
+) -> None:
+    """The stranger gets the same status, and the same page, for what is not there and for what is not theirs."""
+    nothing = {
+        "<slug:slug>": "no-such-project",
+        "<str:slug>": "no-such-asset",
+        "<uuid:endpoint_id>": str(uuid.uuid4()),
+        "<uuid:key_id>": str(uuid.uuid4()),
+        "<int:pk>": "987654",
+    }
+    unknown = f"/{route}"
+    for name, value in nothing.items():
+        unknown = unknown.replace(name, value)
+    if route == "catalog/<str:slug>/":
+        hidden = f"/catalog/{_draft_asset()}/"
+    else:
+        hidden = path_of(route, world)
+    for name in (None, "cy"):
+        person = getattr(world.org, name) if name else None
+        answers = [getattr(client_for(person), method)(path) for path in (hidden, unknown)]
+        assert said(answers[0]) == said(answers[1])
+        if answers[0].status_code == 404:
+            texts = [answer.content.decode() for answer in answers]
+            for word in ("Fraud detection", "submitted", "running", "dana"):
+                assert not any(f">{word}<" in text for text in texts)
+
+
+def _draft_asset() -> str:
+    from tests.factories import make_version  # the walk needs the database of the test
+
+    return str(make_version("draft").asset.slug)
+
+
+def test_the_back_office_is_closed_to_every_business_role(world: World, client_for: Clients) -> None:
+    """Staff only: a persona, whatever its role, is sent to the back office's own sign-in, for reading and writing."""
+    wrong = []
+    for route in sorted(set(routes())):
+        if not route.startswith(ADMIN) or route in {f"{ADMIN}login/", f"{ADMIN}logout/"}:
+            continue
+        path = "/" + route.removeprefix(ADMIN).replace("<path:object_id>", "1").replace("<path:content_type_id>", "1")
+        path = f"/{ADMIN}" + ("projects/" if "app_label" in path else "nothing" if "(?P" in path else path[1:])
+        for name in PERSONAS:
+            client = client_for(getattr(world.org, name) if name else None)
+            for method in ("get", "post"):
+                response = getattr(client, method)(path)
+                if response.status_code != 302 or not response["Location"].startswith(f"/{ADMIN}login/"):
+                    wrong.append(f"{method} {path} by {name}: {response.status_code}")
+    assert not wrong, "\n".join(wrong[:20])
+
+
+def test_the_back_office_only_shows(world: World, client_for: Clients) -> None:
+    """Even a superuser changes nothing of the portal there: changes belong to services, which leave audit rows."""
+    chief = User.objects.create_superuser("chief", password="correct horse battery")
+    client, wrong, seen = client_for(chief), [], 0
+    ours = tuple(f"{ADMIN}{app}/" for app in ("projects", "audit", "catalog", "quotas", "approvals", "endpoints"))
+    for route in sorted(set(routes())):
+        if not route.startswith(ours):
+            continue
+        path = f"/{route.replace('<path:object_id>', str(world.org.fraud.pk))}"
+        if route.endswith("/add/") and client.get(path).status_code != 403:
+            wrong.append(path)
+        elif route.count("/") == 3 and client.get(path).status_code != 200:
+            wrong.append(path)
+        seen += 1
+    assert seen > 30 and not wrong, wrong
+    assert client.post(f"/{ADMIN}projects/project/{world.org.fraud.pk}/change/", {"name": "x"}).status_code == 403
+    assert client.post(f"/{ADMIN}projects/project/{world.org.fraud.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_metrics_want_a_token(world: World, client_for: Clients, api_for: Any, settings: Any) -> None:
+    """A session, a wrong token and a token without the scope are 401; the scope or the configured token opens it."""
+    assert client_for(world.org.pat).get("/metrics").status_code == 401
+    for secret in ("", "x", "é", world.secret):
+        assert Client(headers={"Authorization": f"Bearer {secret}"}).get("/metrics").status_code == 401
+    assert api_for(world.org.aud, "usage:read").client.get("/metrics").status_code == 401
+    assert api_for(world.org.aud, "audit:read").client.get("/metrics").status_code == 200
+    settings.METRICS_TOKEN = "scrape-me"
+    assert Client(headers={"Authorization": "Bearer scrape-me"}).get("/metrics").status_code == 200
+    assert Client(headers={"Authorization": "Bearer scrape-you"}).get("/metrics").status_code == 401
+
+
+@pytest.mark.parametrize("route", sorted(route for route, row in PAGES.items() if row.post not in (NEVER_POST, ONLY_GET)))
+def test_a_form_of_another_site_is_refused(route: str, world: World) -> None:
+    """A POST without the CSRF token is 403 with a page, whoever is signed in; machines' addresses have no session."""
+    if route.startswith("identity/o/api/"):
+        return
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(world.org.omar)
+    response = client.post(path_of(route, world), PAGES[route].data(world))
+    assert response.status_code == 403 and b"<h1" in response.content
