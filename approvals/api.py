@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Body as JsonBody
 from ninja import Router
 from pydantic import Field
@@ -21,8 +21,9 @@ from approvals.timeline import timeline
 from portal.errors import GatehouseError, Invalid, NotFound
 from portal.http import cursor_page, require_match
 from projects.api import Body, answer, idempotent, project_or_404, scope
+from projects.models import is_slug
 from projects.permissions import visible
-from projects.principal import Principal
+from projects.principal import PortalRequest, Principal
 
 router = Router(tags=["requests"])
 
@@ -64,7 +65,7 @@ def _get(principal: Principal, request_id: int) -> Request:
     return found
 
 
-def _shown(request: HttpRequest, request_id: int, status: int = 200) -> HttpResponse:
+def _shown(request: PortalRequest, request_id: int, status: int = 200) -> HttpResponse:
     return answer(request, request_json(_get(request.principal, request_id)), status)
 
 
@@ -83,14 +84,14 @@ def _choice(value: str) -> Choice:
 
 
 @router.post("/requests/check", auth=scope("requests:read"), openapi_extra=_document(draft=False))
-def check(request: HttpRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
+def check(request: PortalRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
     """The plan for a request body, without creating anything."""
     return answer(request, services.check(request.principal, payload))
 
 
 @router.post("/requests", auth=scope("requests:write"), openapi_extra=_document(draft=True))
 @idempotent
-def create(request: HttpRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
+def create(request: PortalRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
     """Send a request, or keep it as a draft with `"draft": true`."""
     data, draft = _split(payload)
     made = (services.draft if draft else services.request_endpoint)(request.principal, data)
@@ -99,7 +100,7 @@ def create(request: HttpRequest, payload: JsonBody[dict[str, Any]]) -> HttpRespo
 
 @router.get("/requests", auth=scope("requests:read"))
 def list_requests(
-    request: HttpRequest,
+    request: PortalRequest,
     state: str | None = None,
     project: str | None = None,
     kind: str | None = None,
@@ -118,7 +119,13 @@ def list_requests(
     for name, value, known in (("state", state, RequestState.values), ("kind", kind, RequestKind.values)):
         if value is not None and value not in known:
             raise Invalid.field(name, f"{name} is {value[:40]!r}; choose one of {', '.join(known)}.")
-    filters = {"state": state, "kind": kind, "project": project_or_404(principal, project) if project else None}
+    if project is not None and not is_slug(project):
+        raise NotFound(f"There is no project {project[:40]!r}, or you may not see it.")
+    filters = {
+        "state": state,
+        "kind": kind,
+        "project": project_or_404(principal, project) if project is not None else None,
+    }
     found = found.filter(**{name: value for name, value in filters.items() if value is not None})
     rows, following = cursor_page(with_all(found), limit=limit, cursor=cursor, order=("-id",))
     return answer(request, {"items": [request_json(row) for row in rows], "next": following})
@@ -126,7 +133,7 @@ def list_requests(
 
 @router.post("/requests/decisions", auth=scope("approvals:decide"))
 @idempotent
-def decide_many(request: HttpRequest, body: BulkIn) -> HttpResponse:
+def decide_many(request: PortalRequest, body: BulkIn) -> HttpResponse:
     """One decision on up to 100 requests, each in its own transaction; one result per id."""
     choice = _choice(body.decision)
     results = [_decide_one(request.principal, item, choice, body.reason) for item in dict.fromkeys(body.ids)]
@@ -142,13 +149,13 @@ def _decide_one(principal: Principal, request_id: int, choice: Choice, reason: s
 
 
 @router.get("/requests/{request_id}", auth=scope("requests:read"))
-def get_request(request: HttpRequest, request_id: int) -> HttpResponse:
+def get_request(request: PortalRequest, request_id: int) -> HttpResponse:
     """One request with its plan, checks, stages and decisions."""
     return _shown(request, request_id)
 
 
 @router.patch("/requests/{request_id}", auth=scope("requests:write"), openapi_extra=_document(draft=False))
-def change(request: HttpRequest, request_id: int, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
+def change(request: PortalRequest, request_id: int, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
     """Change fields of a draft, or of a request that was sent back; null empties a field. Needs If-Match."""
     with transaction.atomic():
         current = _get(request.principal, request_id)
@@ -161,7 +168,7 @@ def change(request: HttpRequest, request_id: int, payload: JsonBody[dict[str, An
 
 @router.post("/requests/{request_id}/submit", auth=scope("requests:write"))
 @idempotent
-def submit(request: HttpRequest, request_id: int) -> HttpResponse:
+def submit(request: PortalRequest, request_id: int) -> HttpResponse:
     """Send a draft, or send a changed request again; the plan is frozen."""
     services.submit(request.principal, _get(request.principal, request_id))
     return _shown(request, request_id)
@@ -169,14 +176,14 @@ def submit(request: HttpRequest, request_id: int) -> HttpResponse:
 
 @router.post("/requests/{request_id}/withdraw", auth=scope("requests:write"))
 @idempotent
-def withdraw(request: HttpRequest, request_id: int) -> HttpResponse:
+def withdraw(request: PortalRequest, request_id: int) -> HttpResponse:
     """Take a request back before it is decided."""
     services.withdraw(request.principal, _get(request.principal, request_id))
     return _shown(request, request_id)
 
 
 @router.get("/requests/{request_id}/timeline", auth=scope("requests:read"))
-def get_timeline(request: HttpRequest, request_id: int) -> HttpResponse:
+def get_timeline(request: PortalRequest, request_id: int) -> HttpResponse:
     """What happened to a request and to its endpoint, oldest first."""
     entries = timeline(_get(request.principal, request_id))
     return answer(request, {"items": [entry.json() for entry in entries], "next": None})
@@ -184,7 +191,7 @@ def get_timeline(request: HttpRequest, request_id: int) -> HttpResponse:
 
 @router.post("/requests/{request_id}/comments", auth=scope("requests:write"))
 @idempotent
-def comment(request: HttpRequest, request_id: int, body: CommentIn) -> HttpResponse:
+def comment(request: PortalRequest, request_id: int, body: CommentIn) -> HttpResponse:
     """Add a remark."""
     made = services.comment(request.principal, _get(request.principal, request_id), body.text)
     return answer(request, {"id": made.pk, "author": made.author.username, "text": made.text, "at": made.at}, 201)
@@ -192,7 +199,7 @@ def comment(request: HttpRequest, request_id: int, body: CommentIn) -> HttpRespo
 
 @router.post("/requests/{request_id}/decisions", auth=scope("approvals:decide"))
 @idempotent
-def decide(request: HttpRequest, request_id: int, body: DecisionIn) -> HttpResponse:
+def decide(request: PortalRequest, request_id: int, body: DecisionIn) -> HttpResponse:
     """Approve, reject or ask for changes."""
     current = _get(request.principal, request_id)
     services.DECISIONS[_choice(body.decision)](request.principal, current, reason=body.reason)

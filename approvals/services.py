@@ -304,6 +304,8 @@ def _move(current: Request, source: str, target: str, **also: Any) -> None:
 
 
 def _reason(reason: str, *, low: int) -> str:
+    if low and not reason.strip():
+        raise Invalid.field("reason", "Write a reason: the requester must know what to do next.")
     return clean_text(reason, field="reason", low=low, high=MAX_REASON, lines=True)
 
 

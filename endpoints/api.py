@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Field, Query, Router
 
 from endpoints import services
@@ -19,7 +19,7 @@ from portal.http import cursor_page, require_match
 from projects.api import Body, answer, idempotent, project_or_404, scope
 from projects.models import ApiKey
 from projects.permissions import visible
-from projects.principal import Principal
+from projects.principal import PortalRequest, Principal
 
 router = Router(tags=["endpoints"])
 MAX_LINES = 5000
@@ -88,7 +88,7 @@ def endpoint_json(row: Endpoint) -> dict[str, Any]:
 
 @router.get("/endpoints", auth=scope("endpoints:read"))
 def list_endpoints(
-    request: HttpRequest,
+    request: PortalRequest,
     project: str | None = None,
     phase: str | None = None,
     limit: int | None = None,
@@ -109,14 +109,14 @@ def list_endpoints(
 
 
 @router.get("/endpoints/{endpoint_id}", auth=scope("endpoints:read"))
-def get_endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def get_endpoint(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """One endpoint: what is wanted, what is observed, why, and whose turn it is."""
     return answer(request, endpoint_json(endpoint_or_404(request.principal, endpoint_id)))
 
 
 @router.get("/endpoints/{endpoint_id}/events", auth=scope("endpoints:read"))
 def list_events(
-    request: HttpRequest, endpoint_id: UUID, limit: int | None = None, cursor: str | None = None
+    request: PortalRequest, endpoint_id: UUID, limit: int | None = None, cursor: str | None = None
 ) -> HttpResponse:
     """What happened to an endpoint, newest first."""
     row = endpoint_or_404(request.principal, endpoint_id)
@@ -127,7 +127,7 @@ def list_events(
 
 @router.get("/endpoints/{endpoint_id}/revisions", auth=scope("endpoints:read"))
 def list_revisions(
-    request: HttpRequest, endpoint_id: UUID, limit: int | None = None, cursor: str | None = None
+    request: PortalRequest, endpoint_id: UUID, limit: int | None = None, cursor: str | None = None
 ) -> HttpResponse:
     """What ran and runs, newest first, with the authorization of each."""
     row = endpoint_or_404(request.principal, endpoint_id)
@@ -156,7 +156,7 @@ def list_revisions(
 
 
 @router.get("/endpoints/{endpoint_id}/logs", auth=scope("endpoints:read"))
-def get_logs(request: HttpRequest, endpoint_id: UUID, lines: int = 200) -> HttpResponse:
+def get_logs(request: PortalRequest, endpoint_id: UUID, lines: int = 200) -> HttpResponse:
     """The last lines of each engine's output, oldest first."""
     row = endpoint_or_404(request.principal, endpoint_id)
     if not 1 <= lines <= MAX_LINES:
@@ -170,7 +170,7 @@ def get_logs(request: HttpRequest, endpoint_id: UUID, lines: int = 200) -> HttpR
 
 @router.post("/endpoints/{endpoint_id}/suspend", auth=scope("endpoints:write"))
 @idempotent
-def suspend(request: HttpRequest, endpoint_id: UUID, body: Reason | None = None) -> HttpResponse:
+def suspend(request: PortalRequest, endpoint_id: UUID, body: Reason | None = None) -> HttpResponse:
     """Stop all engines and give back what is reserved."""
     row = endpoint_or_404(request.principal, endpoint_id)
     changed = services.suspend(request.principal, row, reason=body.reason if body else "")
@@ -179,7 +179,7 @@ def suspend(request: HttpRequest, endpoint_id: UUID, body: Reason | None = None)
 
 @router.post("/endpoints/{endpoint_id}/resume", auth=scope("endpoints:write"))
 @idempotent
-def resume(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def resume(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Run a suspended endpoint again."""
     row = endpoint_or_404(request.principal, endpoint_id)
     return answer(request, endpoint_json(services.resume(request.principal, row)), status=202)
@@ -187,14 +187,16 @@ def resume(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 
 @router.post("/endpoints/{endpoint_id}/retry", auth=scope("endpoints:write"))
 @idempotent
-def retry(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def retry(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Start a failed endpoint again."""
     row = endpoint_or_404(request.principal, endpoint_id)
     return answer(request, endpoint_json(services.retry(request.principal, row)), status=202)
 
 
 @router.delete("/endpoints/{endpoint_id}", auth=scope("endpoints:write"))
-def delete(request: HttpRequest, endpoint_id: UUID, reason: Annotated[str, Query(max_length=500)] = "") -> HttpResponse:
+def delete(
+    request: PortalRequest, endpoint_id: UUID, reason: Annotated[str, Query(max_length=500)] = ""
+) -> HttpResponse:
     """Take an endpoint away for good; it is accepted now, and done when `phase` is deleted."""
     row = endpoint_or_404(request.principal, endpoint_id)
     return answer(request, endpoint_json(services.delete(request.principal, row, reason=reason)), status=202)
@@ -217,7 +219,7 @@ def cluster_json(cluster: Cluster) -> dict[str, Any]:
 
 
 @router.get("/clusters", auth=scope("endpoints:read"))
-def list_clusters(request: HttpRequest, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
+def list_clusters(request: PortalRequest, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
     """Where endpoints run."""
     rows = visible(request.principal, Cluster.objects.all())
     found, following = cursor_page(rows, limit=limit, cursor=cursor, order=("slug",))
@@ -225,13 +227,13 @@ def list_clusters(request: HttpRequest, limit: int | None = None, cursor: str | 
 
 
 @router.get("/clusters/{slug}", auth=scope("endpoints:read"))
-def get_cluster(request: HttpRequest, slug: str) -> HttpResponse:
+def get_cluster(request: PortalRequest, slug: str) -> HttpResponse:
     """One cluster."""
     return answer(request, cluster_json(_cluster(request.principal, slug)))
 
 
 @router.patch("/clusters/{slug}", auth=scope("admin"))
-def change_cluster(request: HttpRequest, slug: str, body: ClusterPatch) -> HttpResponse:
+def change_cluster(request: PortalRequest, slug: str, body: ClusterPatch) -> HttpResponse:
     """Pause a cluster or let it go on; needs If-Match."""
     with transaction.atomic():
         cluster = _cluster(request.principal, slug)
@@ -269,7 +271,7 @@ def key_json(key: ApiKey, names: dict[str, str], secret: str = "") -> dict[str, 
 
 
 @router.get("/projects/{slug}/keys", auth=scope("endpoints:read"))
-def list_keys(request: HttpRequest, slug: str, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
+def list_keys(request: PortalRequest, slug: str, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
     """The keys of a project, newest first; those of the playground live 15 minutes and are left out."""
     project = project_or_404(request.principal, slug)
     rows = visible(request.principal, ApiKey.objects.filter(project=project)).exclude(purpose=PLAYGROUND)
@@ -281,7 +283,7 @@ def list_keys(request: HttpRequest, slug: str, limit: int | None = None, cursor:
 
 @router.post("/projects/{slug}/keys", auth=scope("endpoints:write"))
 @idempotent
-def create_key(request: HttpRequest, slug: str, body: KeyIn) -> HttpResponse:
+def create_key(request: PortalRequest, slug: str, body: KeyIn) -> HttpResponse:
     """Create a key; the secret stands in this answer and nowhere else."""
     project = project_or_404(request.principal, slug)
     made, secret = services.issue_key(request.principal, project, body.name, body.endpoints, body.scopes, body.days)
@@ -290,14 +292,14 @@ def create_key(request: HttpRequest, slug: str, body: KeyIn) -> HttpResponse:
 
 @router.post("/projects/{slug}/keys/{key_id}/rotate", auth=scope("endpoints:write"))
 @idempotent
-def rotate_key(request: HttpRequest, slug: str, key_id: UUID) -> HttpResponse:
+def rotate_key(request: PortalRequest, slug: str, key_id: UUID) -> HttpResponse:
     """Replace a key: the answer is the new one with its secret, and the old one works on for up to seven days."""
     made, secret = services.rotate_key(request.principal, key_or_404(request.principal, slug, key_id))
     return answer(request, key_json(made, names_of([made]), secret), status=201, secret=True)
 
 
 @router.delete("/projects/{slug}/keys/{key_id}", auth=scope("endpoints:write"))
-def revoke_key(request: HttpRequest, slug: str, key_id: UUID) -> HttpResponse:
+def revoke_key(request: PortalRequest, slug: str, key_id: UUID) -> HttpResponse:
     """End a key at once."""
     ended = services.revoke_key(request.principal, key_or_404(request.principal, slug, key_id))
     return answer(request, key_json(ended, names_of([ended])))

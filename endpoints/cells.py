@@ -69,7 +69,7 @@ def truth_chips(row: Endpoint) -> list[Cell]:
         labels.append("Demo engine")
     if revision and row.cluster.simulated and revision.profile.accelerator_count:
         labels.append("Simulated accelerators")
-    return [{"label": label, "colour": "orange", "icon": "", "kind": "outline"} for label in labels]
+    return [{"label": label, "colour": "purple", "icon": "info", "kind": "outline"} for label in labels]
 
 
 def broken_chip(row: Endpoint) -> Cell:
@@ -219,7 +219,7 @@ def playground(row: Endpoint, may_create_keys: bool) -> Cell:
             "The playground calls with a key of your own, and only owners and developers of the project have keys."
         )
     elif not answers(row):
-        blocked = f"It answers no calls now. {row.reason_sentence}"
+        blocked = "It answers no calls now; the state above says why."
     return {
         "key_url": reverse("endpoint_playground_key", args=[row.pk]),
         "model": f"{row.project.slug}/{row.name}",

@@ -1,6 +1,7 @@
 """The sweep: finds what wants attention, whoever forgot it. Losing every message of the broker costs one sweep."""
 
 import logging
+from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -65,6 +66,17 @@ def adopt(cluster: Cluster) -> set[UUID]:
         else:
             log.warning("endpoints.unwanted_engine cluster=%s engine=%s removed=%s", cluster.slug, name, done)
     return known
+
+
+def prune() -> int:
+    """Delete the logs of endpoints that are gone and older than settings.ENGINE_LOG_DAYS; return of how many."""
+    count = 0
+    for cluster in Cluster.objects.all():
+        try:
+            count += driver_for(cluster).prune_logs(timedelta(days=settings.ENGINE_LOG_DAYS))
+        except ClusterError as error:
+            log.warning("endpoints.prune_failed cluster=%s error=%s", cluster.slug, error.sentence)
+    return count
 
 
 def _uuid(text: str) -> UUID | None:

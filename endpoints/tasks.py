@@ -25,6 +25,12 @@ def reconcile(endpoint_id: str, due: str = "") -> None:
 
 
 @shared_task
+def prune() -> None:
+    """Delete the logs of endpoints that are gone, after their retention."""
+    sweeping.prune()
+
+
+@shared_task
 def scrape() -> None:
     """Read the counters of every engine that answers calls."""
     scraping.scrape()

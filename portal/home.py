@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q, Sum
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -11,31 +11,19 @@ from django.views.decorators.http import require_GET
 
 from approvals.models import Request, RequestState
 from approvals.permissions import DECIDERS
+from approvals.representation import with_all
+from approvals.views.cells import state_line
 from catalog.models import Asset, VersionState
+from endpoints.cells import environment_chip, phase_chip
 from endpoints.models import Endpoint, Phase
 from portal.http import page
+from projects.models import Project
 from projects.permissions import visible
 from projects.principal import PortalRequest
 from quotas.models import UsageDay
 
-TURNS = {
-    RequestState.DRAFT: ("Not sent yet.", "you"),
-    RequestState.SUBMITTED: ("A platform engineer reads the plan.", "a platform engineer"),
-    RequestState.CHANGES_REQUESTED: ("Sent back: read the reason and change the request.", "you"),
-    RequestState.APPROVED: ("Approved; the endpoint is on its way.", "the portal"),
-}
-CHIPS = {
-    RequestState.DRAFT: ("grey", "draft"),
-    RequestState.SUBMITTED: ("blue", "expired"),
-    RequestState.CHANGES_REQUESTED: ("orange", "rotate"),
-    RequestState.APPROVED: ("green", "ok"),
-}
-PHASES = {
-    Phase.READY: ("green", "ok"),
-    Phase.FAILED: ("red", "err"),
-    Phase.DEGRADED: ("orange", "degraded"),
-    Phase.PROVISIONING: ("blue", "progress"),
-}
+SHOWN = 8
+OPEN = (RequestState.DRAFT, RequestState.SUBMITTED, RequestState.CHANGES_REQUESTED, RequestState.APPROVED)
 
 
 @require_GET
@@ -49,78 +37,74 @@ def home(request: PortalRequest) -> HttpResponse:
         failed=Count("pk", filter=Q(phase=Phase.FAILED)),
         total=Count("pk"),
     )
-    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    days = UsageDay.objects.filter(
-        start=midnight, project_id__in=visible(principal, Endpoint.objects.all()).values("project_id")
-    )
+    decides = bool(principal.groups & DECIDERS)
+    waiting = Request.objects.filter(state=RequestState.SUBMITTED).exclude(requester=principal.person)
+    queue = waiting.count() if decides else 0
+    settled = Q(state=RequestState.APPROVED) & (Q(endpoint__isnull=True) | Q(endpoint__ready_at__isnull=False))
+    mine = Request.objects.filter(requester=principal.person, state__in=OPEN, **scoped).exclude(settled)
+    shown = endpoints.select_related("project").order_by("project_id", "name")
+    context = {
+        "stats": _stats(counts, _tokens_today(request), queue if decides else None),
+        "decides": decides,
+        "requests": [_request_line(item) for item in with_all(mine)[:SHOWN]],
+        "endpoints": [_endpoint_line(item) for item in shown[:SHOWN]],
+        "approved_assets": Asset.objects.filter(versions__state=VersionState.APPROVED).distinct().count(),
+        "news": _news(queue, counts),
+    }
+    return page(request, "portal/home.html", context)
+
+
+def _tokens_today(request: PortalRequest) -> int:
+    projects = visible(request.principal, Project.objects.all())
     if request.project:
-        days = days.filter(project_id=request.project.pk)
-    tokens = sum(row[0] + row[1] for row in days.values_list("input_tokens", "output_tokens"))
-    mine = (
-        Request.objects.filter(requester=principal.person, state__in=list(TURNS), **scoped)
-        .exclude(Q(state=RequestState.APPROVED) & (Q(endpoint__isnull=True) | Q(endpoint__ready_at__isnull=False)))
-        .select_related("project")[:8]
-    )
+        projects = projects.filter(pk=request.project.pk)
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    days = UsageDay.objects.filter(start=midnight, project_id__in=projects.values("pk"))
+    total: int | None = days.aggregate(total=Sum(F("input_tokens") + F("output_tokens")))["total"]
+    return total or 0
+
+
+def _stats(counts: dict[str, int], tokens: int, queue: int | None) -> list[dict[str, Any]]:
     stats = [
         {"label": "Endpoints ready", "value": counts["ready"], "scope": f"of {counts['total']}", "bad": False},
         {"label": "Failed", "value": counts["failed"], "scope": "need somebody to act", "bad": counts["failed"] > 0},
         {"label": "Tokens today", "value": f"{tokens:,}", "scope": "UTC, in and out", "bad": False},
     ]
-    decides = bool(principal.groups & DECIDERS)
-    if decides:
-        queue = Request.objects.filter(state=RequestState.SUBMITTED).exclude(requester=principal.person).count()
+    if queue is not None:
         stats.insert(0, {"label": "Waiting for a decision", "value": queue, "scope": "requests", "bad": False})
-    context = {
-        "stats": stats,
-        "decides": decides,
-        "requests": [_request_line(item) for item in mine],
-        "endpoints": [
-            _endpoint_line(item) for item in endpoints.select_related("project").order_by("project_id", "name")[:8]
-        ],
-        "approved_assets": Asset.objects.filter(versions__state=VersionState.APPROVED).distinct().count(),
-        "news": _news(decides, stats, counts),
-    }
-    return page(request, "portal/home.html", context)
+    return stats
 
 
-def _news(decides: bool, stats: list[dict[str, Any]], counts: dict[str, int]) -> str:
-    if decides and stats[0]["value"]:
-        return f"{stats[0]['value']} request{'s' if stats[0]['value'] != 1 else ''} wait for a decision."
+def _count(number: int, noun: str, verb: str) -> str:
+    return f"1 {noun} {verb}s" if number == 1 else f"{number} {noun}s {verb}"
+
+
+def _news(queue: int, counts: dict[str, int]) -> str:
+    if queue:
+        return f"{_count(queue, 'request', 'wait')} for a decision."
     if counts["failed"]:
-        return f"{counts['failed']} endpoint{'s' if counts['failed'] != 1 else ''} failed."
-    return (
-        "Everything that you may see is quiet."
-        if counts["total"]
-        else "Nothing runs yet. The catalog is a good place to start."
-    )
+        return f"{_count(counts['failed'], 'endpoint', 'need')} somebody to act."
+    if counts["total"]:
+        return "Everything that you may see is quiet."
+    return "Nothing runs yet. The catalog is a good place to start."
 
 
 def _request_line(item: Request) -> dict[str, Any]:
-    state = RequestState(item.state)
-    colour, icon = CHIPS[state]
-    sentence, turn = TURNS[state]
     return {
         "label": f"{item.number} {item.name}",
         "url": reverse("request_detail", args=[item.pk]),
         "project": item.project.slug if item.project else "",
-        "state": {
-            "chip": {"label": state.label.capitalize(), "colour": colour, "icon": icon, "kind": "filled"},
-            "sentence": sentence,
-            "turn": "Your turn" if turn == "you" else f"Waits for {turn}",
-            "mine": turn == "you",
-            "since": item.updated_at,
-        },
+        "state": state_line(item, mine=True, decides=False),
     }
 
 
 def _endpoint_line(item: Endpoint) -> dict[str, Any]:
-    colour, icon = PHASES.get(Phase(item.phase), ("grey", "clock"))
     return {
         "label": f"{item.project.slug}/{item.name}",
         "url": reverse("endpoint_detail", args=[item.pk]),
         "sentence": item.reason_sentence,
-        "chip": {"label": Phase(item.phase).label, "colour": colour, "icon": icon, "kind": "filled"},
-        "environment": {"label": item.environment, "colour": "grey", "icon": "", "kind": "outline"},
+        "chip": phase_chip(item),
+        "environment": environment_chip(item),
     }
 
 

@@ -186,7 +186,7 @@ def field_errors(details: Iterable[Mapping[str, Any]]) -> Invalid:
     fields: dict[str, str] = {}
     for detail in details:
         place = [str(step) for step in detail.get("loc", ()) if step not in {"body", "query", "path", "payload"}]
-        name = ".".join(place) or "body"
+        name = ".".join(place)[:60] or "body"
         shown = repr(detail.get("input"))
         shown = shown if len(shown) <= 60 else shown[:57] + "…"
         values = {**detail.get("ctx", {}), "field": name, "input": shown}

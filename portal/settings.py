@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django.forms",  # the templates of forms, which FORM_RENDERER finds through the loaders above
     "allauth",
     "allauth.account",
     "allauth.idp.oidc",
@@ -134,7 +135,7 @@ CACHES = {
 
 # --- Celery (the row is the queue, the broker only nudges)
 # -----------------------------------------------------------------
-CELERY_BROKER_URL = _redis["celery"] if _redis else "memory://"
+CELERY_BROKER_URL = _redis["celery"] if _redis and not TESTING else "memory://"
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
@@ -165,6 +166,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "endpoints-scrape": {"task": "endpoints.tasks.scrape", "schedule": 10, "options": {"expires": 10}},
     "quotas-ingest": {"task": "quotas.tasks.ingest", "schedule": 1 if EMBEDDED else 5, "options": {"expires": 5}},
+    "endpoints-prune": {"task": "endpoints.tasks.prune", "schedule": 86_400},
     "quotas-purge": {"task": "quotas.tasks.purge", "schedule": 86_400},
     "quotas-check": {"task": "quotas.tasks.check_pools", "schedule": 60, "options": {"expires": 60}},
     "audit-seal": {"task": "audit.tasks.seal", "schedule": 10, "options": {"expires": 10}},
@@ -260,6 +262,7 @@ LEAD_TIME_OBJECTIVE_SECONDS = 5 * 86_400
 GATEWAY_GRACE_SECONDS = env.number("GATEHOUSE_GATEWAY_GRACE", 60, low=0, high=86_400)
 GATEWAY_UPSTREAM_TIMEOUT_SECONDS = env.number("GATEHOUSE_GATEWAY_UPSTREAM_TIMEOUT", 300, low=1, high=3600)
 API_RATE_PER_MINUTE = env.number("GATEHOUSE_API_RATE_PER_MINUTE", 1200, low=10, high=1_000_000)
+ENGINE_LOG_DAYS = env.number("GATEHOUSE_ENGINE_LOG_DAYS", 14, low=1, high=3650)
 USAGE_EVENT_DAYS = env.number("GATEHOUSE_USAGE_EVENT_DAYS", 90, low=1, high=3650)
 CLUSTER_DRIVERS = {"local": "endpoints.clusters.local.LocalDriver"}
 DEMO = env.flag("GATEHOUSE_DEMO", EMBEDDED)

@@ -19,7 +19,7 @@ from portal import crypto
 from portal.errors import Conflict, GatehouseError, Invalid, NotFound, RateLimited, Unauthenticated
 from portal.http import canonical, cursor_page, etag, require_match
 from projects import keys, services, tokens
-from projects.models import IdempotentAnswer, Membership, Project
+from projects.models import IdempotentAnswer, Membership, Project, is_slug
 from projects.permissions import require, require_scope, visible
 from projects.principal import PortalRequest, Principal
 
@@ -202,7 +202,8 @@ def problem(error: GatehouseError, request_id: str = "") -> HttpResponse:
 
 def project_or_404(principal: Principal, slug: str) -> Project:
     """Return the project; raises NotFound when it does not exist or the caller may not see it."""
-    project: Project | None = visible(principal, Project.objects.all()).filter(slug=slug[:40]).first()
+    found = visible(principal, Project.objects.all()).filter(slug=slug) if is_slug(slug) else Project.objects.none()
+    project: Project | None = found.first()
     if project is None:
         raise NotFound(f"There is no project {slug[:40]}, or you may not see it.")
     return project

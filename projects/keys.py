@@ -14,7 +14,7 @@ from portal.errors import Conflict, Invalid
 from portal.http import clean_text
 from portal.states import move
 from projects import epoch
-from projects.models import ApiKey, KeyState, KeyTarget, Project, User
+from projects.models import ApiKey, KeyState, KeyTarget, Project
 from projects.permissions import SCOPES, SHORT_LIVED, require
 from projects.principal import Principal
 
@@ -50,7 +50,6 @@ def issue(
     days: int = DEFAULT_DAYS,
     purpose: str = "api",
     ttl: dt.timedelta | None = None,
-    person: User | None = None,
 ) -> tuple[ApiKey, str]:
     """Create a key and return it with its secret, which exists nowhere else.
 
@@ -81,7 +80,7 @@ def issue(
             hash=crypto.digest(secret),
             name=label,
             project=project,
-            person=person or by.person,
+            person=by.person,
             scopes=wanted,
             purpose=purpose,
             expires_at=timezone.now() + ttl,
@@ -125,7 +124,7 @@ def revoke(by: Principal, key: ApiKey, *, reason: str = "") -> ApiKey:
 
 def rotate(by: Principal, key: ApiKey) -> tuple[ApiKey, str]:
     """Replace a key: the new one works at once, the old one until it expires or for seven more days, whichever comes
-    first.
+    first. The new one belongs to whoever rotates, since that person holds its secret.
 
     Raises Conflict unless the key is active.
     """
@@ -142,7 +141,6 @@ def rotate(by: Principal, key: ApiKey) -> tuple[ApiKey, str]:
             scopes=key.scopes,
             targets=[(target.kind, target.target_id) for target in key.targets.all()],
             ttl=lifetime,
-            person=key.person,
         )
         record(
             "keys.rotate",

@@ -162,45 +162,26 @@ def remove_member(request: PortalRequest, slug: str) -> HttpResponse:
     return redirect("project_detail", slug=slug)
 
 
+AUDIT_FILTERS = {"action": "Action", "project": "Project", "object_id": "Object id", "request_id": "Request id"}
+AUDIT_BROWSED = 10_000  # the newest are browsed here; an export holds everything
+
+
 @require_GET
 def audit_list(request: PortalRequest) -> HttpResponse:
-    """The audit log, newest first, filtered by action, object or project."""
+    """The audit log, newest first, filtered by action, project, object or request."""
     require_anywhere(request.principal, "view", Row)
-    rows = Row.objects.order_by("-id")
-    filters = {
-        name: request.GET.get(name, "").strip()[:80] for name in ("action", "project", "object_id", "request_id")
-    }
-    for name, value in filters.items():
-        if value:
-            rows = rows.filter(**{name: value})
-    # The newest 10,000 are browsed here; an export holds everything.
-    pages = Paginator(rows[:10_000], 50, allow_empty_first_page=True)
+    chosen = {name: request.GET.get(name, "").replace("\0", "").strip()[:80] for name in AUDIT_FILTERS}
+    rows = Row.objects.order_by("-id").filter(**{name: value for name, value in chosen.items() if value})
+    pages = Paginator(rows[:AUDIT_BROWSED], 50)
     shown = pages.get_page(request.GET.get("page"))
     names = dict(Subject.objects.filter(key__in={row.actor for row in shown}).values_list("key", "name"))
     query = request.GET.copy()
     query.pop("page", None)
     link = "?" + (query.urlencode() + "&" if query else "")
     context = {
-        "heading": "Audit",
-        "lead": "Every change: who, what, before and after, why.",
         "crumbs": [("Home", reverse("home")), ("Audit", None)],
-        "filters": filters,
-        "rows": [
-            {
-                "id": row.pk,
-                "at": row.at,
-                "actor": names.get(row.actor, row.actor),
-                "via": row.via,
-                "action": row.action,
-                "object": f"{row.object_kind} {row.object_id}",
-                "project": row.project,
-                "before": row.before,
-                "after": row.after,
-                "reason": row.reason,
-                "request_id": row.request_id,
-            }
-            for row in shown
-        ],
+        "filters": [{"name": name, "label": label, "value": chosen[name]} for name, label in AUDIT_FILTERS.items()],
+        "rows": [_audit_row(row, names) for row in shown],
         "page": {
             "start": shown.start_index(),
             "end": shown.end_index(),
@@ -210,3 +191,20 @@ def audit_list(request: PortalRequest) -> HttpResponse:
         },
     }
     return page(request, "projects/audit.html", context)
+
+
+def _audit_row(row: Row, names: dict[str, str]) -> dict[str, object]:
+    return {
+        "at": row.at,
+        "actor": names.get(row.actor, row.actor),
+        "via": row.via,
+        "action": row.action,
+        "kind": row.object_kind,
+        "object_id": row.object_id,
+        "object_short": row.object_id if len(row.object_id) <= 12 else f"{row.object_id[:8]}…",
+        "project": row.project,
+        "before": row.before,
+        "after": row.after,
+        "reason": row.reason,
+        "request_id": row.request_id,
+    }

@@ -6,99 +6,141 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('approvals', '0001_initial'),
-        ('catalog', '0001_initial'),
-        ('endpoints', '0001_initial'),
-        ('projects', '0001_initial'),
+        ("approvals", "0001_initial"),
+        ("catalog", "0001_initial"),
+        ("endpoints", "0001_initial"),
+        ("projects", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='comment',
-            name='author',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="comment",
+            name="author",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='decision',
-            name='on_behalf_of',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="decision",
+            name="on_behalf_of",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='decision',
-            name='requester',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="decision",
+            name="requester",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='decision',
-            name='reviewer',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to=settings.AUTH_USER_MODEL),
+            model_name="decision",
+            name="reviewer",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="decisions", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='request',
-            name='endpoint',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='requests', to='endpoints.endpoint'),
+            model_name="request",
+            name="endpoint",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="requests",
+                to="endpoints.endpoint",
+            ),
         ),
         migrations.AddField(
-            model_name='request',
-            name='profile',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='catalog.hardwareprofile'),
+            model_name="request",
+            name="profile",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="requests",
+                to="catalog.hardwareprofile",
+            ),
         ),
         migrations.AddField(
-            model_name='request',
-            name='project',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='projects.project'),
+            model_name="request",
+            name="project",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="requests", to="projects.project"
+            ),
         ),
         migrations.AddField(
-            model_name='request',
-            name='requester',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to=settings.AUTH_USER_MODEL),
+            model_name="request",
+            name="requester",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="requests", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='request',
-            name='version',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='catalog.version'),
+            model_name="request",
+            name="version",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="requests", to="catalog.version"
+            ),
         ),
         migrations.AddField(
-            model_name='decision',
-            name='request',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='approvals.request'),
+            model_name="decision",
+            name="request",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="decisions", to="approvals.request"
+            ),
         ),
         migrations.AddField(
-            model_name='comment',
-            name='request',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='comments', to='approvals.request'),
+            model_name="comment",
+            name="request",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="comments", to="approvals.request"
+            ),
         ),
         migrations.AddIndex(
-            model_name='request',
-            index=models.Index(fields=['state', 'submitted_at'], name='request_queue'),
+            model_name="request",
+            index=models.Index(fields=["state", "submitted_at"], name="request_queue"),
         ),
         migrations.AddIndex(
-            model_name='request',
-            index=models.Index(fields=['project', '-id'], name='request_project'),
+            model_name="request",
+            index=models.Index(fields=["project", "-id"], name="request_project"),
         ),
         migrations.AddConstraint(
-            model_name='request',
-            constraint=models.UniqueConstraint(fields=('id', 'requester'), name='request_requester'),
+            model_name="request",
+            constraint=models.UniqueConstraint(fields=("id", "requester"), name="request_requester"),
         ),
         migrations.AddConstraint(
-            model_name='request',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'admission'), ('project__isnull', False), _connector='OR'), name='request_has_a_project'),
+            model_name="request",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind", "admission"), ("project__isnull", False), _connector="OR"),
+                name="request_has_a_project",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.UniqueConstraint(fields=('request', 'reviewer', 'submission'), name='one_decision_per_person'),
+            model_name="decision",
+            constraint=models.UniqueConstraint(
+                fields=("request", "reviewer", "submission"), name="one_decision_per_person"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(('reviewer', models.F('requester')), _negated=True), name='nobody_decides_an_own_request'),
+            model_name="decision",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("reviewer", models.F("requester")), _negated=True),
+                name="nobody_decides_an_own_request",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(('on_behalf_of__isnull', True), models.Q(('on_behalf_of', models.F('requester')), _negated=True), _connector='OR'), name='nobody_decides_for_the_requester'),
+            model_name="decision",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("on_behalf_of__isnull", True),
+                    models.Q(("on_behalf_of", models.F("requester")), _negated=True),
+                    _connector="OR",
+                ),
+                name="nobody_decides_for_the_requester",
+            ),
         ),
     ]

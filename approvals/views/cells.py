@@ -15,12 +15,12 @@ from portal.templatetags.gatehouse import bytes_h, day, duration_h, money
 Cell = dict[str, Any]
 STATE_LOOK = {
     RequestState.DRAFT: ("grey", "draft"),
-    RequestState.SUBMITTED: ("blue", "clock"),
+    RequestState.SUBMITTED: ("blue", "expired"),  # the hourglass
     RequestState.CHANGES_REQUESTED: ("orange", "rotate"),
     RequestState.APPROVED: ("green", "ok"),
     RequestState.REJECTED: ("red", "err"),
     RequestState.WITHDRAWN: ("grey", "withdrawn"),
-    RequestState.EXPIRED: ("grey", "expired"),
+    RequestState.EXPIRED: ("grey", "clock"),
 }
 TURNS = {"portal": "Gatehouse, automatic", "platform": "Platform engineers", "owner": "The project", "nobody": ""}
 SIMULATED = {

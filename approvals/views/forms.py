@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
@@ -33,6 +33,7 @@ from portal.errors import Conflict, Forbidden, Invalid
 from portal.http import page
 from projects.models import Project
 from projects.permissions import require_anywhere
+from projects.principal import PortalRequest
 
 PLAN_NEEDS = (
     "project",
@@ -48,7 +49,7 @@ DEFAULT_DAYS = 90
 
 
 @require_http_methods(["GET", "POST"])
-def request_new(request: HttpRequest) -> HttpResponse:
+def request_new(request: PortalRequest) -> HttpResponse:
     """Ask for an endpoint."""
     require_anywhere(request.principal, "request", Project)
     if request.method == "POST":
@@ -57,7 +58,7 @@ def request_new(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def request_edit(request: HttpRequest, pk: int) -> HttpResponse:
+def request_edit(request: PortalRequest, pk: int) -> HttpResponse:
     """Finish a draft, or change a request that was sent back."""
     current = find(request, pk, decisions=False)
     if current.requester_id != request.principal.person.pk:
@@ -75,7 +76,7 @@ def _text_of(body: Mapping[str, Any]) -> dict[str, str]:
     return {name: "" if body.get(name) is None else str(body[name]) for name in LABELS}
 
 
-def _prefilled(request: HttpRequest) -> dict[str, str]:
+def _prefilled(request: PortalRequest) -> dict[str, str]:
     """Return what a new form starts with: defaults, the address, or another request of the person (`?from=`)."""
     typed = dict.fromkeys(LABELS, "") | {
         "environment": "dev",
@@ -96,7 +97,7 @@ def _prefilled(request: HttpRequest) -> dict[str, str]:
     return typed | {name: request.GET[name][:40] for name in ("asset", "version") if name in request.GET}
 
 
-def _posted(request: HttpRequest, current: Request | None) -> HttpResponse:
+def _posted(request: PortalRequest, current: Request | None) -> HttpResponse:
     """Save, send, or only calculate: the last one is what every change of a field asks for."""
     typed = {name: request.POST.get(name, "") for name in LABELS}
     action = request.POST.get("action", "plan")
@@ -114,7 +115,7 @@ def _posted(request: HttpRequest, current: Request | None) -> HttpResponse:
     return redirect("request_detail", pk=made.pk)
 
 
-def _write(request: HttpRequest, current: Request | None, data: dict[str, Any], *, send: bool) -> Request:
+def _write(request: PortalRequest, current: Request | None, data: dict[str, Any], *, send: bool) -> Request:
     if current is None:
         return (services.request_endpoint if send else services.draft)(request.principal, data)
     with transaction.atomic():
@@ -123,7 +124,7 @@ def _write(request: HttpRequest, current: Request | None, data: dict[str, Any], 
 
 
 def _form(
-    request: HttpRequest, current: Request | None, typed: dict[str, str], *, error: Invalid | Conflict | None = None
+    request: PortalRequest, current: Request | None, typed: dict[str, str], *, error: Invalid | Conflict | None = None
 ) -> HttpResponse:
     offer = Offer.load(request.principal)
     values = choices.narrow(offer, typed)
@@ -138,7 +139,10 @@ def _form(
         "sent_back": _sent_back(current) if back and current else "",
         "action_url": reverse("request_edit", args=[current.pk]) if current else reverse("request_new"),
         "cancel_url": reverse("request_detail", args=[current.pk]) if current else reverse("request_list"),
-        "errors": [{"field": name, "label": LABELS.get(name, name), "message": text} for name, text in wrong.items()],
+        "errors": [
+            {"field": name, "label": LABELS.get(name, name), "message": _short(name, text)}
+            for name, text in wrong.items()
+        ],
         "refused": error.sentence if error and not wrong else "",
         "fields": shown,
         "share": None if back else _share(offer, values),
@@ -157,7 +161,12 @@ def _plain(name: str, sentence: str) -> str:
     return f"{LABELS[name]}{sentence[len(name) :]}" if name in LABELS and sentence.startswith(f"{name} ") else sentence
 
 
-def _live(request: HttpRequest, offer: Offer, values: dict[str, str]) -> dict[str, Any]:
+def _short(name: str, sentence: str) -> str:
+    """Return a sentence of `_plain` without its label, for the summary that names the field before it."""
+    return sentence.removeprefix(f"{LABELS[name]} ") if name in LABELS else sentence
+
+
+def _live(request: PortalRequest, offer: Offer, values: dict[str, str]) -> dict[str, Any]:
     """Return the plan for what is typed so far, or what is missing for one. Never an error: half a form is normal."""
     data: dict[str, Any] = {"kind": "endpoint"} | {name: text for name, text in values.items() if text}
     body, problems = _lenient(data)

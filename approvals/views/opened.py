@@ -4,7 +4,6 @@ import datetime as dt
 from typing import Any
 
 from django.db.models import Case, Q, When
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -15,6 +14,7 @@ from approvals.views.requests import DECIDED
 from catalog import cells as catalog_cells
 from portal.errors import GatehouseError
 from projects.permissions import visible
+from projects.principal import PortalRequest
 from quotas.models import Pool
 
 SIMILAR, SIMILAR_DAYS, MOST_EARLIER = 3, 90, 20
@@ -25,7 +25,7 @@ OUTCOMES = {
 }
 
 
-def opened_cells(request: HttpRequest, item: Request, refused: GatehouseError | None, reason: str) -> dict[str, Any]:
+def opened_cells(request: PortalRequest, item: Request, refused: GatehouseError | None, reason: str) -> dict[str, Any]:
     """Return what a reviewer needs to decide in place (four queries). `refused`: why the last try was."""
     body, version = item.body, item.version
     fresh = refused.extra.get("plan") if refused is not None else None
@@ -61,6 +61,7 @@ def opened_cells(request: HttpRequest, item: Request, refused: GatehouseError | 
             "attrs": {
                 "maxlength": services.MAX_REASON,
                 "autocomplete": "off",
+                "data-focus": refused is not None and "reason" in refused.fields,
                 "placeholder": "Needed to reject or to ask for changes",
             },
         },
@@ -83,7 +84,7 @@ def _pool_now(item: Request) -> dict[str, Any] | None:
     return {"name": pool.name, "held": f"{pool.held} of {pool.limit} held now", "words": words, "enough": enough}
 
 
-def _decisions(request: HttpRequest, item: Request) -> tuple[list[Decision], list[dict[str, Any]]]:
+def _decisions(request: PortalRequest, item: Request) -> tuple[list[Decision], list[dict[str, Any]]]:
     """Return earlier decisions on this request, and the newest ones about the same asset (one query)."""
     alike = Q(at__gte=timezone.now() - dt.timedelta(days=SIMILAR_DAYS), request__kind=RequestKind.ENDPOINT)
     alike &= Q(request__version__asset=item.version.asset_id if item.version else None)

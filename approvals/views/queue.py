@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
@@ -25,6 +25,7 @@ from portal.errors import Conflict, Forbidden, GatehouseError, Invalid
 from portal.http import page
 from portal.templatetags.gatehouse import duration_h, money
 from projects.permissions import require_anywhere, visible
+from projects.principal import PortalRequest
 
 PAGE_SIZE = 25
 HELP = [
@@ -35,13 +36,13 @@ DONE = {"approve": "approved", "reject": "rejected", "request_changes": "sent ba
 
 
 @require_GET
-def approval_list(request: HttpRequest) -> HttpResponse:
+def approval_list(request: PortalRequest) -> HttpResponse:
     """What waits for a decision."""
     return _queue(request)
 
 
 @require_GET
-def approval_detail(request: HttpRequest, pk: int) -> HttpResponse:
+def approval_detail(request: PortalRequest, pk: int) -> HttpResponse:
     """The queue with one request open."""
     require_anywhere(request.principal, "decide", Request)
     found = _waiting(request).filter(pk=pk).first()
@@ -53,24 +54,24 @@ def approval_detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def approve(request: HttpRequest, pk: int) -> HttpResponse:
+def approve(request: PortalRequest, pk: int) -> HttpResponse:
     """Approve, and open the next one."""
     return _decide(request, pk, "approve")
 
 
 @require_POST
-def reject(request: HttpRequest, pk: int) -> HttpResponse:
+def reject(request: PortalRequest, pk: int) -> HttpResponse:
     """Reject with a reason, and open the next one."""
     return _decide(request, pk, "reject")
 
 
 @require_POST
-def request_changes(request: HttpRequest, pk: int) -> HttpResponse:
+def request_changes(request: PortalRequest, pk: int) -> HttpResponse:
     """Send back with a reason, and open the next one."""
     return _decide(request, pk, "request_changes")
 
 
-def _decide(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
+def _decide(request: PortalRequest, pk: int, verb: str) -> HttpResponse:
     require_anywhere(request.principal, "decide", Request)
     current = find(request, pk)
     reason = request.POST.get("reason", "")
@@ -92,12 +93,14 @@ def _decide(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
     return redirect("approval_detail", pk=following.pk) if following else redirect("approval_list")
 
 
-def _refused(request: HttpRequest, pk: int, error: GatehouseError, reason: str, status: int) -> HttpResponse:
+def _refused(request: PortalRequest, pk: int, error: GatehouseError, reason: str, status: int) -> HttpResponse:
     opened = _waiting(request).filter(pk=pk).first()
-    return _queue(request, opened=opened, refused=error, reason=reason[: services.MAX_REASON * 2], status=status)
+    response = _queue(request, opened=opened, refused=error, reason=reason[: services.MAX_REASON * 2], status=status)
+    response["HX-Push-Url"] = "false"  # the address of a decision is no page
+    return response
 
 
-def _waiting(request: HttpRequest) -> QuerySet[Request]:
+def _waiting(request: PortalRequest) -> QuerySet[Request]:
     """Return the queue, oldest first."""
     found = visible(request.principal, Request.objects.all(), "decide")
     found = found.filter(state=RequestState.SUBMITTED, kind=RequestKind.ENDPOINT)
@@ -108,7 +111,7 @@ def _waiting(request: HttpRequest) -> QuerySet[Request]:
     return ordered
 
 
-def _after(request: HttpRequest, decided: Request) -> Request | None:
+def _after(request: PortalRequest, decided: Request) -> Request | None:
     """Return the next request that the person may decide, behind the decided one, else from the front."""
     own = _waiting(request).exclude(requester=request.principal.person)
     behind = Q(submitted_at__gt=decided.submitted_at) | Q(submitted_at=decided.submitted_at, pk__gt=decided.pk)
@@ -116,7 +119,7 @@ def _after(request: HttpRequest, decided: Request) -> Request | None:
 
 
 def _queue(
-    request: HttpRequest,
+    request: PortalRequest,
     *,
     opened: Request | None = None,
     refused: GatehouseError | None = None,
@@ -149,7 +152,7 @@ def _queue(
     return page(request, "approvals/queue.html", context, part="queue", status=status)
 
 
-def _page_number(request: HttpRequest) -> int:
+def _page_number(request: PortalRequest) -> int:
     text = request.GET.get("page", "")
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) <= 6 else 1
 
@@ -159,7 +162,7 @@ def _page_url(number: int) -> str:
 
 
 def _stats(
-    request: HttpRequest, waiting: QuerySet[Request], now: dt.datetime, opened: Request | None
+    request: PortalRequest, waiting: QuerySet[Request], now: dt.datetime, opened: Request | None
 ) -> tuple[list[dict[str, Any]], int, int]:
     """Return the strip of numbers, how many wait, and how many of them are older than the opened one (two queries)."""
     objective = dt.timedelta(seconds=settings.LEAD_TIME_OBJECTIVE_SECONDS)
@@ -194,7 +197,7 @@ def _stats(
     return strip, numbers["total"], numbers["ahead"]
 
 
-def _row(request: HttpRequest, item: Request, now: dt.datetime, opened: Request | None) -> dict[str, Any]:
+def _row(request: PortalRequest, item: Request, now: dt.datetime, opened: Request | None) -> dict[str, Any]:
     own = policies.is_own(request.principal.person, item.requester_id)
     is_open = opened is not None and item.pk == opened.pk
     cost = item.plan.get("cost", {"per_month": "0", "currency": settings.CURRENCY})

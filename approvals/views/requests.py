@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -18,8 +18,9 @@ from approvals.views import cells
 from portal.errors import GatehouseError, NotFound
 from portal.http import page
 from portal.templatetags.gatehouse import day, duration_h
-from projects.models import Project
+from projects.models import Project, is_slug
 from projects.permissions import can, can_anywhere, visible
+from projects.principal import PortalRequest
 
 PAGE_SIZE = 25
 HELP = [
@@ -42,7 +43,7 @@ LOOKS = {
 }
 
 
-def find(request: HttpRequest, pk: int, *, decisions: bool = True) -> Request:
+def find(request: PortalRequest, pk: int, *, decisions: bool = True) -> Request:
     """Return a request with all that pages read; raises NotFound when the person may not see it."""
     whole = with_all if decisions else with_related
     found = whole(visible(request.principal, Request.objects.all())).filter(pk=pk).first()
@@ -52,7 +53,7 @@ def find(request: HttpRequest, pk: int, *, decisions: bool = True) -> Request:
 
 
 @require_GET
-def request_list(request: HttpRequest) -> HttpResponse:
+def request_list(request: PortalRequest) -> HttpResponse:
     """Own requests and those of the projects that the person may see, newest first."""
     principal = request.principal
     state = request.GET.get("state", "") if request.GET.get("state", "") in RequestState.values else ""
@@ -63,13 +64,13 @@ def request_list(request: HttpRequest) -> HttpResponse:
         found = found.filter(state=state)
     if mine:
         found = found.filter(requester=principal.person)
-    if slug:
-        found = found.filter(project__slug=slug[:40])
+    projects = list(visible(principal, Project.objects.all()).values_list("slug", flat=True)[:200])
+    if slug:  # an address may hold anything, also what the database refuses to compare
+        found = found.filter(project__slug=slug) if is_slug(slug) else found.none()
     elif request.project is not None:
         found = found.filter(project=request.project)
     shown = Paginator(with_all(found.order_by("-id")), PAGE_SIZE).get_page(request.GET.get("page"))
     filters = {"state": state, "project": slug, "mine": "1" if mine else ""}
-    projects = list(visible(principal, Project.objects.all()).values_list("slug", flat=True)[:200])
     context = {
         "crumbs": [("Home", reverse("home")), ("Requests", "")],
         "help_text": HELP,
@@ -94,13 +95,13 @@ def _page_url(filters: dict[str, str], number: int) -> str:
     return "?" + urlencode({**{name: value for name, value in filters.items() if value}, "page": number})
 
 
-def _line(request: HttpRequest, item: Request) -> dict[str, Any]:
+def _line(request: PortalRequest, item: Request) -> dict[str, Any]:
     mine = item.requester_id == request.principal.person.pk
     decides = item.state == RequestState.SUBMITTED and services.may_decide(request.principal, item)
     return cells.state_line(item, mine=mine, decides=decides)
 
 
-def _row(request: HttpRequest, item: Request) -> dict[str, Any]:
+def _row(request: PortalRequest, item: Request) -> dict[str, Any]:
     return {
         "number": item.number,
         "url": reverse("request_detail", args=[item.pk]),
@@ -117,13 +118,13 @@ def _row(request: HttpRequest, item: Request) -> dict[str, Any]:
 
 
 @require_GET
-def request_detail(request: HttpRequest, pk: int) -> HttpResponse:
+def request_detail(request: PortalRequest, pk: int) -> HttpResponse:
     """One request: state, frozen plan, decisions, timeline, comments."""
     return _detail(request, find(request, pk))
 
 
 def _detail(
-    request: HttpRequest, item: Request, *, error: str = "", typed: str = "", status: int = 200
+    request: PortalRequest, item: Request, *, error: str = "", typed: str = "", status: int = 200
 ) -> HttpResponse:
     mine = item.requester_id == request.principal.person.pk
     decides = item.state == RequestState.SUBMITTED and services.may_decide(request.principal, item)
@@ -206,7 +207,7 @@ def _timeline_cell(entry: Entry) -> dict[str, Any]:
 
 
 @require_POST
-def request_comment(request: HttpRequest, pk: int) -> HttpResponse:
+def request_comment(request: PortalRequest, pk: int) -> HttpResponse:
     """Add a remark; what was typed is kept when it is refused."""
     item = find(request, pk)
     typed = request.POST.get("text", "")
@@ -220,7 +221,7 @@ def request_comment(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def request_withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+def request_withdraw(request: PortalRequest, pk: int) -> HttpResponse:
     """Take a request back."""
     item = services.withdraw(request.principal, find(request, pk))
     messages.success(request, f"{item} is withdrawn. Nothing was started.")

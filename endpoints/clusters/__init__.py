@@ -9,7 +9,7 @@ and may be killed at any point. Nothing here needs Django or names a process, a 
 import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 Turn = Literal["platform", "you", "nobody"]
@@ -115,6 +115,9 @@ class ClusterDriver(Protocol):
 
     def logs(self, endpoint_id: str, lines: int = 200) -> str:
         """Return the last `lines` lines of each replica's output."""
+
+    def prune_logs(self, older_than: timedelta) -> int:
+        """Delete the logs of endpoints that are gone, when they are older than this; return of how many endpoints."""
 
     def list(self) -> builtins.list[str]:
         """Return the ids of all endpoints that the cluster has something of, wanted or not."""

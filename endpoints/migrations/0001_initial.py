@@ -7,106 +7,176 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Cluster',
+            name="Cluster",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=40, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\\Z', 'Use 1 to 40 lower-case letters, digits and hyphens, starting and ending with a letter or digit.')])),
-                ('name', models.CharField(max_length=80)),
-                ('driver', models.CharField(max_length=20)),
-                ('environments', models.JSONField(default=list)),
-                ('simulated', models.BooleanField(default=False)),
-                ('paused', models.BooleanField(default=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=40,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\\Z",
+                                "Use 1 to 40 lower-case letters, digits and hyphens, starting and ending with a letter or digit.",
+                            )
+                        ],
+                    ),
+                ),
+                ("name", models.CharField(max_length=80)),
+                ("driver", models.CharField(max_length=20)),
+                ("environments", models.JSONField(default=list)),
+                ("simulated", models.BooleanField(default=False)),
+                ("paused", models.BooleanField(default=False)),
             ],
             options={
-                'ordering': ['slug'],
+                "ordering": ["slug"],
             },
         ),
         migrations.CreateModel(
-            name='EngineCount',
+            name="EngineCount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('instance', models.CharField(max_length=80)),
-                ('at', models.DateTimeField()),
-                ('prompt_tokens', models.BigIntegerField(default=0)),
-                ('generation_tokens', models.BigIntegerField(default=0)),
-                ('cached_tokens', models.BigIntegerField(default=0)),
-                ('requests', models.BigIntegerField(default=0)),
-                ('running', models.FloatField(default=0)),
-                ('waiting', models.FloatField(default=0)),
-                ('kv_cache_usage', models.FloatField(null=True)),
-                ('ttft_sum', models.FloatField(default=0)),
-                ('ttft_count', models.BigIntegerField(default=0)),
-                ('error', models.CharField(blank=True, max_length=200)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("instance", models.CharField(max_length=80)),
+                ("at", models.DateTimeField()),
+                ("prompt_tokens", models.BigIntegerField(default=0)),
+                ("generation_tokens", models.BigIntegerField(default=0)),
+                ("cached_tokens", models.BigIntegerField(default=0)),
+                ("requests", models.BigIntegerField(default=0)),
+                ("running", models.FloatField(default=0)),
+                ("waiting", models.FloatField(default=0)),
+                ("kv_cache_usage", models.FloatField(null=True)),
+                ("ttft_sum", models.FloatField(default=0)),
+                ("ttft_count", models.BigIntegerField(default=0)),
+                ("error", models.CharField(blank=True, max_length=200)),
             ],
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('code', models.CharField(max_length=40)),
-                ('phase', models.CharField(choices=[('pending', 'Pending'), ('provisioning', 'Provisioning'), ('ready', 'Ready'), ('degraded', 'Degraded'), ('failed', 'Failed'), ('suspended', 'Suspended'), ('deleting', 'Deleting'), ('deleted', 'Deleted')], max_length=14)),
-                ('sentence', models.CharField(max_length=500)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                ("code", models.CharField(max_length=40)),
+                (
+                    "phase",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("provisioning", "Provisioning"),
+                            ("ready", "Ready"),
+                            ("degraded", "Degraded"),
+                            ("failed", "Failed"),
+                            ("suspended", "Suspended"),
+                            ("deleting", "Deleting"),
+                            ("deleted", "Deleted"),
+                        ],
+                        max_length=14,
+                    ),
+                ),
+                ("sentence", models.CharField(max_length=500)),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Revision',
+            name="Revision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('replicas', models.PositiveSmallIntegerField()),
-                ('concurrency', models.PositiveIntegerField()),
-                ('context_tokens', models.PositiveIntegerField()),
-                ('runtime', models.JSONField(default=dict)),
-                ('authorization_reference', models.CharField(max_length=64)),
-                ('authorization_digest', models.CharField(max_length=80)),
-                ('authorization_valid_until', models.DateField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("replicas", models.PositiveSmallIntegerField()),
+                ("concurrency", models.PositiveIntegerField()),
+                ("context_tokens", models.PositiveIntegerField()),
+                ("runtime", models.JSONField(default=dict)),
+                ("authorization_reference", models.CharField(max_length=64)),
+                ("authorization_digest", models.CharField(max_length=80)),
+                ("authorization_valid_until", models.DateField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.CreateModel(
-            name='Endpoint',
+            name="Endpoint",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=40, validators=[django.core.validators.RegexValidator('\\A[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\\Z', 'Use 1 to 40 lower-case letters, digits and hyphens, starting and ending with a letter or digit.')])),
-                ('environment', models.CharField(choices=[('dev', 'Dev'), ('staging', 'Staging'), ('prod', 'Prod')], max_length=8)),
-                ('purpose', models.TextField(blank=True)),
-                ('data_classification', models.CharField(blank=True, max_length=16)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('ends_on', models.DateField(null=True)),
-                ('desired', models.CharField(choices=[('running', 'Running'), ('suspended', 'Suspended'), ('deleted', 'Deleted')], default='running', max_length=10)),
-                ('phase', models.CharField(choices=[('pending', 'Pending'), ('provisioning', 'Provisioning'), ('ready', 'Ready'), ('degraded', 'Degraded'), ('failed', 'Failed'), ('suspended', 'Suspended'), ('deleting', 'Deleting'), ('deleted', 'Deleted')], default='pending', max_length=14)),
-                ('reason_code', models.CharField(default='accepted', max_length=40)),
-                ('reason_sentence', models.CharField(default='The request is approved; a worker picks it up now.', max_length=500)),
-                ('reason_turn', models.CharField(default='portal', max_length=20)),
-                ('hold_reason', models.CharField(blank=True, max_length=300)),
-                ('hold_by', models.CharField(blank=True, max_length=80)),
-                ('upstreams', models.JSONField(default=list)),
-                ('ready_at', models.DateTimeField(null=True)),
-                ('phase_since', models.DateTimeField(auto_now_add=True)),
-                ('deleted_at', models.DateTimeField(null=True)),
-                ('claimed_by', models.CharField(blank=True, max_length=64)),
-                ('claimed_until', models.DateTimeField(null=True)),
-                ('due_at', models.DateTimeField(db_index=True, null=True)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='endpoints', to='endpoints.cluster')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=40,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\\Z",
+                                "Use 1 to 40 lower-case letters, digits and hyphens, starting and ending with a letter or digit.",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "environment",
+                    models.CharField(choices=[("dev", "Dev"), ("staging", "Staging"), ("prod", "Prod")], max_length=8),
+                ),
+                ("purpose", models.TextField(blank=True)),
+                ("data_classification", models.CharField(blank=True, max_length=16)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("ends_on", models.DateField(null=True)),
+                (
+                    "desired",
+                    models.CharField(
+                        choices=[("running", "Running"), ("suspended", "Suspended"), ("deleted", "Deleted")],
+                        default="running",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "phase",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("provisioning", "Provisioning"),
+                            ("ready", "Ready"),
+                            ("degraded", "Degraded"),
+                            ("failed", "Failed"),
+                            ("suspended", "Suspended"),
+                            ("deleting", "Deleting"),
+                            ("deleted", "Deleted"),
+                        ],
+                        default="pending",
+                        max_length=14,
+                    ),
+                ),
+                ("reason_code", models.CharField(default="accepted", max_length=40)),
+                (
+                    "reason_sentence",
+                    models.CharField(default="The request is approved; a worker picks it up now.", max_length=500),
+                ),
+                ("reason_turn", models.CharField(default="portal", max_length=20)),
+                ("hold_reason", models.CharField(blank=True, max_length=300)),
+                ("hold_by", models.CharField(blank=True, max_length=80)),
+                ("upstreams", models.JSONField(default=list)),
+                ("ready_at", models.DateTimeField(null=True)),
+                ("phase_since", models.DateTimeField(auto_now_add=True)),
+                ("deleted_at", models.DateTimeField(null=True)),
+                ("claimed_by", models.CharField(blank=True, max_length=64)),
+                ("claimed_until", models.DateTimeField(null=True)),
+                ("due_at", models.DateTimeField(db_index=True, null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="endpoints", to="endpoints.cluster"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['project_id', 'name'],
+                "ordering": ["project_id", "name"],
             },
         ),
     ]

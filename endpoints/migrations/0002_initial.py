@@ -6,75 +6,94 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('catalog', '0002_initial'),
-        ('endpoints', '0001_initial'),
-        ('projects', '0001_initial'),
+        ("catalog", "0002_initial"),
+        ("endpoints", "0001_initial"),
+        ("projects", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='endpoint',
-            name='created_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="endpoint",
+            name="created_by",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='endpoints', to='projects.project'),
+            model_name="endpoint",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="endpoints", to="projects.project"
+            ),
         ),
         migrations.AddField(
-            model_name='enginecount',
-            name='endpoint',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='engine_counts', to='endpoints.endpoint'),
+            model_name="enginecount",
+            name="endpoint",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="engine_counts", to="endpoints.endpoint"
+            ),
         ),
         migrations.AddField(
-            model_name='event',
-            name='endpoint',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='endpoints.endpoint'),
+            model_name="event",
+            name="endpoint",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="events", to="endpoints.endpoint"
+            ),
         ),
         migrations.AddField(
-            model_name='revision',
-            name='endpoint',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='revisions', to='endpoints.endpoint'),
+            model_name="revision",
+            name="endpoint",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="revisions", to="endpoints.endpoint"
+            ),
         ),
         migrations.AddField(
-            model_name='revision',
-            name='profile',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='revisions', to='catalog.hardwareprofile'),
+            model_name="revision",
+            name="profile",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="revisions", to="catalog.hardwareprofile"
+            ),
         ),
         migrations.AddField(
-            model_name='revision',
-            name='version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='revisions', to='catalog.version'),
+            model_name="revision",
+            name="version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="revisions", to="catalog.version"
+            ),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='revision',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='endpoints.revision'),
+            model_name="endpoint",
+            name="revision",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="endpoints.revision"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='enginecount',
-            constraint=models.UniqueConstraint(fields=('endpoint', 'instance'), name='one_count_per_instance'),
+            model_name="enginecount",
+            constraint=models.UniqueConstraint(fields=("endpoint", "instance"), name="one_count_per_instance"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['endpoint', '-id'], name='event_endpoint'),
+            model_name="event",
+            index=models.Index(fields=["endpoint", "-id"], name="event_endpoint"),
         ),
         migrations.AddConstraint(
-            model_name='revision',
-            constraint=models.UniqueConstraint(fields=('endpoint', 'number'), name='one_revision_per_number'),
+            model_name="revision",
+            constraint=models.UniqueConstraint(fields=("endpoint", "number"), name="one_revision_per_number"),
         ),
         migrations.AddIndex(
-            model_name='endpoint',
-            index=models.Index(fields=['project', 'phase'], name='endpoint_project_phase'),
+            model_name="endpoint",
+            index=models.Index(fields=["project", "phase"], name="endpoint_project_phase"),
         ),
         migrations.AddConstraint(
-            model_name='endpoint',
-            constraint=models.UniqueConstraint(condition=models.Q(('phase', 'deleted'), _negated=True), fields=('project', 'name'), name='one_living_endpoint_per_name'),
+            model_name="endpoint",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("phase", "deleted"), _negated=True),
+                fields=("project", "name"),
+                name="one_living_endpoint_per_name",
+            ),
         ),
     ]

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.timesince import timesince
@@ -17,10 +17,11 @@ from portal.errors import GatehouseError, Invalid
 from portal.http import page
 from projects.api import problem
 from projects.permissions import require
+from projects.principal import PortalRequest
 
 
 @require_POST
-def endpoint_suspend(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_suspend(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Stop it and give back what is reserved."""
     row = endpoint_or_404(request.principal, endpoint_id)
     services.suspend(request.principal, row)
@@ -29,7 +30,7 @@ def endpoint_suspend(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 
 
 @require_POST
-def endpoint_resume(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_resume(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Run it again."""
     row = endpoint_or_404(request.principal, endpoint_id)
     services.resume(request.principal, row)
@@ -38,7 +39,7 @@ def endpoint_resume(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 
 
 @require_POST
-def endpoint_retry(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_retry(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Start a failed one again."""
     row = endpoint_or_404(request.principal, endpoint_id)
     services.retry(request.principal, row)
@@ -47,7 +48,7 @@ def endpoint_retry(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def endpoint_delete(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_delete(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Typed confirmation that counts what is affected; POST deletes."""
     row = endpoint_or_404(request.principal, endpoint_id)
     require(request.principal, "delete", row)
@@ -81,7 +82,7 @@ def endpoint_delete(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 
 
 @require_POST
-def endpoint_playground_key(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_playground_key(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """A 15-minute key for the script of the playground; it is not shown, and ends by itself."""
     try:
         row = endpoint_or_404(request.principal, endpoint_id)

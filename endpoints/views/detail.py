@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
@@ -18,7 +18,7 @@ from endpoints.reading import endpoint_or_404, names_of
 from portal.http import page
 from projects.models import ApiKey
 from projects.permissions import can
-from projects.principal import Principal
+from projects.principal import PortalRequest, Principal
 
 STORY = 60  # events that the steps are read from
 STOP_POLLING = 286  # htmx: swap the answer, and ask no more
@@ -26,7 +26,7 @@ KEYS_SHOWN = 20
 
 
 @require_GET
-def endpoint_detail(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_detail(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Status, how to call it, playground, keys, both counts, events, facts."""
     row = endpoint_or_404(request.principal, endpoint_id)
     story = list(row.events.order_by("-id")[:STORY])
@@ -45,7 +45,7 @@ def endpoint_detail(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def endpoint_status(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_status(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """The live part of the page. It asks no more at rest; a page whose actions would now be wrong is loaded again."""
     row = endpoint_or_404(request.principal, endpoint_id)
     context = status_of(row, request.principal, list(row.events.order_by("-id")[:STORY]))
@@ -57,7 +57,7 @@ def endpoint_status(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def endpoint_events(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_events(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Everything that happened to it."""
     row = endpoint_or_404(request.principal, endpoint_id)
     pages = Paginator(row.events.order_by("-id"), 50)
@@ -74,7 +74,7 @@ def endpoint_events(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def endpoint_logs(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_logs(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """The last lines of the engines' output."""
     row = endpoint_or_404(request.principal, endpoint_id)
     text, problem = "", ""
@@ -85,7 +85,7 @@ def endpoint_logs(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
     return page(request, "endpoints/logs.html", head(request, row, "Logs") | {"text": text, "problem": problem})
 
 
-def head(request: HttpRequest, row: Endpoint, current: str) -> dict[str, Any]:
+def head(request: PortalRequest, row: Endpoint, current: str) -> dict[str, Any]:
     """Return the context of the head that all pages of an endpoint share: crumbs, chips, tabs, actions."""
     principal: Principal = request.principal
     failed = row.desired == Desired.RUNNING and row.phase == Phase.FAILED
@@ -133,7 +133,7 @@ def status_of(row: Endpoint, reader: Principal, story: list[Any]) -> dict[str, A
         "broken": broken,
         "happens": cells.happens(row),
         "hold": f"On hold by {row.hold_by}: {row.hold_reason}" if row.hold_reason else "",
-        "affected": f"{keys} key{'s' if keys != 1 else ''} of {row.project.slug} get endpoint_not_ready (503).",
+        "affected": f"{keys} key{'s' if keys != 1 else ''} of {row.project.slug} get{'' if keys != 1 else 's'} endpoint_not_ready (503).",
         "calls": calls,
         "status_url": reverse("endpoint_status", args=[row.pk]),
         "may_retry": broken and can(reader, "retry", row),

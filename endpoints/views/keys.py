@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.timesince import timesince
@@ -22,13 +22,14 @@ from projects.api import project_or_404
 from projects.keys import DEFAULT_DAYS, MAX_DAYS
 from projects.models import ApiKey, Project
 from projects.permissions import can, require
+from projects.principal import PortalRequest
 
 LIFETIMES = (7, 30, DEFAULT_DAYS, 180, MAX_DAYS)
 EVERYTHING = "*"  # the choice that binds a key to the whole project
 
 
 @require_GET
-def key_list(request: HttpRequest, slug: str) -> HttpResponse:
+def key_list(request: PortalRequest, slug: str) -> HttpResponse:
     """The keys of a project, newest first."""
     project = project_or_404(request.principal, slug)
     require(request.principal, "view", project, model=ApiKey)
@@ -51,7 +52,7 @@ def key_list(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def key_create(request: HttpRequest, slug: str) -> HttpResponse:
+def key_create(request: PortalRequest, slug: str) -> HttpResponse:
     """The form for a key; its POST answers with the secret, once."""
     project = project_or_404(request.principal, slug)
     require(request.principal, "create", project, model=ApiKey)
@@ -79,7 +80,7 @@ def key_create(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def key_rotate(request: HttpRequest, slug: str, key_id: UUID) -> HttpResponse:
+def key_rotate(request: PortalRequest, slug: str, key_id: UUID) -> HttpResponse:
     """Replace a key; the answer to POST shows the new secret, once."""
 
     def confirmed(key: ApiKey) -> HttpResponse:
@@ -95,7 +96,7 @@ def key_rotate(request: HttpRequest, slug: str, key_id: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def key_revoke(request: HttpRequest, slug: str, key_id: UUID) -> HttpResponse:
+def key_revoke(request: PortalRequest, slug: str, key_id: UUID) -> HttpResponse:
     """End a key at once."""
 
     def confirmed(key: ApiKey) -> HttpResponse:
@@ -112,7 +113,7 @@ def key_revoke(request: HttpRequest, slug: str, key_id: UUID) -> HttpResponse:
 
 
 def _confirmed(
-    request: HttpRequest,
+    request: PortalRequest,
     slug: str,
     key_id: UUID,
     verb: str,
@@ -143,7 +144,7 @@ def _confirmed(
     return page(request, "endpoints/confirm.html", context, status=422 if error else 200)
 
 
-def _show_once(request: HttpRequest, project: Project, key: ApiKey, secret: str) -> HttpResponse:
+def _show_once(request: PortalRequest, project: Project, key: ApiKey, secret: str) -> HttpResponse:
     names = names_of([key])
     context = _head(project, "Your new key") | {
         "key": {"name": key.name, "prefix": key.prefix, "expires": key.expires_at},

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
@@ -13,12 +13,13 @@ from endpoints.models import Endpoint, Environment, Phase
 from portal.http import page
 from projects.models import Project
 from projects.permissions import can_anywhere, visible
+from projects.principal import PortalRequest
 
 PER_PAGE = 50
 
 
 @require_GET
-def endpoint_list(request: HttpRequest) -> HttpResponse:
+def endpoint_list(request: PortalRequest) -> HttpResponse:
     """The endpoints that the person may see, filtered by name, phase and environment; the project comes from the
     switcher.
     """

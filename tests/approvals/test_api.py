@@ -179,7 +179,8 @@ def test_list_filters_and_pages(org: Org, api_for: Api) -> None:
     assert api_for(org.dana, "requests:read").get("/requests", {"assigned": "me"}).json()["items"] == []
     for bad in ({"state": "x"}, {"kind": "x"}, {"assigned": "you"}, {"limit": 0}, {"cursor": "%%%"}):
         problem(api.get("/requests", bad), 422, "invalid")
-    problem(api.get("/requests", {"project": "nothing"}), 404, "not_found")
+    for unknown in ("nothing", "\x00", "a b", ""):
+        problem(api.get("/requests", {"project": unknown}), 404, "not_found")
 
 
 def test_a_bound_token_sees_its_project_only(org: Org, api_for: Api) -> None:

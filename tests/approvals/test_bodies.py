@@ -107,9 +107,10 @@ def test_other_kinds_say_that_they_are_not_in_this_release() -> None:
 
 def test_not_an_object() -> None:
     """A list or text is not a body."""
-    for value in ([], "text", 5, None):
+    values: list[Any] = [[], "text", 5, None]
+    for value in values:
         with pytest.raises(Invalid):
-            parse(value)  # type: ignore[arg-type]
+            parse(value)
 
 
 def test_complete_names_everything_that_is_missing() -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -45,7 +46,7 @@ def test_two_approvals_at_the_same_instant(org: Org) -> None:
         return "approved"
 
     with ThreadPoolExecutor(2) as pool:
-        tasks = [pool.submit(in_thread, lambda user=user: decide(user)) for user in (org.pat, org.ravi)]
+        tasks = [pool.submit(in_thread, partial(decide, user)) for user in (org.pat, org.ravi)]
         results = sorted(task.result(timeout=60) for task in tasks)
     assert results == ["already_decided", "approved"]
     assert Decision.objects.count() == 1 and Endpoint.objects.count() == 1
@@ -64,7 +65,7 @@ def test_sixty_four_approvals_for_eight_gpus(org: Org) -> None:
         return services.approve(Principal.of(reviewers[index % 3]), requests[index]).state
 
     with ThreadPoolExecutor(12) as pool:
-        tasks = [pool.submit(in_thread, lambda index=index: decide(index)) for index in range(64)]
+        tasks = [pool.submit(in_thread, partial(decide, index)) for index in range(64)]
         results = [task.result(timeout=300) for task in tasks]
     assert results == ["approved"] * 64
     held = Reservation.objects.filter(state=ReservationState.HELD)

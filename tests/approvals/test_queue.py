@@ -44,6 +44,7 @@ def test_it_works(org: Org, client_for: Clients) -> None:
     first.refresh_from_db()
     assert first.state == RequestState.APPROVED and first.decisions.get().reason == "Fine."
     following = client.get(answer["Location"]).content.decode()
+    assert following.count(f"{first.number} is approved.") == 1
     assert f"{first.number} is approved. {second.number} is next." in following
     last = client.post(f"/approvals/{second.pk}/reject/", {"reason": "No."}, follow=True)
     assert "Nothing else waits for you." in last.content.decode()
@@ -68,7 +69,7 @@ def test_a_reason_is_needed(org: Org, client_for: Clients, verb: str) -> None:
         answer = client.post(f"/approvals/{made.pk}/{verb}/", {"reason": reason})
         html = answer.content.decode()
         assert answer.status_code == 422 and 'aria-invalid="true"' in html and "gh-openrow" in html
-        assert reason.strip() in html
+        assert reason.strip() in html and answer["HX-Push-Url"] == "false"
     made.refresh_from_db()
     assert made.state == RequestState.SUBMITTED
     client.post(f"/approvals/{made.pk}/{verb}/", {"reason": "Use staging."})
