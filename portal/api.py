@@ -1,15 +1,19 @@
 """Root of the REST API: mounts the routers and turns errors into problem documents."""
 
+import json
 import logging
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.docs import DocsBase
+from ninja.parser import Parser
+from ninja.types import DictStrAny
 
 from approvals.api import router as approvals_router
 from catalog.api import router as catalog_router
@@ -22,6 +26,23 @@ from projects.audit_api import router as audit_router
 from quotas.api import router as quotas_router
 
 log = logging.getLogger(__name__)
+
+
+class Json(Parser):
+    """Reads bodies that a database can keep: whole characters, and numbers that JSON knows."""
+
+    def parse_body(self, request: HttpRequest) -> DictStrAny:
+        """Return the document. Raises ValueError for what is not JSON, and Malformed for text that no column holds."""
+        document: DictStrAny = json.loads(request.body, parse_constant=_no_number)
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise Malformed("The body holds half of a surrogate pair. Send whole characters.") from error
+        return document
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 class Docs(DocsBase):
@@ -49,6 +70,7 @@ api = NinjaAPI(
     version="1",
     description="Governed AI inference, from catalog to usage. Errors are RFC 9457 problem documents.",
     docs=Docs(),
+    parser=Json(),
     docs_url="/docs",
     urls_namespace="api",
 )
@@ -71,8 +93,17 @@ def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 @api.exception_handler(HttpError)
 def unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
     """A body that is not JSON."""
+    if isinstance(error.__cause__, GatehouseError):
+        return expected(request, error.__cause__)
     kind = TooLarge if error.status_code == 413 else Malformed
     return expected(request, kind("The body is not valid JSON. Send a JSON document as application/json."))
+
+
+@api.exception_handler(RequestDataTooBig)
+def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    """A body above the limit: it is not read."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    return expected(request, TooLarge(f"The body is larger than {limit:,} bytes. Send a smaller one."))
 
 
 @api.exception_handler(Http404)

@@ -1,7 +1,6 @@
 """What every view and operation shares: page or part, keyset pagination, ETags, bounds of text."""
 
 import base64
-import binascii
 import datetime as dt
 import hashlib
 import json
@@ -112,10 +111,11 @@ def _decode(cursor: str, model: type[Model], names: list[str]) -> list[object]:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(values, list) or len(values) != len(names):
             raise ValueError("shape")
-        if any(value is None or "\0" in str(value) for value in values):
+        # A lone surrogate fails to encode, which is a ValueError too.
+        if any(value is None or b"\0" in str(value).encode() for value in values):
             raise ValueError("no column holds that")
         return [_field(model, name).to_python(value) for name, value in zip(names, values, strict=True)]
-    except (ValueError, binascii.Error, TypeError, ValidationError, FieldDoesNotExist) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, ValidationError, FieldDoesNotExist) as error:
         raise Invalid.field(
             "cursor", "cursor is not one that this list has given out. Start again without it."
         ) from error

@@ -11,8 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.decorators import sync_only_middleware
 
-from portal.errors import GatehouseError
+from portal.errors import GatehouseError, Malformed
 from portal.logs import request_id_var
+from projects.api import problem
 from projects.principal import PortalRequest
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -49,13 +50,18 @@ def _address(request: HttpRequest) -> str:
 
 
 class expected_errors:
-    """Turn a GatehouseError that leaves a view into a page with its sentence."""
+    """Turn a GatehouseError that leaves a view into a page with its sentence; refuse an address that names nothing."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on."""
+        """Pass the request on. No name holds a NUL, and PostgreSQL would refuse to look for one."""
+        if "\0" in request.path or any("\0" in value for _, values in request.GET.lists() for value in values):
+            error = Malformed("The address holds a NUL character. Remove %00 from it.")
+            if request.path.startswith("/api/"):
+                return problem(error, getattr(request, "request_id", ""))
+            return self.process_exception(request, error) or self.get_response(request)
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:

@@ -1,7 +1,6 @@
 """REST API of pools and usage."""
 
 import base64
-import binascii
 import datetime as dt
 import json
 from collections.abc import Sequence
@@ -187,7 +186,7 @@ def _cut(
     if cursor:
         try:
             last = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        except (ValueError, binascii.Error) as error:
+        except (ValueError, RecursionError) as error:
             raise _bad_cursor() from error
         if not isinstance(last, list) or len(last) != len(names) or not all(isinstance(part, str) for part in last):
             raise _bad_cursor()

@@ -19,7 +19,7 @@ from projects import tokens
 from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS, Membership, Project, Role, User
 from projects.principal import Principal
 
-_empty_database = TransactionTestCase._fixture_teardown
+_empty_database = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
 
 def _empty_with_triggers_down(self: TransactionTestCase) -> None:
@@ -29,7 +29,7 @@ def _empty_with_triggers_down(self: TransactionTestCase) -> None:
     triggers.create(connection)
 
 
-TransactionTestCase._fixture_teardown = _empty_with_triggers_down  # type: ignore[method-assign]
+TransactionTestCase._fixture_teardown = _empty_with_triggers_down  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 from catalog.models import HardwareProfile, Version
 from endpoints import services as endpoint_services
 from endpoints.models import Cluster, Endpoint, Phase
+from portal import crypto
 from portal.states import move
 from projects.models import ApiKey
 from projects.principal import Principal
@@ -15,6 +16,7 @@ from tests.factories import make_cluster, make_endpoint, make_pool, make_profile
 
 # The columns of both matrices, in this order. None is nobody: no session, no token.
 PERSONAS = (None, "cy", "vic", "dana", "omar", "pat", "yasmine", "aud")
+KEY_SCOPES = ["catalog:read", "requests:read", "endpoints:read", "inference:invoke"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,16 @@ class World:
     running: Endpoint
     suspended: Endpoint
     failed: Endpoint
-    key: ApiKey
-    secret: str
+    key: ApiKey  # for calls only
+    secret: str  # of another key of dana's, with KEY_SCOPES
     submitted: Any
     draft: Any
+
+
+def _as_observed(endpoint: Endpoint, phase: str, **also: Any) -> None:
+    """Leave the row as the reconciler does when it has seen the engine."""
+    assert move(Endpoint.objects.filter(pk=endpoint.pk), Phase.PENDING, phase, field="phase", **also)
+    endpoint.refresh_from_db()
 
 
 def furnish(org: Org) -> World:
@@ -43,12 +51,13 @@ def furnish(org: Org) -> World:
         make_endpoint(org.dana, version=version, profile=profile, name=name)
         for name in ("running", "suspended", "failed")
     )
+    routes = [{"url": "http://127.0.0.1:9", "key": crypto.encrypt("engine"), "instance": "0-1-2"}]
+    _as_observed(running, Phase.READY, upstreams=routes, reason_code="ready")
+    _as_observed(failed, Phase.FAILED)
     suspended = endpoint_services.suspend(Principal.of(org.dana), suspended)
-    move(Endpoint.objects.filter(pk=failed.pk), Phase.PENDING, Phase.FAILED, field="phase")
-    failed.refresh_from_db()
-    key, secret = endpoint_services.issue_key(
-        Principal.of(org.dana), org.fraud, "scoring", [], ["inference:invoke", "endpoints:read"], 30
-    )
+    dana = Principal.of(org.dana)
+    key, _ = endpoint_services.issue_key(dana, org.fraud, "scoring", [], None, 30)
+    _, secret = endpoint_services.issue_key(dana, org.fraud, "reader", [], KEY_SCOPES, 30)
     return World(
         org=org,
         version=version,

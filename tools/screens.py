@@ -1,5 +1,5 @@
 """The pictures of docs/screens: `python -m tools.screens` starts a portal of its own, fills it through the REST API as
-people would, adds two days of sample traffic, and photographs the pages in both themes.
+people would, calls one endpoint, adds two days of sample traffic of another, and photographs the pages in both themes.
 
 PNGs are reduced by pngquant where there is one. Nothing else writes into docs/screens.
 """
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from tests.stack.conftest import ROOT, Stack, wait_for
 
 PROJECT, OTHER = "fraud-detection", "search-ranking"
 HOURS_OF_TRAFFIC = 48
-MAX_HEIGHT = 2400
+CALLS = 120
+MAX_HEIGHT = 2700
 Row = dict[str, Any]
 
 BASE: Row = {
@@ -37,8 +39,9 @@ BASE: Row = {
 STORY: list[tuple[str, str, Row]] = [
     ("dana", "approve", {"name": "scoring", "asset": "granite-3.3-2b-instruct", "hardware_profile": "l4-24gb",
      "purpose": "Explain to the fraud desk why a card payment was held."}),
-    ("dana", "approve", {"name": "triage", "asset": "qwen3-8b", "hardware_profile": "l40s-48gb", "environment": "staging",
-     "concurrency": 16, "context_tokens": 8192, "purpose": "Sort incoming chargeback letters by reason code."}),
+    ("dana", "approve", {"name": "triage", "asset": "qwen3-8b", "hardware_profile": "l40s-48gb",
+     "environment": "staging", "concurrency": 16, "context_tokens": 8192,
+     "purpose": "Sort incoming chargeback letters by reason code."}),
     ("omar", "approve", {"project": OTHER, "name": "answers", "asset": "granite-3.3-8b-instruct", "replicas": 2,
      "hardware_profile": "l40s-48gb", "purpose": "Draft answers for the help centre; a person sends them."}),
     ("dana", "approve", {"name": "letters", "asset": "demo-failures", "version": "oom", "hardware_profile": "cpu-demo",
@@ -55,11 +58,34 @@ STORY: list[tuple[str, str, Row]] = [
     ("dana", "", {"name": "assistant", "asset": "mistral-small-3.2-24b-instruct", "version": "2506",
      "hardware_profile": "h100-80gb", "context_tokens": 16384, "purpose": "Chat about policies for new analysts."}),
 ]  # fmt: skip
+PROJECT_IDS = """
+import json
+from projects.models import Project
+print(json.dumps(dict(Project.objects.values_list("slug", "pk"))))
+"""
+# People need hours where a script needs milliseconds: the requests of the story were sent longer ago.
+LONGER_AGO = """
+import datetime as dt
+from django.db.models import F
+from approvals.models import Request
+hours = {"scoring": 5, "triage": 9, "answers": 27, "review": 51, "rerank": 20, "assistant": 3, "notes": 30}
+for name, amount in hours.items():
+    ago = dt.timedelta(hours=amount, minutes=amount * 7 % 60)
+    Request.objects.filter(name=name).update(created_at=F("created_at") - ago, submitted_at=F("submitted_at") - ago)
+print("true")
+"""
 REASONS = {
     "approve": "Fits the card, inside the budget of the project.",
     "reject": "Four H100 for a trial: start with granite-3.3-8b-instruct on one L40S and measure.",
     "request_changes": "Confidential notes: name the retention period in the purpose, please.",
 }
+
+
+INNER_HEIGHT = """
+() => Math.max(...[".pf-v6-c-page__main-container", ".pf-v6-c-page__main", "html"]
+  .flatMap((what) => [...document.querySelectorAll(what)])
+  .map((one) => one.getBoundingClientRect().top + one.scrollHeight))
+"""
 
 
 class Seed:
@@ -86,46 +112,61 @@ class Seed:
             if decision:
                 body = {"decision": decision, "reason": REASONS[decision]}
                 self.call("POST", f"/requests/{made['id']}/decisions", self.reviewer, body)
-        dana = self.people["dana"]
         wait_for(self.settled, 180, "every endpoint to be ready or failed")
-        keys = [
-            self.call("POST", f"/projects/{PROJECT}/keys", dana, {"name": name, "endpoints": targets, "scopes": ["inference:invoke"]})
+        path, dana = f"/projects/{PROJECT}/keys", self.people["dana"]
+        keys = {
+            name: self.call("POST", path, dana, {"name": name, "endpoints": targets})
             for name, targets in (("scoring-service", ["scoring"]), ("notebook-dana", []), ("triage-batch", ["triage"]))
-        ]  # fmt: skip
-        self.traffic(keys)
+        }
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: self.chat(keys["scoring-service"]["secret"], number), range(CALLS)))
+        self.history([keys["triage-batch"], keys["notebook-dana"]])
+        self.shell(LONGER_AGO)
 
     def settled(self) -> list[Row] | None:
         """All endpoints, once nothing moves any more."""
         items = self.call("GET", "/endpoints?limit=100", self.reviewer)["items"]
         return items if items and all(item["phase"] in {"ready", "failed"} for item in items) else None
 
-    def traffic(self, keys: list[Row]) -> None:
+    def chat(self, secret: str, number: int) -> None:
+        """One real call through the gateway."""
+        body = {
+            "model": "scoring",
+            "messages": [{"role": "user", "content": f"Case {number}: why was this card payment held?"}],
+            "max_tokens": 40 + number % 60,
+        }
+        status, answer = self.stack.call("POST", "/v1/chat/completions", secret, body)
+        if status != 200:
+            sys.exit(f"a call answered {status}: {answer}")
+
+    def history(self, keys: list[Row]) -> None:
         """Two days of sample calls, in a journal like those that gateways leave behind; the worker counts them."""
         found = self.call("GET", "/endpoints?limit=100", self.people["dana"])["items"]
-        endpoints = {item["name"]: item for item in found}
-        project = self.project_ids()[PROJECT]
-        mix = [("scoring", keys[0], 0.6), ("scoring", keys[1], 0.1), ("triage", keys[2], 0.3)]
-        dice, now, lines = random.Random(7), dt.datetime.now(dt.UTC), []
+        triage = next(item for item in found if item["name"] == "triage")
+        project = self.shell(PROJECT_IDS)[PROJECT]
+        dice, now = random.Random(7), dt.datetime.now(dt.UTC)  # noqa: S311 - the same picture each time, no secret
+        lines: list[str] = []
         for minute in range(HOURS_OF_TRAFFIC * 60, 1, -3):
             at = now - dt.timedelta(minutes=minute)
             busy = 0.25 + max(0.0, math.sin((at.hour - 6) / 12 * math.pi))  # office hours
-            for name, key, share in mix:
+            for key, share in zip(keys, (0.7, 0.2), strict=True):
                 if dice.random() < share * busy:
-                    lines.append(_line(len(lines) + 1, at, dice, endpoints[name], key, project))
+                    lines.append(_line(len(lines) + 1, at, dice, triage, key, project))
         path = self.stack.state / "journal" / "sample.jsonl"
         head = json.dumps({"gateway": "sample", "pid": 0, "started": now.isoformat()})
         path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
 
         def counted() -> bool:
-            query = f"/usage?project={PROJECT}&interval=day&group_by=project&from={(now - dt.timedelta(days=3)).date()}"
-            return sum(row["requests"] for row in self.call("GET", query, self.people["dana"])["items"]) >= len(lines)
+            since = (now - dt.timedelta(days=3)).date()
+            query = f"/usage?project={PROJECT}&interval=day&group_by=project&from={since}"
+            rows = self.call("GET", query, self.people["dana"])["items"]
+            return sum(int(row["requests"]) for row in rows) >= len(lines) + CALLS
 
         wait_for(counted, 60, "the sample traffic to be counted")
 
-    def project_ids(self) -> dict[str, int]:
-        """Ids of the projects: the journal names them by id."""
-        code = "import json; from projects.models import Project; print(json.dumps(dict(Project.objects.values_list('slug', 'pk'))))"
-        return dict(json.loads(self.stack.manage("shell", "-v", "0", "-c", code).strip().splitlines()[-1]))
+    def shell(self, code: str) -> Any:
+        """Run code in the portal's shell; the last line that it prints is JSON."""
+        return json.loads(self.stack.manage("shell", "-v", "0", "-c", code).strip().splitlines()[-1])
 
 
 def _line(number: int, at: dt.datetime, dice: random.Random, endpoint: Row, key: Row, project: int) -> str:
@@ -222,16 +263,14 @@ class Camera:
         """The whole page, as high as it is: the frame scrolls inside the window, so the window grows."""
         page = visitor.page
         page.set_viewport_size({"width": width, "height": height})
-        inner = page.evaluate(
-            "Math.max(...[document.documentElement, ...document.querySelectorAll('.pf-v6-c-page__main-container, .pf-v6-c-page__main')]"
-            ".map((one) => one.getBoundingClientRect().top + one.scrollHeight))"
-        )
+        inner = page.evaluate(INNER_HEIGHT)
         page.set_viewport_size({"width": width, "height": min(max(height, math.ceil(inner) + 24), MAX_HEIGHT)})
         page.mouse.move(0, 0)
         path = self.folder / f"{name}.png"
         page.screenshot(path=path)
         if shutil.which("pngquant"):
-            subprocess.run(["pngquant", "--force", "--skip-if-larger", "--quality", "60-95", "--output", path, path], check=False)
+            options = ["--force", "--skip-if-larger", "--quality", "60-95", "--output", str(path)]
+            subprocess.run(["pngquant", *options, str(path)], check=False)
         print(f"{path.name}: {path.stat().st_size // 1000} kB")
 
 
@@ -251,7 +290,7 @@ def main() -> None:
     """Take all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screens")
-    parser.add_argument("--state", type=Path, help="a state directory on which a portal runs already (its password is GATEHOUSE_DEMO_PASSWORD's default in the tests)")
+    parser.add_argument("--state", type=Path, help="state directory of a running portal with the tests' demo password")
     parser.add_argument("--seeded", action="store_true", help="that portal is filled already")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,13 @@
     showSidebarState();
   }
 
+  /* -- what stands open beside the content where there is room, and folded above it where there is none ----------------------- */
+  const single = matchMedia("(max-width: 61.99rem)");
+  let unfolded = false; // opened by hand; stays so when htmx swaps it
+  function fold() {
+    findAll("details[data-fold]").forEach((details) => { details.open = unfolded || !single.matches; });
+  }
+
   /* -- times, focus, confirmations: what a page needs once and again after each swap ------------------------------------------- */
   // The words of portal/templatetags/gatehouse.py: relative().
   function relative(seconds, fallback) {
@@ -106,6 +113,7 @@
   let lastAnnounced = "";
   function settle(scope) {
     refreshTimes();
+    fold();
     findAll("form[data-confirm]").forEach((form) => { if (form.dataset.confirm) checkConfirm(form); });
     const wanted = scope.matches?.("[data-focus]") ? scope : find("[data-focus]", scope);
     wanted?.focus();
@@ -194,6 +202,8 @@
   const guarded = () => findAll("form[data-guard]").some((form) => changed.has(form));
 
   function onClick(event) {
+    const folded = event.target.closest?.("details[data-fold] > summary");
+    if (folded) unfolded = !folded.parentElement.open;
     const target = event.target.closest?.("[data-copy], [data-sidebar-toggle], [data-open-dialog], [data-fill], [role=tab]");
     closePops(event.target.closest?.("details[data-pop]"));
     if (!target) return;
@@ -223,6 +233,7 @@
   document.addEventListener("submit", (event) => changed.delete(event.target));
   window.addEventListener("beforeunload", (event) => { if (guarded()) event.preventDefault(); });
   narrow.addEventListener("change", showSidebarState);
+  single.addEventListener("change", fold);
 
   /* -- htmx ------------------------------------------------------------------------------------------------------------------------- */
   document.addEventListener("htmx:load", (event) => settle(event.detail.elt));

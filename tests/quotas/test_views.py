@@ -168,7 +168,7 @@ def test_capacity_shows_the_pool_without_names_of_strangers(org, pool, client_fo
     assert response.status_code == 200
     assert boxes(response) == ["fraud-detection"] * 2 + ["another project"] * 4 + ["fraud-detection", "Free"]
     text = text_of(response)
-    assert "simulated accelerators" in text and "7 of 8" in text
+    assert "Simulated accelerators" in text and "7 of 8" in text
     assert re.search(r"1 another project 4 .* 2 fraud-detection 5", text)
     assert "search-ranking" not in response.content.decode()
     assert "endpoint-1" not in response.content.decode()

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Response, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright, Response, expect
 
 from tests.stack.conftest import PASSWORD, ROOT, Stack
 
@@ -29,14 +28,32 @@ document.addEventListener("securitypolicyviolation", (event) =>
 """
 RUN_AXE = """
 async (tags) => {
-  const found = await axe.run(document, { runOnly: { type: "tag", values: tags }, rules: { "target-size": { enabled: true } } });
+  const rules = { "target-size": { enabled: true } };
+  const found = await axe.run(document, { runOnly: { type: "tag", values: tags }, rules });
   return found.violations.map((one) => `${one.id} (${one.impact}): ${one.help}\\n` +
     one.nodes.map((node) => `    ${node.target.join(" ")}  ${node.html.slice(0, 200)}\\n      ` +
       (node.failureSummary || "").split("\\n").slice(1, 3).join(" ")).join("\\n"));
 }
 """
-# Wider than the window means that a phone scrolls sideways; what scrolls inside its own frame is meant.
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# What reaches beyond the window, or beyond its own card, column or block: people would scroll sideways or read through
+# the neighbour. What scrolls inside its own frame is meant.
+FIND_OVERFLOW = """
+() => {
+  const root = document.documentElement, name = (one) => one.outerHTML.slice(0, 160), found = [];
+  if (root.scrollWidth > root.clientWidth) found.push(`the page by ${root.scrollWidth - root.clientWidth} px`);
+  const framed = (one) => {
+    for (let up = one.parentElement; up && up.tagName !== "MAIN"; up = up.parentElement)
+      if (getComputedStyle(up).overflowX !== "visible") return true;
+    return one.closest(".pf-v6-screen-reader") !== null;
+  };
+  for (const one of document.querySelectorAll("main *"))
+    if (one.getBoundingClientRect().width && one.getBoundingClientRect().right > root.clientWidth + 1 && !framed(one))
+      found.push(name(one));
+  for (const one of document.querySelectorAll(".gh-open__col, .pf-v6-c-card__body, .gh-plan__block, .gh-stat, .gh-box"))
+    if (getComputedStyle(one).overflowX === "visible" && one.scrollWidth > one.clientWidth + 1) found.push(name(one));
+  return found.slice(0, 5);
+}
+"""
 
 
 @contextmanager
@@ -108,10 +125,15 @@ class Visitor:
         self.page.goto("/accounts/login/")
         self.page.get_by_label("User name").fill(name)
         self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        self.follow(self.page.get_by_role("button", name="Sign in", exact=True))
         expect(self.page).to_have_url(f"{self.base}/")
 
-    def main(self) -> Any:
+    def follow(self, link: Locator) -> None:
+        """Click a link or button that leads to another page, and arrive there."""
+        with self.page.expect_navigation():
+            link.click()
+
+    def main(self) -> Locator:
         """The content of the page without masthead and sidebar."""
         return self.page.locator("main")
 
@@ -124,8 +146,8 @@ class Visitor:
         try:
             for width, height in ((WIDE, HEIGHT), (PHONE, PHONE_HEIGHT)):
                 self.page.set_viewport_size({"width": width, "height": height})
-                over = self.page.evaluate(OVERFLOW)
-                assert over <= 0, f"{what}, {self.theme}, {width} px: {over} px wider than the window"
+                wide = self.page.evaluate(FIND_OVERFLOW)
+                assert not wide, f"{what}, {self.theme}, {width} px: too wide: {wide}"
                 if self.axe:
                     self._axe(f"{what}, {self.theme}, {width} px")
         finally:

@@ -1,0 +1,306 @@
+"""Every operation of the REST API × every kind of caller, against a table. An operation without a row fails the suite.
+
+The columns: no token, a token without the scope, a stranger to the project, its viewer, developer and owner, a
+platform engineer, a governance lead, an auditor, and a project's API key with the scopes that a key may have.
+"""
+
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from portal.api import api
+from projects.permissions import SCOPES
+from projects.principal import Principal
+from tests.conftest import ApiClient, Org
+from tests.factories import NEEDS, make_request, make_version, request_body
+from tests.world import World, furnish
+
+CALLERS = ("nobody", "no scope", "cy", "vic", "dana", "omar", "pat", "yasmine", "aud", "key")
+
+# The key is dana's, with tests.world.KEY_SCOPES: it reads, and its scopes hold nothing that writes.
+ANYBODY = "401 403 200 200 200 200 200 200 200 200"
+MEMBERS = "401 403 404 200 200 200 200 200 200 200"
+ME = "401 200 200 200 200 200 200 200 200 200"
+READ_PROJECT = "401 200 404 200 200 200 200 200 200 200"
+NO_KEY = "401 403 404 200 200 200 200 200 200 403"
+STEWARDS = "401 403 403 403 403 403 200 200 403 403"
+STEWARDS_CREATE = "401 403 403 403 403 403 201 201 403 403"
+ENGINEERS = "401 403 403 403 403 403 200 403 403 403"
+ENGINEERS_CREATE = "401 403 403 403 403 403 201 403 403 403"
+OPERATORS = "401 403 404 403 202 202 202 403 403 403"
+READ_AUDIT = "401 403 403 403 403 403 200 200 200 403"
+DECIDERS = "401 403 404 403 403 403 200 200 403 403"
+MANAGERS = "401 403 404 403 403 200 200 403 403 403"
+REQUESTER = "401 403 404 403 200 403 403 403 403 403"
+
+Body = Callable[[World], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an operation answers, the scope that it wants, and a body that succeeds where the role allows it."""
+
+    line: str
+    scope: str = ""
+    body: Body = lambda world: {}
+
+
+def _decision(world: World) -> Mapping[str, Any]:
+    return {"decision": "approve", "reason": "Fine."}
+
+
+def _asset(world: World) -> Mapping[str, Any]:
+    return {"slug": "new-model", "kind": "model", "name": "New model", "publisher": "Example", "summary": "For tests."}
+
+
+def _pool(world: World) -> Mapping[str, Any]:
+    return {"slug": "second", "name": "Second", "cluster": "local", "limit": 4, "profiles": ["gpu-small"]}
+
+
+def _request(world: World) -> Mapping[str, Any]:
+    return {name: world.draft.body[name] for name in world.draft.body} | {"name": "more"}
+
+
+ASSET = "/catalog/assets/{slug}"
+VERSION = f"{ASSET}/versions/{{version}}"
+ENDPOINT = "/endpoints/{endpoint_id}"
+REQUEST = "/requests/{request_id}"
+OPERATIONS: dict[tuple[str, str], Row] = {
+    ("get", "/me"): Row(ME),
+    # --- projects
+    ("get", "/projects"): Row(ME),
+    ("post", "/projects"): Row(ENGINEERS_CREATE, "admin", lambda world: {"slug": "new-project", "name": "New"}),
+    ("get", "/projects/{slug}"): Row(READ_PROJECT),
+    ("patch", "/projects/{slug}"): Row(MANAGERS, "admin", lambda world: {"name": "Fraud"}),
+    ("get", "/projects/{slug}/members"): Row(READ_PROJECT),
+    ("put", "/projects/{slug}/members/{user}"): Row(MANAGERS, "admin", lambda world: {"role": "developer"}),
+    ("delete", "/projects/{slug}/members/{user}"): Row(MANAGERS.replace("200", "204"), "admin"),
+    # --- audit
+    ("get", "/audit"): Row(READ_AUDIT, "audit:read"),
+    ("get", "/audit/export"): Row(READ_AUDIT, "audit:read"),
+    # --- catalog
+    ("get", "/catalog/assets"): Row(ANYBODY, "catalog:read"),
+    ("post", "/catalog/assets"): Row(STEWARDS_CREATE, "catalog:write", _asset),
+    ("get", ASSET): Row(ANYBODY, "catalog:read"),
+    ("get", VERSION): Row(ANYBODY, "catalog:read"),
+    ("post", f"{ASSET}/versions"): Row(
+        STEWARDS_CREATE,
+        "catalog:write",
+        lambda world: {
+            "version": "4.0",
+            "source": "hf://example/model@main",
+            "licence": "Apache-2.0",
+            "needs": NEEDS,
+            "runtime": {"engine": "demo", "demo": True, "command": ["{python}"]},
+        },
+    ),
+    ("post", f"{VERSION}/submit"): Row("401 403 404 404 404 404 200 200 403 403", "catalog:write"),  # drafts hide
+    ("post", f"{VERSION}/deprecate"): Row(STEWARDS, "catalog:write"),
+    ("post", f"{VERSION}/retire"): Row(STEWARDS, "catalog:write"),
+    ("post", f"{VERSION}/block"): Row(STEWARDS, "catalog:write", lambda world: {"reason": "A finding."}),
+    ("get", "/hardware-profiles"): Row(ANYBODY, "catalog:read"),
+    # --- pools and usage
+    ("get", "/pools"): Row(ANYBODY, "usage:read"),
+    ("get", "/pools/{slug}"): Row(ANYBODY, "usage:read"),
+    ("post", "/pools"): Row(ENGINEERS_CREATE, "admin", _pool),
+    ("patch", "/pools/{slug}"): Row(ENGINEERS, "admin", lambda world: {"limit": 9}),
+    ("get", "/usage"): Row("401 403 200 200 200 200 200 200 200 403", "usage:read"),
+    # --- endpoints and clusters
+    ("get", "/endpoints"): Row(ANYBODY, "endpoints:read"),
+    ("get", ENDPOINT): Row(MEMBERS, "endpoints:read"),
+    ("get", f"{ENDPOINT}/events"): Row(MEMBERS, "endpoints:read"),
+    ("get", f"{ENDPOINT}/revisions"): Row(MEMBERS, "endpoints:read"),
+    ("get", f"{ENDPOINT}/logs"): Row(MEMBERS, "endpoints:read"),
+    ("post", f"{ENDPOINT}/suspend"): Row(OPERATORS, "endpoints:write"),
+    ("post", f"{ENDPOINT}/resume"): Row(OPERATORS, "endpoints:write"),
+    ("post", f"{ENDPOINT}/retry"): Row(OPERATORS, "endpoints:write"),
+    ("delete", ENDPOINT): Row(OPERATORS, "endpoints:write"),
+    ("get", "/clusters"): Row(ANYBODY, "endpoints:read"),
+    ("get", "/clusters/{slug}"): Row(ANYBODY, "endpoints:read"),
+    ("patch", "/clusters/{slug}"): Row(ENGINEERS, "admin", lambda world: {"paused": True}),
+    # --- keys: dana's own; owners end any, engineers only revoke
+    ("get", "/projects/{slug}/keys"): Row(MEMBERS, "endpoints:read"),
+    ("post", "/projects/{slug}/keys"): Row(
+        "401 403 404 403 201 201 403 403 403 403", "endpoints:write", lambda world: {"name": "another"}
+    ),
+    ("post", "/projects/{slug}/keys/{key_id}/rotate"): Row(
+        "401 403 404 403 201 201 403 403 403 403", "endpoints:write"
+    ),
+    ("delete", "/projects/{slug}/keys/{key_id}"): Row("401 403 404 403 200 200 200 403 403 403", "endpoints:write"),
+    # --- requests: who may not ask in a project learns nothing of it, so the field is wrong (422)
+    ("post", "/requests/check"): Row("401 403 422 422 200 200 422 422 422 200", "requests:read", _request),
+    ("post", "/requests"): Row("401 403 422 422 201 201 422 422 422 403", "requests:write", _request),
+    ("get", "/requests"): Row(ANYBODY, "requests:read"),
+    ("get", REQUEST): Row(MEMBERS, "requests:read"),
+    ("patch", REQUEST): Row(REQUESTER, "requests:write", lambda world: {"replicas": 2}),
+    ("post", f"{REQUEST}/submit"): Row(REQUESTER, "requests:write"),
+    ("post", f"{REQUEST}/withdraw"): Row(REQUESTER, "requests:write"),
+    ("get", f"{REQUEST}/timeline"): Row(MEMBERS, "requests:read"),
+    ("post", f"{REQUEST}/comments"): Row(
+        "401 403 404 201 201 201 201 201 403 403", "requests:write", lambda world: {"text": "Which data?"}
+    ),
+    ("post", f"{REQUEST}/decisions"): Row(DECIDERS, "approvals:decide", _decision),
+    # One result per id: what a caller may not do is said in the result.
+    ("post", "/requests/decisions"): Row(
+        "401 403 200 200 200 200 200 200 200 403",
+        "approvals:decide",
+        lambda world: {"ids": [world.submitted.pk], **_decision(world)},
+    ),
+}
+# Which object stands in a path: the one on which the verb can succeed.
+ENDPOINT_OF = {"resume": "suspended", "retry": "failed"}
+REQUEST_OF = {"submit": "draft", "patch": "draft"}
+
+
+@pytest.fixture
+def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
+    return furnish(org)
+
+
+def path_of(method: str, path: str, world: World) -> str:
+    """The path with the objects of fraud-detection in it."""
+    verb = path.rsplit("/", 1)[-1] if method != "patch" else "patch"
+    slug = {"/projects": world.org.fraud.slug, "/pools": world.pool.slug, "/clusters": world.cluster.slug}
+    version = {"submit": "2.0", "retire": "3.0"}.get(verb, world.version.version)
+    values = {
+        "{slug}": slug.get(f"/{path.split('/')[1]}", world.version.asset.slug),
+        "{version}": version,
+        "{user}": "vic",
+        "{endpoint_id}": str(getattr(world, ENDPOINT_OF.get(verb, "running")).pk),
+        "{key_id}": str(world.key.pk),
+        "{request_id}": str(getattr(world, REQUEST_OF.get(verb, "submitted")).pk),
+    }
+    for name, value in values.items():
+        path = path.replace(name, value)
+    assert "{" not in path, f"path_of() does not know what to put into {path}"
+    return path
+
+
+def client_of(caller: str, row: Row, world: World, api_for: Any) -> Client:
+    """The caller's HTTP client."""
+    if caller == "nobody":
+        return Client()
+    if caller == "key":
+        return ApiClient(world.secret).client
+    if caller == "no scope":
+        return api_for(world.org.pat, *[name for name in SCOPES if name not in _grants(row)]).client
+    return api_for(getattr(world.org, caller), row.scope or "catalog:read").client
+
+
+def _grants(row: Row) -> set[str]:
+    """The scopes with which a row's operation is open."""
+    pools = row.scope == "usage:read"  # pools are open to the catalog's readers and to administrators too
+    return {row.scope} | ({"catalog:read", "admin"} if pools else set())
+
+
+def test_every_operation_has_a_row() -> None:
+    """A new operation is refused by this test until somebody has said who may call it, and old rows go."""
+    document = api.get_openapi_schema()
+    known = {
+        (method, path.removeprefix("/api/v1")) for path, methods in document["paths"].items() for method in methods
+    }
+    assert known == set(OPERATIONS)
+    for (method, path), row in OPERATIONS.items():
+        assert len(row.line.split()) == len(CALLERS), path
+        operation = document["paths"][f"/api/v1{path}"][method]
+        assert operation["security"], f"{method} {path} is open"
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS), ids=lambda part: part)
+def test_matrix(method: str, path: str, world: World, api_for: Any) -> None:
+    """Each caller gets what the table says; refusals are problem documents; each call is undone before the next."""
+    row, wrong = OPERATIONS[method, path], []
+    _versions(world)
+    where = f"/api/v1{path_of(method, path, world)}"
+    for caller, expected in zip(CALLERS, row.line.split(), strict=True):
+        with transaction.atomic():
+            client = client_of(caller, row, world, api_for)
+            if method == "get":
+                response = client.get(where)
+            else:
+                response = getattr(client, method)(
+                    where, json.dumps(row.body(world)), content_type="application/json", headers={"If-Match": "*"}
+                )
+            transaction.set_rollback(True)
+        if str(response.status_code) != expected:
+            text = b"" if response.streaming else response.content[:200]
+            wrong.append(f"{method.upper()} {where} by {caller}: {response.status_code}, not {expected} {text!r}")
+        elif response.status_code >= 400:
+            problem = response.json()
+            assert response["Content-Type"] == "application/problem+json"
+            assert problem["status"] == response.status_code and problem["detail"] and problem["code"]
+            if caller in {"no scope", "key"} and response.status_code == 403:
+                assert problem["code"] == "insufficient_scope"
+            if response.status_code == 401:
+                assert response["WWW-Authenticate"].startswith("Bearer")
+    assert not wrong, "\n".join(wrong)
+
+
+def _versions(world: World) -> None:
+    """A draft and a deprecated version of the asset, for submit and retire."""
+    make_version("draft", asset=world.version.asset, version="2.0")
+    make_version("deprecated", asset=world.version.asset, version="3.0")
+
+
+def test_an_unknown_object_answers_like_a_hidden_one(world: World, api_for: Any) -> None:
+    """Status, code and sentence are the same, so that a stranger learns nothing by trying."""
+    tokens = {scope: api_for(world.org.cy, scope).client for scope in SCOPES}
+    unknown = {
+        "{slug}": "no-such-thing", "{version}": "9.9", "{user}": "nobody", "{endpoint_id}": str(uuid.uuid4()),
+        "{key_id}": str(uuid.uuid4()), "{request_id}": "987654",
+    }  # fmt: skip
+    for (method, path), row in OPERATIONS.items():
+        if "{" not in path or path.startswith(("/catalog", "/pools", "/clusters")):
+            continue
+        hidden = path_of(method, path, world)
+        nothing = path
+        for name, value in unknown.items():
+            nothing = nothing.replace(name, value)
+        client = tokens[row.scope or "catalog:read"]
+        answers = []
+        for where in (hidden, nothing):
+            body = {} if method == "get" else {"data": json.dumps(row.body(world)), "content_type": "application/json"}
+            answers.append(getattr(client, method)(f"/api/v1{where}", **body))
+        assert [answer.status_code for answer in answers] == [404, 404], (method, path)
+        said = [answer.json() for answer in answers]
+        details = [item["detail"].replace(name, "…") for item, where in zip(said, (hidden, nothing), strict=True)
+                   for name in [where.split("/")[2]]]  # fmt: skip
+        assert said[0]["code"] == said[1]["code"] == "not_found" and details[0] == details[1], (method, path)
+
+
+def test_a_token_of_another_project_is_a_stranger(world: World, api_for: Any) -> None:
+    """omar owns both projects; his token for search-ranking opens nothing of fraud-detection, and no platform door."""
+    world.org.search.memberships.create(user=world.org.omar, role="owner")
+    wrong = []
+    _versions(world)
+    for (method, path), row in OPERATIONS.items():
+        api = api_for(world.org.omar, row.scope or "catalog:read", project=world.org.search)
+        with transaction.atomic():
+            response = getattr(api, method)(path_of(method, path, world), row.body(world) if method != "get" else None)
+            transaction.set_rollback(True)
+        if "{" in path and not path.startswith(("/catalog", "/pools", "/clusters")) and response.status_code != 404:
+            wrong.append((method, path, response.status_code))
+        assert b"fraud" not in (b"" if response.streaming or response.status_code >= 400 else response.content), path
+    assert not wrong
+
+
+def test_lists_show_only_what_the_caller_may_see(world: World, api_for: Any) -> None:
+    """Both sides: the stranger sees the own project's and nothing of the other, an auditor sees both."""
+    own = make_request(
+        world.org.cy, project="search-ranking", version=world.version, profile=world.profile, name="ranker"
+    )
+    cases = itertools.product(("requests", "projects"), ("cy", "aud"))
+    for name, person in cases:
+        items = api_for(getattr(world.org, person)).get(f"/{name}").json()["items"]
+        seen = {item.get("project", item.get("slug")) for item in items}
+        assert seen == ({"search-ranking"} if person == "cy" else {"search-ranking", "fraud-detection"})
+    assert Principal.of(world.org.cy).role_in(own.project_id) == "owner"
+    assert request_body()["project"] == "fraud-detection"
