@@ -204,7 +204,7 @@ def _progress(facts: Facts, now: _Replicas) -> Step:
 
 def _start(facts: Facts, now: _Replicas, attempts: int) -> Step:
     phase, begin = _answering(facts, now)
-    which = f"Start {attempts} of {MAX_STARTS}: the" if 1 < attempts <= MAX_STARTS else "The"
+    which = f"Start {attempts}: the" if attempts > 1 else "The"
     reason = Reason("scheduled", f"{begin}{which} engine is being started.")
     return Step(phase, reason, Action.APPLY, attempts, look_again=LOOK_SECONDS, routes=now.ready)
 

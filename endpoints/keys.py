@@ -5,7 +5,7 @@ import datetime as dt
 from endpoints.models import Desired, Endpoint, Phase
 from portal.errors import Conflict, Forbidden, Invalid
 from projects import keys
-from projects.models import PLATFORM_ENGINEERS, ApiKey, Project, Role
+from projects.models import PLATFORM_ENGINEERS, ApiKey, Project, Role, is_slug
 from projects.permissions import require
 from projects.principal import Principal
 
@@ -38,7 +38,7 @@ def issue_key(
             f"endpoints names {len(wanted)}; the limit is {MAX_ENDPOINTS}. Name none for the whole project.",
         )
     living = (
-        Endpoint.objects.filter(project=project, name__in=wanted)
+        Endpoint.objects.filter(project=project, name__in=[one for one in wanted if is_slug(one)])
         .exclude(phase=Phase.DELETED)
         .exclude(desired=Desired.DELETED)
     )

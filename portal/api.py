@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from ninja.types import DictStrAny
 from approvals.api import router as approvals_router
 from catalog.api import router as catalog_router
 from endpoints.api import router as endpoints_router
-from portal.errors import GatehouseError, Malformed, NotFound, TooLarge
+from portal.errors import GatehouseError, Invalid, Malformed, NotFound, TooLarge
 from portal.http import field_errors, page
 from projects.api import problem
 from projects.api import router as projects_router
@@ -29,20 +30,42 @@ log = logging.getLogger(__name__)
 
 
 class Json(Parser):
-    """Reads bodies that a database can keep: whole characters, and numbers that JSON knows."""
+    """Reads bodies that a database can keep: whole characters, no NUL, and numbers that JSON knows."""
 
     def parse_body(self, request: HttpRequest) -> DictStrAny:
-        """Return the document. Raises ValueError for what is not JSON, and Malformed for text that no column holds."""
+        """Return the document. Raises ValueError for what is not JSON, and Invalid for what no column holds."""
         document: DictStrAny = json.loads(request.body, parse_constant=_no_number)
-        try:
-            json.dumps(document, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise Malformed("The body holds half of a surrogate pair. Send whole characters.") from error
+        parts = document if isinstance(document, dict) else {"body": document}
+        for name, part in parts.items():
+            if not all(_keepable(text) for text in _texts([name, part])):
+                field = "".join(char for char in name if char.isprintable())[:60]
+                raise Invalid.field(field, f"{field} holds a control character. Remove it and send the text again.")
         return document
 
 
+def _keepable(text: str) -> bool:
+    """Whether a database can store it: PostgreSQL takes no NUL, and nothing takes half of a surrogate pair."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a document, keys too, without recursion: documents of strangers may be deep."""
+    rest = [value]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            rest += [*part.keys(), *part.values()]
+        elif isinstance(part, list):
+            rest += part
+
+
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")
+    raise Invalid.field("body", f"The body holds {name}, which is not a number of JSON. Send a number or null.")
 
 
 class Docs(DocsBase):

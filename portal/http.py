@@ -111,10 +111,12 @@ def _decode(cursor: str, model: type[Model], names: list[str]) -> list[object]:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(values, list) or len(values) != len(names):
             raise ValueError("shape")
-        # A lone surrogate fails to encode, which is a ValueError too.
-        if any(value is None or b"\0" in str(value).encode() for value in values):
+        # Only what _encode writes. A lone surrogate fails to encode, which is a ValueError too.
+        if any(type(value) not in {str, int} or b"\0" in str(value).encode() for value in values):
             raise ValueError("no column holds that")
-        return [_field(model, name).to_python(value) for name, value in zip(names, values, strict=True)]
+        found = [_field(model, name).to_python(value) for name, value in zip(names, values, strict=True)]
+        # No database can compare with a time that falls out of the calendar in UTC.
+        return [value.astimezone(dt.UTC) if isinstance(value, dt.datetime) else value for value in found]
     except (ValueError, TypeError, OverflowError, RecursionError, ValidationError, FieldDoesNotExist) as error:
         raise Invalid.field(
             "cursor", "cursor is not one that this list has given out. Start again without it."

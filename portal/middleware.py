@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import cast
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils.decorators import sync_only_middleware
 
-from portal.errors import GatehouseError, Malformed
+from portal.errors import GatehouseError, Invalid, NotFound
 from portal.logs import request_id_var
 from projects.api import problem
 from projects.principal import PortalRequest
@@ -49,6 +49,27 @@ def _address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))[:64]
 
 
+def _with_nul(values: QueryDict) -> str:
+    """Return the first field that holds a NUL, or "". No name or text does, and PostgreSQL refuses to look for one."""
+    return next((name for name, texts in values.lists() if any("\0" in text for text in (name, *texts))), "")
+
+
+def _refusal(request: HttpRequest) -> GatehouseError | None:
+    """Return why a request is not even looked at; drop NULs from the filters of a page, where they match nothing."""
+    if "\0" in request.path:
+        return NotFound("There is no such address.")
+    field = _with_nul(request.GET).replace("\0", "")[:60]
+    sentence = f"{field} holds a NUL character. Remove it and try again."
+    if field and request.path.startswith("/api/"):
+        return Invalid.field(field, sentence)
+    if field:
+        kept = QueryDict(mutable=True)
+        for name, texts in request.GET.lists():
+            kept.setlist(name.replace("\0", ""), [text.replace("\0", "") for text in texts])
+        request.GET = kept
+    return None  # bodies and forms: their own fields say it
+
+
 class expected_errors:
     """Turn a GatehouseError that leaves a view into a page with its sentence; refuse an address that names nothing."""
 
@@ -56,22 +77,22 @@ class expected_errors:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on. No name holds a NUL, and PostgreSQL would refuse to look for one."""
-        if "\0" in request.path or any("\0" in value for _, values in request.GET.lists() for value in values):
-            error = Malformed("The address holds a NUL character. Remove %00 from it.")
-            if request.path.startswith("/api/"):
-                return problem(error, getattr(request, "request_id", ""))
-            return self.process_exception(request, error) or self.get_response(request)
-        return self.get_response(request)
+        """Pass the request on, unless it is refused as a whole."""
+        error = _refusal(request)
+        if error is None:
+            return self.get_response(request)
+        if request.path.startswith("/api/"):
+            return problem(error, getattr(request, "request_id", ""))
+        return _page(request, error)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer for expected errors only; the rest stays a 500."""
         if not isinstance(exception, GatehouseError):
             return None
-        known = exception.status if exception.status in {400, 403, 404, 409} else 400
-        return render(
-            request,
-            f"{known}.html",
-            {"sentence": exception.sentence, "title": exception.title, "errors": exception.errors},
-            status=exception.status,
-        )
+        return _page(request, exception)
+
+
+def _page(request: HttpRequest, error: GatehouseError) -> HttpResponse:
+    known = error.status if error.status in {400, 403, 404, 409, 429} else 400
+    context = {"sentence": error.sentence, "title": error.title, "errors": error.errors}
+    return render(request, f"{known}.html", context, status=error.status)

@@ -180,7 +180,8 @@ def forbidden_sentence(action: str, model: type[Model]) -> str:
     if not allowed:
         return f"Nobody may {what}."
     names = " or ".join(role.removesuffix("s").replace("-", " ") if role in PLATFORM else role for role in allowed)
-    return f"To {what} you need the role {names}. A project owner or platform engineer can give it to you."
+    giver = "A project owner or platform engineer" if MEMBERS & set(allowed) else "Whoever runs the portal"
+    return f"To {what} you need the role {names}. {giver} can give it to you."
 
 
 def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view") -> QuerySet[Any]:

@@ -56,7 +56,8 @@ def change_project(by: Principal, project: Project, **fields: object) -> Project
 
 
 def _person(username: str) -> User:
-    user = User.objects.filter(username=username, is_active=True).first()
+    name = clean_text(username, field="user", low=1, high=150)
+    user = User.objects.filter(username=name, is_active=True).first()
     if user is None:
         raise NotFound(f"There is no person with the user name {username[:150]}.", fields={"user": "No such person."})
     return user
@@ -101,8 +102,9 @@ def remove_member(by: Principal, project: Project, *, username: str) -> None:
     Raises NotFound when the person is no member and Conflict when it is the last owner.
     """
     require(by, "manage_members", project)
+    name = clean_text(username, field="user", low=1, high=150)
     with transaction.atomic():
-        member = Membership.objects.select_related("user").filter(project=project, user__username=username).first()
+        member = Membership.objects.select_related("user").filter(project=project, user__username=name).first()
         if member is None:
             raise NotFound(f"{username[:150]} is not a member of {project.slug}.")
         _keep_an_owner(project, member)

@@ -13,7 +13,7 @@ from portal.errors import GatehouseError, NotFound
 from portal.http import page
 from projects import services
 from projects.middleware import PROJECT_SESSION_KEY
-from projects.models import Membership, Project, Role, User
+from projects.models import Membership, Project, Role, User, is_slug
 from projects.permissions import can, require_anywhere, visible
 from projects.principal import PortalRequest
 
@@ -33,7 +33,8 @@ def _back(request: PortalRequest) -> HttpResponseRedirect:
 def switch_project(request: PortalRequest) -> HttpResponse:
     """Choose the project that lists show; an empty choice means all."""
     slug = request.POST.get("project", "")
-    project = visible(request.principal, Project.objects.all()).filter(slug=slug).first()
+    known = Project.objects.filter(slug=slug) if is_slug(slug) else Project.objects.none()
+    project = visible(request.principal, known).first()
     if slug and project is None:
         raise NotFound("There is no such project, or you may not see it.")
     request.session[PROJECT_SESSION_KEY] = project.pk if project else None

@@ -133,7 +133,7 @@ def status_of(row: Endpoint, reader: Principal, story: list[Any]) -> dict[str, A
         "broken": broken,
         "happens": cells.happens(row),
         "hold": f"On hold by {row.hold_by}: {row.hold_reason}" if row.hold_reason else "",
-        "affected": f"{keys} key{'s' if keys != 1 else ''} of {row.project.slug} get{'' if keys != 1 else 's'} endpoint_not_ready (503).",
+        "affected": f"{'1 key' if keys == 1 else f'{keys} keys'} of {row.project.slug}: calls get endpoint_not_ready.",
         "calls": calls,
         "status_url": reverse("endpoint_status", args=[row.pk]),
         "may_retry": broken and can(reader, "retry", row),

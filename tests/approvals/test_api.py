@@ -179,7 +179,7 @@ def test_list_filters_and_pages(org: Org, api_for: Api) -> None:
     assert api_for(org.dana, "requests:read").get("/requests", {"assigned": "me"}).json()["items"] == []
     for bad in ({"state": "x"}, {"kind": "x"}, {"assigned": "you"}, {"limit": 0}, {"cursor": "%%%"}):
         problem(api.get("/requests", bad), 422, "invalid")
-    for unknown in ("nothing", "\x00", "a b", ""):
+    for unknown in ("nothing", "a b", ""):
         problem(api.get("/requests", {"project": unknown}), 404, "not_found")
 
 
