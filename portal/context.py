@@ -9,6 +9,7 @@ from django.urls import reverse
 from approvals.models import Request, RequestState
 from audit.models import Row
 from portal.people import DEMO_PEOPLE
+from projects.middleware import SWITCHER
 from projects.models import GOVERNANCE_LEADS, PLATFORM_ENGINEERS, Project
 from projects.permissions import can_anywhere, visible
 from projects.principal import ANONYMOUS, Principal
@@ -68,7 +69,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         data["nav"] = navigation(request, principal)
         data["projects"] = [
             {"slug": item.slug, "name": item.slug, "current": chosen is not None and item.pk == chosen.pk}
-            for item in visible(principal, Project.objects.all())[:50]
+            for item in getattr(request, "projects", None) or visible(principal, Project.objects.all())[:SWITCHER]
         ]
         data["project"] = chosen
         data["user_name"] = principal.name

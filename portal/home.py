@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Case, Count, Q, QuerySet, When, Window
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, When, Window
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -21,7 +21,7 @@ from endpoints import cells, numbers
 from endpoints.models import Endpoint, Phase
 from portal.http import page
 from portal.templatetags.gatehouse import money
-from projects.models import ApiKey, Project
+from projects.models import ApiKey, Project, User
 from projects.permissions import can_anywhere, visible
 from projects.principal import PortalRequest
 from quotas import panels, period
@@ -147,20 +147,24 @@ def _news(waiting: int, counts: dict[str, int], my_turn: Sequence[object]) -> st
 
 
 def _steps(request: PortalRequest) -> list[dict[str, Any]]:
-    """Return the first steps of a new person, ticked from what happened (two queries)."""
-    person = request.principal.person
-    sent = Count("pk", filter=~Q(state=RequestState.DRAFT))
-    asked = Request.objects.filter(requester=person).aggregate(begun=Count("pk"), sent=sent)
-    used = Count("pk", filter=Q(last_used_at__isnull=False))
-    keys = ApiKey.objects.filter(person=person).aggregate(made=Count("pk", filter=Q(purpose="api")), used=used)
+    """Return the first steps of a new person, ticked from what happened (one query)."""
+    asked = Request.objects.filter(requester=OuterRef("pk"))
+    keys = ApiKey.objects.filter(person=OuterRef("pk"))
+    done = {
+        "begun": Exists(asked),
+        "sent": Exists(asked.exclude(state=RequestState.DRAFT)),
+        "made": Exists(keys.filter(purpose="api")),
+        "used": Exists(keys.filter(last_used_at__isnull=False)),
+    }
+    did = User.objects.filter(pk=request.principal.person.pk).annotate(**done).values(*done).get()
     return [
-        {"label": "Pick a model", "help": "the plan shows what it needs and costs", "done": asked["begun"] > 0,
+        {"label": "Pick a model", "help": "the plan shows what it needs and costs", "done": did["begun"],
          "url": reverse("catalog_list")},
-        {"label": "Send the request", "help": "somebody else decides", "done": asked["sent"] > 0,
+        {"label": "Send the request", "help": "somebody else decides", "done": did["sent"],
          "url": reverse("request_new")},
-        {"label": "Make a key", "help": "its secret is shown once", "done": keys["made"] > 0,
+        {"label": "Make a key", "help": "its secret is shown once", "done": did["made"],
          "url": reverse("endpoint_list")},
-        {"label": "Call the endpoint", "help": "from the playground or your program", "done": keys["used"] > 0,
+        {"label": "Call the endpoint", "help": "from the playground or your program", "done": did["used"],
          "url": reverse("endpoint_list")},
     ]  # fmt: skip
 

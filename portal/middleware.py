@@ -66,7 +66,7 @@ def _refusal(request: HttpRequest) -> GatehouseError | None:
         kept = QueryDict(mutable=True)
         for name, texts in request.GET.lists():
             kept.setlist(name.replace("\0", ""), [text.replace("\0", "") for text in texts])
-        request.GET = kept
+        request.GET = kept  # type: ignore[assignment] # the stub wants an immutable one
     return None  # bodies and forms: their own fields say it
 
 

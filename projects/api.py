@@ -174,6 +174,8 @@ def _claim(owner: str, name: str, digest: str) -> HttpResponse | None:
             code="secret_already_shown",
         )
     response = HttpResponse(kept.body, content_type="application/json", status=kept.status)
+    response["ETag"] = etag(json.loads(kept.body))  # the body is canonical, so its tag is the first one again
+    response["Cache-Control"] = "no-store"
     response["Idempotency-Replayed"] = "true"
     return response
 

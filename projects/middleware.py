@@ -9,6 +9,7 @@ from projects.permissions import visible
 from projects.principal import ANONYMOUS, PortalRequest, Principal
 
 PROJECT_SESSION_KEY = "project"
+SWITCHER = 50  # projects that the switcher offers
 
 
 def principal(get_response: Callable[[PortalRequest], HttpResponse]) -> Callable[[PortalRequest], HttpResponse]:
@@ -25,7 +26,10 @@ def principal(get_response: Callable[[PortalRequest], HttpResponse]) -> Callable
             request.principal = who
             chosen = request.session.get(PROJECT_SESSION_KEY)
             if chosen is not None:
-                request.project = visible(who, Project.objects.all()).filter(pk=chosen).first()
+                mine = visible(who, Project.objects.all())
+                request.projects = list(mine[:SWITCHER])
+                listed = next((project for project in request.projects if project.pk == chosen), None)
+                request.project = listed or mine.filter(pk=chosen).first()
         return get_response(request)
 
     return middleware

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from django.db.models import BigIntegerField, Value
 from django.http import HttpRequest
 
 from projects.models import Project, User
@@ -13,6 +14,7 @@ class PortalRequest(HttpRequest):
 
     principal: "Principal"
     project: Project | None  # chosen in the switcher; None = all
+    projects: list[Project]  # what the switcher offers; only there when one is chosen
     request_id: str
     address: str
 
@@ -43,14 +45,17 @@ class Principal:
         request_id: str = "",
         address: str = "",
     ) -> "Principal":
-        """Return the principal of `user` with groups and roles read from the database (two queries)."""
+        """Return the principal of `user` with groups and roles read from the database (one query)."""
+        nowhere = Value(None, output_field=BigIntegerField())
+        groups = user.groups.order_by().values_list(nowhere, "name")
+        held = list(user.memberships.order_by().values_list("project_id", "role").union(groups, all=True))
         return cls(
             user=user,
             via=via,
             scopes=scopes,
             project_id=project_id,
-            groups=frozenset(user.groups.values_list("name", flat=True)),
-            roles=dict(user.memberships.values_list("project_id", "role")),
+            groups=frozenset(name for project, name in held if project is None),
+            roles={project: role for project, role in held if project is not None},
             credential=credential,
             request_id=request_id,
             address=address,

@@ -191,8 +191,10 @@ def client_of(caller: str, row: Row, world: World, api_for: Any) -> Client:
     if caller == "key":
         return ApiClient(world.secret).client
     if caller == "no scope":
-        return api_for(world.org.pat, *[name for name in SCOPES if name not in _grants(row)]).client
-    return api_for(getattr(world.org, caller), row.scope or "catalog:read").client
+        limited: Client = api_for(world.org.pat, *[name for name in SCOPES if name not in _grants(row)]).client
+        return limited
+    granted: Client = api_for(getattr(world.org, caller), row.scope or "catalog:read").client
+    return granted
 
 
 def _grants(row: Row) -> set[str]:
