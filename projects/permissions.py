@@ -119,9 +119,11 @@ def _project_id(rule: Rule, obj: Model) -> int | None:
 def _roles(principal: Principal, project_id: int | None) -> frozenset[str]:
     if not principal.is_authenticated:
         return frozenset()
+    if principal.project_id is not None and project_id is None:
+        return EVERYONE  # a credential of a project opens no platform-wide door, whatever its owner may do
+    if principal.project_id is not None and principal.project_id != project_id:
+        return frozenset()  # and stays a stranger in another one
     held = set(principal.groups) | {"*"}
-    if principal.project_id is not None and project_id is not None and principal.project_id != project_id:
-        return frozenset()  # a credential of another project stays a stranger here, whatever its owner may do
     role = principal.role_in(project_id)
     return frozenset(held | {role} if role else held)
 
@@ -149,9 +151,10 @@ def can_anywhere(principal: Principal, action: str, model: type[Model]) -> bool:
     rule = _rules.get(model)
     if rule is None or action not in rule.actions or not principal.is_authenticated:
         return False
+    if rule.project is None:
+        return bool(rule.actions[action] & _roles(principal, None))
     held = set(principal.groups) | {"*"}
-    if rule.project is not None:
-        held |= {role for project, role in principal.roles.items() if principal.project_id in (None, project)}
+    held |= {role for project, role in principal.roles.items() if principal.project_id in (None, project)}
     return bool(rule.actions[action] & held)
 
 
@@ -193,7 +196,7 @@ def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view")
         return queryset.none()
     allowed = rule.actions[action]
     if rule.project is None:
-        return queryset if allowed & (principal.groups | EVERYONE) else queryset.none()
+        return queryset if allowed & _roles(principal, None) else queryset.none()
     bound = {rule.project: principal.project_id} if principal.project_id is not None else {}
     if allowed & (principal.groups | EVERYONE):
         return queryset.filter(**bound)

@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from audit.services import record
-from portal.errors import Conflict, Invalid, NotFound
+from portal.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.http import clean_text
 from projects import epoch
 from projects.models import Membership, Project, Role, User, is_slug, slug_validator
@@ -26,6 +26,8 @@ def create_project(by: Principal, *, slug: str, name: str, **fields: object) -> 
     a slug that is taken.
     """
     require_anywhere(by, "create", Project)
+    if by.project_id is not None:
+        raise Forbidden("The token is bound to a project. Creating another one needs a token without a project.")
     cleaned = _clean({"name": name, **fields})
     if not is_slug(slug):
         raise Invalid.field("slug", f"slug is {slug[:60]!r}. {slug_validator.message}")

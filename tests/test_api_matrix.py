@@ -294,6 +294,32 @@ def test_a_token_of_another_project_is_a_stranger(world: World, api_for: Any) ->
     assert not wrong
 
 
+def test_a_token_of_a_project_opens_no_platform_door(world: World, api_for: Any) -> None:
+    """What an engineer and an auditor may do everywhere is not in a token that they bound to one project."""
+    _versions(world)
+    everywhere = {
+        "/projects",
+        "/pools",
+        "/pools/{slug}",
+        "/clusters/{slug}",
+        "/audit",
+        "/audit/export",
+        "/catalog/assets",
+    }
+    for (method, path), row in OPERATIONS.items():
+        if path not in everywhere and not path.startswith("/catalog/assets/"):
+            continue
+        if method == "get" and not path.startswith("/audit"):
+            continue
+        api = api_for(world.org.pat, row.scope, project=world.org.fraud)
+        body = row.body(world) if method != "get" else None
+        response = getattr(api, method)(path_of(method, path, world), body, If_Match="*")
+        assert response.status_code == 403, (method, path)
+        assert response.json()["code"] == "forbidden"
+    inside = api_for(world.org.pat, "approvals:decide", project=world.org.fraud)
+    assert inside.post(f"/requests/{world.submitted.pk}/decisions", _decision(world)).status_code == 200
+
+
 def test_lists_show_only_what_the_caller_may_see(world: World, api_for: Any) -> None:
     """Both sides: the stranger sees the own project's and nothing of the other, an auditor sees both."""
     own = make_request(

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def until(check, seconds=10.0):
 
 def settings_of(folder: Path, **extra: str) -> config.Config:
     return config.read({"GATEHOUSE_STATE_DIR": str(folder), **extra})
+
+
+@pytest.fixture
+def tmp_path():
+    """A short one: the broker's socket lives in a state directory, and the kernel bounds a socket's path."""
+    with tempfile.TemporaryDirectory(prefix="gh-", dir="/tmp") as name:
+        yield Path(name)
 
 
 @pytest.fixture
