@@ -216,6 +216,7 @@ def test_every_operation_has_a_row() -> None:
         assert operation["security"], f"{method} {path} is open"
 
 
+@pytest.mark.slow  # as a whole: the quick suite has a minute
 @pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS), ids=lambda part: part)
 def test_matrix(method: str, path: str, world: World, api_for: Any) -> None:
     """Each caller gets what the table says; refusals are problem documents; each call is undone before the next."""

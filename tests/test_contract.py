@@ -20,6 +20,7 @@ from tests.factories import make_version
 from tests.test_api_matrix import OPERATIONS, path_of
 from tests.world import World, furnish
 
+pytestmark = pytest.mark.slow  # as a whole: the quick suite has a minute
 Api = Callable[..., ApiClient]
 
 ASSET = {"slug", "kind", "name", "state", "versions"}

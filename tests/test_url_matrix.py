@@ -187,6 +187,7 @@ def test_every_route_has_a_row() -> None:
         assert len(row.get.split()) == len(row.post.split()) == len(PERSONAS), route
 
 
+@pytest.mark.slow  # as a whole: the quick suite has a minute
 @pytest.mark.parametrize("route", sorted(PAGES))
 def test_matrix(route: str, world: World, client_for: Clients) -> None:
     """Each person gets what the table says; what one call changes is undone before the next."""
