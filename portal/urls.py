@@ -5,8 +5,10 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from portal import health, home
+from portal.admin import make_read_only
 from portal.api import api, not_found, public
 
+make_read_only(admin.site)
 _api = path("api/v1/", api.urls)
 public(_api)
 
