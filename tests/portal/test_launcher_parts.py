@@ -36,7 +36,7 @@ def settings_of(folder: Path, **extra: str) -> config.Config:
 @pytest.fixture
 def tmp_path():
     """A short one: the broker's socket lives in a state directory, and the kernel bounds a socket's path."""
-    with tempfile.TemporaryDirectory(prefix="gh-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="gh-") as name:
         yield Path(name)
 
 
