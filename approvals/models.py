@@ -16,6 +16,10 @@ class RequestKind(models.TextChoices):
 
     ENDPOINT = "endpoint"
     ADMISSION = "admission"
+    REVISION = "revision"  # another version, profile or size of a running endpoint
+    RENEWAL = "renewal"  # a later end date
+    ACCESS = "access"  # to call another project's endpoint
+    QUOTA = "quota"  # more GPUs or tokens until a day
 
 
 class RequestState(models.TextChoices):
@@ -78,6 +82,7 @@ class Request(models.Model):
     environment = models.CharField(max_length=8, choices=Environment.choices, blank=True)
     plan = models.JSONField(default=dict)
     plan_digest = models.CharField(max_length=80, blank=True)
+    # of kind endpoint: what the approval opened; of the other kinds: what is asked about
     endpoint = models.ForeignKey(Endpoint, null=True, on_delete=models.SET_NULL, related_name="requests")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

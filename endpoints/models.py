@@ -94,8 +94,14 @@ class Endpoint(models.Model):
     purpose = models.TextField(blank=True)
     data_classification = models.CharField(max_length=16, blank=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    contact = models.ForeignKey(  # the person who is asked and reminded; changes by transfer
+        User, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     ends_on = models.DateField(null=True)
+    shareable = models.BooleanField(default=False, db_default=False)  # whether other projects may ask to call it
+    # replicas wanted now, at most those of the revision, which are what was approved; None = all of them
+    scale = models.PositiveSmallIntegerField(null=True)
 
     desired = models.CharField(max_length=10, choices=Desired.choices, default=Desired.RUNNING)
     phase = models.CharField(max_length=14, choices=Phase.choices, default=Phase.PENDING)
@@ -156,6 +162,31 @@ class Revision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint_id}#{self.number}"
+
+
+class Share(models.Model):
+    """Another project that may call an endpoint with keys of its own, as `<project>/<endpoint>`."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="shares")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="shares")
+    ends_on = models.DateField(null=True)  # last day, UTC
+    reason = models.CharField(max_length=500, blank=True)
+    granted_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    authorization_reference = models.CharField(max_length=64)  # opaque here, as of a revision
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["project_id", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["endpoint", "project"], condition=Q(ended_at__isnull=True), name="one_living_share"
+            )
+        ]
+        indexes = [models.Index(fields=["project", "ended_at"], name="share_project")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} for {self.project_id}"
 
 
 class Event(models.Model):

@@ -156,6 +156,8 @@ CELERY_TASK_ROUTES = {
     "endpoints.tasks.scrape": {"queue": "metrics"},
     "quotas.tasks.ingest": {"queue": "metrics"},
     "endpoints.tasks.*": {"queue": "cluster"},
+    "projects.tasks.deliver": {"queue": "notify"},
+    "projects.tasks.digest": {"queue": "notify"},
 }
 CELERY_BEAT_SCHEDULE = {
     # An expired nudge is worth nothing: the next one does the same work.
@@ -166,11 +168,24 @@ CELERY_BEAT_SCHEDULE = {
     },
     "endpoints-scrape": {"task": "endpoints.tasks.scrape", "schedule": 10, "options": {"expires": 10}},
     "quotas-ingest": {"task": "quotas.tasks.ingest", "schedule": 1 if EMBEDDED else 5, "options": {"expires": 5}},
+    "endpoints-expire": {"task": "endpoints.tasks.expire", "schedule": 60 if EMBEDDED else 600},
     "endpoints-prune": {"task": "endpoints.tasks.prune", "schedule": 86_400},
+    "quotas-alert": {
+        "task": "quotas.tasks.alert",
+        "schedule": 2 if EMBEDDED else 30,
+        "options": {"expires": 30},
+    },
     "quotas-purge": {"task": "quotas.tasks.purge", "schedule": 86_400},
     "quotas-check": {"task": "quotas.tasks.check_pools", "schedule": 60, "options": {"expires": 60}},
     "audit-seal": {"task": "audit.tasks.seal", "schedule": 10, "options": {"expires": 10}},
     "projects-expire": {"task": "projects.tasks.expire", "schedule": 60, "options": {"expires": 60}},
+    "projects-deliver": {
+        "task": "projects.tasks.deliver",
+        "schedule": 2 if EMBEDDED else 15,
+        "options": {"expires": 15},
+    },
+    "projects-digest": {"task": "projects.tasks.digest", "schedule": 900, "options": {"expires": 900}},
+    "approvals-purge": {"task": "approvals.tasks.purge", "schedule": 86_400},
 }
 
 # --- People
@@ -264,6 +279,9 @@ GATEWAY_UPSTREAM_TIMEOUT_SECONDS = env.number("GATEHOUSE_GATEWAY_UPSTREAM_TIMEOU
 API_RATE_PER_MINUTE = env.number("GATEHOUSE_API_RATE_PER_MINUTE", 1200, low=10, high=1_000_000)
 ENGINE_LOG_DAYS = env.number("GATEHOUSE_ENGINE_LOG_DAYS", 14, low=1, high=3650)
 USAGE_EVENT_DAYS = env.number("GATEHOUSE_USAGE_EVENT_DAYS", 90, low=1, high=3650)
+EXPIRY_GRACE_DAYS = env.number("GATEHOUSE_EXPIRY_GRACE_DAYS", 14, low=0, high=3650)
+IDLE_DAYS = env.number("GATEHOUSE_IDLE_DAYS", 7, low=1, high=365)
+DRAFT_DAYS = env.number("GATEHOUSE_DRAFT_DAYS", 90, low=1, high=3650)
 CLUSTER_DRIVERS = {"local": "endpoints.clusters.local.LocalDriver"}
 DEMO = env.flag("GATEHOUSE_DEMO", EMBEDDED)
 if DEMO and not EMBEDDED:

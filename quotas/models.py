@@ -187,3 +187,99 @@ class JournalOffset(models.Model):
 
     def __str__(self) -> str:
         return f"{self.gateway}@{self.offset}"
+
+
+class QuotaKind(models.TextChoices):
+    """What is limited."""
+
+    GPUS = "gpus", "GPUs"
+    TOKENS = "tokens"
+
+
+class QuotaTarget(models.TextChoices):
+    """Whose use is limited, within a project."""
+
+    PROJECT = "project"
+    ENDPOINT = "endpoint"
+    KEY = "key"
+
+
+class Window(models.TextChoices):
+    """Over which time tokens are counted, UTC."""
+
+    DAY = "day"
+    MONTH = "month"
+
+
+class Quota(models.Model):
+    """How much a project, one of its endpoints or one of its keys may use: `soft` warns, `hard` refuses.
+
+    GPUs are held, not used up: they have no window and no soft limit.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="quotas")
+    kind = models.CharField(max_length=8, choices=QuotaKind.choices)
+    target_kind = models.CharField(max_length=8, choices=QuotaTarget.choices, default=QuotaTarget.PROJECT)
+    target_id = models.CharField(max_length=36, blank=True)  # of the endpoint or key; a reference without foreign key
+    window = models.CharField(max_length=5, choices=Window.choices, blank=True)
+    soft = models.BigIntegerField(null=True)
+    hard = models.BigIntegerField(null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["project_id", "kind", "target_kind", "target_id", "window"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "kind", "target_kind", "target_id", "window"], name="one_quota_per_target"
+            ),
+            models.CheckConstraint(
+                condition=(Q(soft__isnull=True) | Q(soft__gte=0)) & (Q(hard__isnull=True) | Q(hard__gte=0)),
+                name="quota_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind=QuotaKind.TOKENS, window__in=Window.values)
+                | Q(kind=QuotaKind.GPUS, window="", target_kind=QuotaTarget.PROJECT, soft__isnull=True),
+                name="quota_shape",
+            ),
+        ]
+        indexes = [models.Index(fields=["target_kind", "target_id"], name="quota_target")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.target_kind} {self.target_id or self.project_id}"
+
+
+class QuotaRaise(models.Model):
+    """A raise that was granted until a day; while it lasts the larger number counts, afterwards the quota does."""
+
+    quota = models.ForeignKey(Quota, on_delete=models.CASCADE, related_name="raises")
+    soft = models.BigIntegerField(null=True)
+    hard = models.BigIntegerField(null=True)
+    ends_on = models.DateField()  # last day, UTC
+    reference = models.CharField(max_length=64)  # under which it was granted, for example R-12: opaque here
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.quota_id} until {self.ends_on}"
+
+
+class QuotaAlert(models.Model):
+    """A threshold that was crossed in a window: told once. `threshold` is a percentage, 0 = projected to exceed."""
+
+    quota = models.ForeignKey(Quota, on_delete=models.CASCADE, related_name="alerts")
+    window_start = models.DateTimeField()
+    threshold = models.PositiveSmallIntegerField()
+    used = models.BigIntegerField()
+    limit = models.BigIntegerField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["quota", "window_start", "threshold"], name="one_alert_per_threshold")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.threshold} % of quota {self.quota_id}"
