@@ -62,6 +62,9 @@ class Reservation(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     held_at = models.DateTimeField(null=True)
     released_at = models.DateTimeField(null=True)
+    # list price of one accelerator when it was reserved, for the cost of what was held; None = not priced
+    price_per_hour = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    currency = models.CharField(max_length=3, blank=True, db_default="", default="")
 
     class Meta:
         ordering = ["id"]  # the queue's order: first come, first served
