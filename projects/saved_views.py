@@ -1,0 +1,100 @@
+"""Saved views: a list as somebody likes to see it, kept as its address under a name. Private to the person."""
+
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from django.db import transaction
+from django.urls import Resolver404, resolve, reverse
+
+from audit.services import record
+from portal.errors import Conflict, Forbidden, Invalid, NotFound
+from portal.http import clean_text
+from portal.listing import Asked, known
+from projects.models import SavedView, User
+from projects.principal import Principal
+
+MAX_VIEWS = 50  # of one list
+MAX_NAME, MAX_QUERY = 60, 1000
+PLACES = frozenset({"after", "before", "format"})  # where somebody stood in the list, which is no part of a view
+FULL = f"You have {MAX_VIEWS} saved views of this list; delete one first."
+
+
+def save_view(by: Principal, *, name: str, address: str) -> SavedView:
+    """Keep the list at `address` (path and query) under `name`, 1 to 60 characters; a view of that name is replaced.
+
+    Raises Invalid for the name, for an address that is no list page or has more than 1,000 characters of query, and
+    Conflict `too_many_views` above 50 views of one list.
+    """
+    person = _person(by)
+    wanted = clean_text(name, field="name", low=1, high=MAX_NAME)
+    page, query = _place(address)
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=person.pk)  # two tabs must not save the 51st together
+        mine = SavedView.objects.filter(person=person, page=page)
+        existing = mine.filter(name=wanted).first()
+        if existing is None and mine.count() >= MAX_VIEWS:
+            raise Conflict(FULL, code="too_many_views")
+        before = {"query": existing.query} if existing else None
+        view, _ = SavedView.objects.update_or_create(person=person, page=page, name=wanted, defaults={"query": query})
+        after = {"page": page, "name": wanted, "query": query}
+        record("views.save", by=by, obj=view, before=before, after=after)
+    return view
+
+
+def delete_view(by: Principal, view_id: int) -> SavedView:
+    """Delete an own view. Raises NotFound for everybody else's."""
+    person = _person(by)
+    with transaction.atomic():
+        view = SavedView.objects.filter(pk=view_id, person=person).first() if view_id < 2**63 else None
+        if view is None:
+            raise NotFound("There is no such saved view, or it is not yours.")
+        before = {"page": view.page, "name": view.name, "query": view.query}
+        record("views.delete", by=by, obj=view, before=before)
+        SavedView.objects.filter(pk=view.pk).delete()
+    return view
+
+
+def menu(by: Principal, asked: Asked) -> dict[str, Any]:
+    """Return the context of the views menu in `_list_toolbar.html`: the person's views of this list (one query)."""
+    rows = SavedView.objects.filter(person=by.person, page=asked.listing.route).order_by("name", "id")
+    here = asked.query()
+    items = [
+        {
+            "name": view.name,
+            "url": f"{asked.path}?{view.query}" if view.query else asked.path,
+            "current": parse_qsl(view.query) == here,
+            "delete_url": reverse("view_delete", args=[view.pk]),
+        }
+        for view in rows[:MAX_VIEWS]
+    ]
+    return {
+        "items": items,
+        "current": next((item["name"] for item in items if item["current"]), ""),
+        "address": asked.url(),
+        "full": FULL if len(items) >= MAX_VIEWS else "",
+        "most": MAX_NAME,
+    }
+
+
+def _person(by: Principal) -> User:
+    if by.user is None or not by.is_authenticated:
+        raise Forbidden("Only somebody who is signed in has saved views.")
+    return by.user
+
+
+def _place(address: str) -> tuple[str, str]:
+    """Return route name and query of a list page."""
+    try:
+        parts = urlsplit(address[: 8 * MAX_QUERY])
+        page = resolve(parts.path).url_name or ""
+    except (ValueError, Resolver404):
+        page, parts = "", urlsplit("")
+    if not known(page):
+        raise Invalid.field("next", "Views are saved of list pages only. Open the list and save it from there.")
+    pairs = [(key, value) for key, value in parse_qsl(parts.query) if key not in PLACES]
+    query = urlencode(pairs)
+    if len(query) > MAX_QUERY:
+        raise Invalid.field(
+            "next", f"The filters of this view have {len(query):,} characters; the limit is {MAX_QUERY:,}. Use fewer."
+        )
+    return page, query
