@@ -3,8 +3,11 @@
 A wrong or missing value stops the start with one sentence that names the variable and a right example.
 """
 
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -67,6 +70,59 @@ def choice(name: str, default: str, options: tuple[str, ...], *, env: Mapping[st
 def words(name: str, default: str = "", *, env: Mapping[str, str] | None = None) -> list[str]:
     """Return a comma-separated list without its empty entries."""
     return [word.strip() for word in text(name, default, env=env).split(",") if word.strip()]
+
+
+def targets(name: str, *, env: Mapping[str, str] | None = None) -> list[str]:
+    """Return a list of networks (CIDR) and host names (`*.` before one takes all below it); raises EnvError for an
+    entry that is neither.
+    """
+    found = words(name, env=env)
+    for entry in found:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError as error:
+            host = entry.removeprefix("*.").lower()
+            known = re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9])?", host)
+            if not known or host.rsplit(".", 1)[-1].isdigit():  # no top-level domain is a number
+                raise EnvError(
+                    f"{name} holds {entry!r}, which is neither a network nor a host name, "
+                    f"for example: {name}=10.20.0.0/16,hooks.example.com"
+                ) from error
+    return [entry.lower() for entry in found]
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """How to reach the mail server."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    tls: str  # "" none, "tls" from the first byte, "starttls"
+
+
+def smtp(url: str) -> MailServer | None:
+    """Return the mail server that GATEHOUSE_SMTP_URL names, None for an empty one; raises EnvError otherwise.
+
+    smtp://host:25 speaks plain, smtps://host:465 TLS from the first byte, smtp+starttls://host:587 TLS after a hello.
+    User and password stand percent-encoded before the host.
+    """
+    if not url:
+        return None
+    kinds = {"smtp": ("", 25), "smtps": ("tls", 465), "smtp+starttls": ("starttls", 587)}
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in kinds or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise EnvError(
+            "GATEHOUSE_SMTP_URL must be smtp://, smtps:// or smtp+starttls:// with a host, "
+            "for example: GATEHOUSE_SMTP_URL=smtp+starttls://gatehouse:secret@mail.example.com:587"
+        )
+    tls, usual = kinds[parts.scheme]
+    return MailServer(parts.hostname, port or usual, unquote(parts.username or ""), unquote(parts.password or ""), tls)
 
 
 def state_dir(base: Path, *, env: Mapping[str, str] | None = None) -> Path:

@@ -1,0 +1,39 @@
+"""The kinds of notification: what a webhook may ask for and what a person may mute."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TEST = "webhook.test"
+DISABLED = "webhook.disabled"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind: its short name on pages and the sentence that explains it."""
+
+    label: str
+    sentence: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "request.submitted": Kind("Request submitted", "A request waits for a decision."),
+    "request.changes_requested": Kind("Changes asked for", "A reviewer wants a request changed before deciding."),
+    "request.approved": Kind("Request approved", "A request was approved."),
+    "request.rejected": Kind("Request rejected", "A request was rejected."),
+    "request.comment": Kind("Comment on a request", "Somebody wrote below a request."),
+    "endpoint.ready": Kind("Endpoint ready", "An endpoint answers calls."),
+    "endpoint.failed": Kind("Endpoint failed", "An endpoint could not be started, or stopped answering."),
+    "endpoint.expiring": Kind("Endpoint about to end", "The end date of an endpoint comes close."),
+    "endpoint.expired": Kind("Endpoint ended", "The end date of an endpoint has passed, and it is suspended."),
+    "endpoint.deleted": Kind("Endpoint deleted", "An endpoint was deleted."),
+    "endpoint.idle": Kind("Endpoint idle", "An endpoint holds hardware and gets no calls."),
+    "endpoint.promoted": Kind("Endpoint promoted", "An endpoint was opened in the next environment."),
+    "endpoint.transferred": Kind("New contact of an endpoint", "Another person answers for an endpoint."),
+    "endpoint.shared": Kind("Endpoint shared", "A project may call the endpoint of another one, or no longer."),
+    "quota.threshold": Kind("Quota nearly used", "A share of a quota that you are warned about is used."),
+    "quota.projected": Kind("Quota will not last", "At the present pace a quota is used up before it resets."),
+    "quota.raised": Kind("Quota raised", "A quota was raised for a time."),
+    "key.expiring": Kind("Key about to expire", "An API key stops working soon."),
+    TEST: Kind("Webhook test", "Somebody tests a webhook."),
+    DISABLED: Kind("Webhook switched off", "The receiver of a webhook said that it is gone, so it was switched off."),
+}
