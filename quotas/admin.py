@@ -3,7 +3,17 @@
 from django.contrib import admin
 
 from projects.admin import ReadOnlyAdmin
-from quotas.models import JournalOffset, Pool, Reservation, UsageDay, UsageEvent, UsageHour
+from quotas.models import (
+    JournalOffset,
+    Pool,
+    Quota,
+    QuotaAlert,
+    QuotaRaise,
+    Reservation,
+    UsageDay,
+    UsageEvent,
+    UsageHour,
+)
 
-for model in (JournalOffset, Pool, Reservation, UsageDay, UsageEvent, UsageHour):
+for model in (JournalOffset, Pool, Quota, QuotaAlert, QuotaRaise, Reservation, UsageDay, UsageEvent, UsageHour):
     admin.site.register(model, ReadOnlyAdmin)

@@ -13,12 +13,12 @@ from pydantic import Field
 
 from portal.errors import Invalid, NotFound
 from portal.http import canonical, clean_limit, cursor_page, require_match
+from portal.listing import to_csv
 from projects.api import Bearer, Body, answer, idempotent, scope
 from projects.permissions import require, require_scope, visible
 from projects.principal import PortalRequest, Principal
 from quotas import pools, services
 from quotas import usage as ledger
-from quotas.export import to_csv
 from quotas.models import Pool
 
 router = Router(tags=["usage"])
@@ -131,10 +131,10 @@ def change_pool(request: PortalRequest, slug: str, body: PoolPatch) -> HttpRespo
 
 @router.get("/usage", auth=scope("usage:read"))
 def usage(request: PortalRequest, query: Query[UsageQuery]) -> HttpResponse:
-    """Requests, tokens and latencies per interval and group; CSV by `Accept: text/csv` or `?format=csv`.
+    """Requests, tokens, latencies and cost at list price per interval and group.
 
-    `group_by` takes project, endpoint, key and person, repeated or separated by commas. A call shows about a second
-    after its end.
+    CSV by `Accept: text/csv` or `?format=csv`. `group_by` takes project, endpoint, key and person, repeated or
+    separated by commas. A call shows about a second after its end.
     """
     if query.format not in (None, "json", "csv"):
         raise Invalid.field("format", f"format is {query.format!r}; choose json or csv.")
@@ -145,6 +145,7 @@ def usage(request: PortalRequest, query: Query[UsageQuery]) -> HttpResponse:
         request.principal,
         start=start,
         end=end,
+        now=timezone.now(),
         project=query.project or None,
         endpoint=query.endpoint or None,
         key=query.key or None,
@@ -152,17 +153,17 @@ def usage(request: PortalRequest, query: Query[UsageQuery]) -> HttpResponse:
         interval=query.interval,
         group_by=groups,
     )
-    columns = ["start", *groups, *ledger.NUMBERS, *ledger.DURATIONS]
+    columns = ["start", *groups, *ledger.NUMBERS, *ledger.DURATIONS, *ledger.MONEY, *ledger.OWNERS]
     if (query.format or _preferred(request)) == "csv":
         return csv_answer(rows, columns)
     items, following = _cut(rows, ["start", *groups], clean_limit(query.limit), query.cursor)
     return answer(request, {"items": items, "next": following})
 
 
-def csv_answer(rows: Sequence[ledger.Row], columns: Sequence[str]) -> HttpResponse:
-    """Return usage rows as a CSV download."""
+def csv_answer(rows: Sequence[ledger.Row], columns: Sequence[str], *, name: str = "usage.csv") -> HttpResponse:
+    """Return usage rows as a CSV download called `name`."""
     response = HttpResponse(to_csv(rows, columns), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="usage.csv"'
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["Cache-Control"] = "no-store"
     return response
 

@@ -1,99 +1,82 @@
-"""What the capacity page shows: each pool as its accelerators, who holds them and who waits."""
+"""What is known of each pool: how much room, who holds, who waits. The page (endpoints/capacity.py) adds what runs."""
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
-from django.urls import NoReverseMatch, reverse
+from django.db.models import BooleanField, Count, Exists, F, OuterRef, Q, Sum, Window
+from django.db.models.functions import RowNumber
 
 from projects.models import Project
 from projects.permissions import visible
 from projects.principal import Principal
-from quotas import services
 from quotas.models import Pool, Reservation, ReservationState
+from quotas.services import LIVING, Room
 
-BOXES, QUEUE = 64, 50  # beyond that a pool is a list, and a queue is cut
+QUEUE = 50  # of more that wait, only the number is shown
 STRANGER = "another project"
 
 
-def panels(principal: Principal) -> list[dict[str, Any]]:
-    """Return one panel per pool (five queries, however many reservations).
+@dataclass(frozen=True)
+class Place:
+    """A reservation, and whether the reader may know whose it is. `position` is 0 unless it waits."""
 
-    A project that `principal` may not see is "another project", without link, name or people.
-    """
+    reservation: Reservation
+    known: bool
+    position: int = 0
+
+    @property
+    def project(self) -> str:
+        """The project's slug, or words that say nothing of it."""
+        return self.reservation.project.slug if self.known else STRANGER
+
+
+@dataclass
+class Panel:
+    """A pool with its room; `queued` counts all that wait, `waiting` holds the first of them."""
+
+    pool: Pool
+    room: Room
+    held: list[Place] = field(default_factory=list)
+    waiting: list[Place] = field(default_factory=list)
+    queued: int = 0
+
+    @property
+    def more(self) -> int:
+        """How many wait behind those that are shown."""
+        return self.queued - len(self.waiting)
+
+    @property
+    def absent(self) -> int:
+        """Accelerators that no node reports."""
+        return max(0, self.room.limit - self.room.observed)
+
+
+def panels(principal: Principal) -> list[Panel]:
+    """Return one panel per pool (three queries, however many reservations)."""
     pools = list(visible(principal, Pool.objects.prefetch_related("profiles")))
-    living = Reservation.objects.filter(pool__in=pools, state__in=services.LIVING).select_related("project")
-    reservations = list(living.order_by("id"))
-    known = set(visible(principal, Project.objects.all()).values_list("pk", flat=True))
-    left = services.rooms(pools)
-    return [
-        _panel(pool, left[pool.pk], [one for one in reservations if one.pool_id == pool.pk], known) for pool in pools
-    ]
+    found = {pool.pk: Panel(pool, _room(pool, 0)) for pool in pools}
+    own = visible(principal, Project.objects.filter(pk=OuterRef("project_id")))
+    queue = [F("pool_id"), F("state")]
+    living = (
+        Reservation.objects.filter(pool__in=pools, state__in=LIVING)
+        .annotate(
+            known=Exists(own, output_field=BooleanField()),
+            position=Window(RowNumber(), partition_by=queue, order_by="id"),
+            queued=Window(Count("pk"), partition_by=queue),
+            asked=Window(Sum("amount"), partition_by=queue),
+        )
+        .filter(Q(state=ReservationState.HELD) | Q(position__lte=QUEUE))
+    )
+    for one in living.select_related("project", "pool").order_by("id"):
+        panel = found[one.pool_id]
+        if one.state == ReservationState.HELD:
+            panel.held.append(Place(one, one.known))
+            continue
+        panel.waiting.append(Place(one, one.known, one.position))
+        if one.position == 1:
+            panel.queued, panel.room = one.queued, _room(panel.pool, one.asked)
+    return list(found.values())
 
 
-def _panel(pool: Pool, room: services.Room, living: Sequence[Reservation], known: Collection[int]) -> dict[str, Any]:
-    held = [one for one in living if one.state == ReservationState.HELD]
-    waiting = [one for one in living if one.state == ReservationState.WAITING]
-    absent = max(0, room.limit - room.observed)
-    return {
-        "slug": pool.slug,
-        "name": pool.name,
-        "simulated": pool.simulated,
-        "profiles": ", ".join(profile.name for profile in pool.profiles.all()),
-        "room": room,
-        "short": room.observed < room.held,
-        "boxes": _boxes(held, room, absent, known) if room.limit <= BOXES else [],
-        "holders": [_who(one, known) | {"amount": one.amount, "since": one.held_at} for one in held[:QUEUE]],
-        "waiting": [
-            _who(one, known) | {"position": place, "amount": one.amount, "since": one.created_at}
-            for place, one in enumerate(waiting[:QUEUE], 1)
-        ],
-        "more": max(0, len(waiting) - QUEUE),
-    }
-
-
-def _boxes(
-    held: Iterable[Reservation], room: services.Room, absent: int, known: Collection[int]
-) -> list[dict[str, Any]]:
-    boxes: list[dict[str, Any]] = []
-    for one in held:
-        for number in range(1, one.amount + 1):
-            part = f"{number} of {one.amount}" if one.amount > 1 else ""
-            boxes.append({"kind": "held", "part": part, "since": one.held_at} | _who(one, known))
-    free = max(0, room.limit - room.held)
-    boxes += [{"kind": "free"} for _ in range(max(0, free - absent))]
-    boxes += [{"kind": "absent"} for _ in range(min(free, absent))]
-    for number, box in enumerate(boxes):
-        box["number"] = number
-    return boxes
-
-
-def _who(reservation: Reservation, known: Collection[int]) -> dict[str, str]:
-    if reservation.project_id not in known:
-        return {"project": STRANGER, "url": ""}
-    url = ""
-    if reservation.holder_kind == "endpoint":
-        try:
-            url = reverse("endpoint_detail", args=[reservation.holder_id])
-        except NoReverseMatch:
-            url = ""  # a holder whose page cannot be named is shown without a link
-    return {"project": reservation.project.slug, "url": url}
-
-
-def stats(panels: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
-    """Return the strip of numbers over all pools."""
-    rooms: list[services.Room] = [panel["room"] for panel in panels]
-    held, limit = sum(room.held for room in rooms), sum(room.limit for room in rooms)
-    waiting, observed = sum(room.waiting for room in rooms), sum(room.observed for room in rooms)
-    available = sum(room.available for room in rooms)
-    queued = sum(len(panel["waiting"]) + panel["more"] for panel in panels)
-    return [
-        {"label": "Held", "value": f"{held} of {limit}", "scope": "accelerators", "bad": False},
-        {"label": "Free now", "value": available, "scope": "can be had at once", "bad": False},
-        {
-            "label": "Waiting",
-            "value": waiting,
-            "scope": f"asked for by {queued} reservation{'' if queued == 1 else 's'}",
-            "bad": False,
-        },
-        {"label": "Reported by nodes", "value": observed, "scope": f"of {limit}", "bad": observed < held},
-    ]
+def _room(pool: Pool, waiting: int) -> Room:
+    available = max(0, min(pool.limit, pool.observed) - pool.held)
+    return Room(limit=pool.limit, observed=pool.observed, held=pool.held, waiting=waiting, available=available)

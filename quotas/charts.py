@@ -1,6 +1,8 @@
-"""Charts as SVG: the geometry is computed here, templates/_chart_bars.html and _chart_lines.html only write it down.
+"""Charts: bars as SVG for a glance, and plots that a script draws from their table.
 
-Every chart carries its numbers as a table, too. Colours are names of the classes gh-fill-* and gh-stroke-*.
+`bars` computes the geometry, templates/_chart_bars.html only writes it down. A `Plot` is a table with colours and
+links: templates/_chart_plot.html writes it, and static/gatehouse/charts.js draws what stands there, so that picture and
+numbers cannot differ. Both carry their numbers as a table. Colours are names of the classes gh-fill-*.
 """
 
 import math
@@ -36,11 +38,59 @@ class Chart:
     grid: list[dict[str, str]] = field(default_factory=list)
     ticks: list[dict[str, str]] = field(default_factory=list)
     bars: list[dict[str, str]] = field(default_factory=list)
-    lines: list[dict[str, str]] = field(default_factory=list)
-    dots: list[dict[str, str]] = field(default_factory=list)
     legend: list[dict[str, str]] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One interval of a plot: its words, its address (empty: nothing smaller to look at), and one cell per series."""
+
+    label: str
+    url: str
+    cells: list[dict[str, str]]  # value for the script, text for people
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What `_chart_plot.html` needs. `kind` is bars (stacked) or lines; `unit` is "" or what stands behind a number."""
+
+    ident: str
+    title: str
+    description: str
+    kind: str
+    unit: str
+    first: str
+    series: Sequence[Series]
+    slots: Sequence[Slot]
+
+
+def plot(
+    ident: str,
+    title: str,
+    description: str,
+    labels: Sequence[tuple[str, str]],
+    series: Sequence[Series],
+    *,
+    kind: str = "bars",
+    unit: str = "",
+    first: str = "Start",
+) -> Plot:
+    """Return a plot; `labels` are (words, address) of each interval, `unit` s, % or nothing (a count)."""
+    slots = [
+        Slot(label, url, [_cell(one.values[index], unit) for one in series])
+        for index, (label, url) in enumerate(labels)
+    ]
+    return Plot(ident, title, description, kind, unit, first, series, slots)
+
+
+def _cell(value: float | None, unit: str) -> dict[str, str]:
+    if value is None:
+        return {"value": "", "text": "–"}
+    if not unit:
+        return {"value": f"{value:.0f}", "text": f"{value:,.0f}"}
+    return {"value": f"{value:.6g}", "text": f"{value:.2f} {unit}"}
 
 
 def scale(highest: float) -> tuple[float, int]:
@@ -100,48 +150,6 @@ def bars(
         columns=[first, *(one.label for one in series)],
         rows=_rows(labels, series, lambda value: f"{value:,.0f}"),
     )
-
-
-def lines(
-    ident: str, title: str, description: str, labels: Sequence[str], series: Sequence[Series], *, first: str = "Start"
-) -> Chart:
-    """Return a chart of lines; where a value is missing the line has a gap, and a value alone is a dot."""
-    known = [value for one in series for value in one.values if value is not None]
-    step, steps = scale(max(known, default=0))
-    width = (RIGHT - LEFT) / max(len(labels) - 1, 1)
-    places = [LEFT + width * index for index in range(len(labels))] if len(labels) > 1 else [(LEFT + RIGHT) / 2]
-    drawn: list[dict[str, str]] = []
-    dots: list[dict[str, str]] = []
-    for one in series:
-        for run in _runs(one.values):
-            points = [(_n(places[index]), _n(_y(value, step * steps))) for index, value in run]
-            if len(points) == 1:
-                dots.append({"x": points[0][0], "y": points[0][1], "colour": one.colour})
-            else:
-                drawn.append({"points": " ".join(f"{x},{y}" for x, y in points), "colour": one.colour})
-    return Chart(
-        ident,
-        title,
-        description,
-        grid=_grid(step, steps, lambda value: f"{value:g}"),
-        ticks=_ticks(labels, places),
-        lines=drawn,
-        dots=dots,
-        legend=_legend(series),
-        columns=[first, *(one.label for one in series)],
-        rows=_rows(labels, series, lambda value: f"{value:.3g}"),
-    )
-
-
-def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
-    """Return the stretches of `values` without a gap, as (index, value)."""
-    runs: list[list[tuple[int, float]]] = [[]]
-    for index, value in enumerate(values):
-        if value is not None:
-            runs[-1].append((index, value))
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
 
 
 def _y(value: float, top: float) -> float:

@@ -33,6 +33,9 @@ def add(histogram: Histogram, value: float) -> None:
 
 def merge(histogram: Histogram, other: Mapping[str, int]) -> None:
     """Add the counts of `other` to `histogram`."""
+    if not histogram:  # the first one of a sum, which most are
+        histogram.update(other)
+        return
     for name, count in other.items():
         histogram[name] = histogram.get(name, 0) + count
 

@@ -4,15 +4,16 @@ A batch of whole lines is one transaction: the offset moves by compare-and-set f
 and sums are written. Whoever loses the compare-and-set writes nothing; whoever dies anywhere has written nothing.
 """
 
+import datetime as dt
 import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -20,11 +21,11 @@ from projects.models import ApiKey
 from quotas import records, rollups
 from quotas.journal import SUFFIX, is_alive
 from quotas.models import JournalOffset, UsageEvent
-from quotas.records import CorruptRecord
+from quotas.records import Call, CorruptRecord
 
 log = logging.getLogger(__name__)
 
-BATCH_LINES = 2000  # so at most as many calls in one transaction
+BATCH_LINES = 10_000  # so at most half as many calls in one transaction
 READ_BYTES = 4 * 1024 * 1024
 NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
@@ -34,7 +35,7 @@ class Batch:
     """Whole lines of one journal: the calls that ended in them, and where the next batch begins."""
 
     offset: int
-    events: list[UsageEvent] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     corrupt: int = 0
 
 
@@ -100,9 +101,9 @@ def _read(path: Path, gateway: str, offset: int) -> Batch | None:
     for line in lines[:-1]:
         batch.offset += len(line) + 1
         try:
-            record = records.read(line)
-            if record.get("t") == "end":
-                batch.events.append(records.ended(gateway, record))
+            call = records.call(gateway, line)
+            if call is not None:
+                batch.calls.append(call)
         except CorruptRecord as error:
             batch.corrupt += 1
             log.error("quotas.corrupt_record gateway=%s before_offset=%s %s", gateway, batch.offset, error)
@@ -117,7 +118,7 @@ def _store(gateway: str, offset: int, batch: Batch) -> int | None:
         )
         if not moved:
             return None
-        return _write(gateway, batch.events)
+        return _write(gateway, batch.calls)
 
 
 def _finish(path: Path, gateway: str, offset: int) -> int | None:
@@ -134,58 +135,85 @@ def _finish(path: Path, gateway: str, offset: int) -> int | None:
         return _write(gateway, calls)
 
 
-def _unfinished(path: Path, gateway: str, end: int) -> Iterator[UsageEvent]:
+def _unfinished(path: Path, gateway: str, end: int) -> Iterator[Call]:
     """Yield the calls of the first `end` bytes that have a start and no readable end."""
-    running: dict[object, UsageEvent] = {}
+    running: dict[int, bytes] = {}
     try:
         with path.open("rb") as file:
             for line in file:
                 if file.tell() > end:
                     break
                 try:
-                    record = records.read(line)
-                    if record.get("t") == "start":
-                        running[record["s"]] = records.interrupted(gateway, record)
-                    elif record.get("t") == "end":
-                        records.ended(gateway, record)
-                        running.pop(record["s"], None)
+                    ended = records.call(gateway, line.rstrip(b"\n"))
+                    if ended is not None:
+                        running.pop(ended.sequence, None)
+                    elif (sequence := records.started(line)) is not None:
+                        running[sequence] = line
                 except CorruptRecord:
                     continue  # counted when it was read
     except FileNotFoundError:
         return
-    yield from running.values()
+    for line in running.values():
+        try:
+            yield records.interrupted(gateway, records.read(line))
+        except CorruptRecord as error:
+            log.error("quotas.corrupt_record gateway=%s a call without an end cannot be estimated: %s", gateway, error)
 
 
-def _write(gateway: str, events: Iterable[UsageEvent]) -> int:
-    """Write the events that the ledger does not have, and what is derived from them, in the caller's transaction.
+def _write(gateway: str, calls: Iterable[Call]) -> int:
+    """Write the calls that the ledger does not have, and what is derived from them, in the caller's transaction.
 
     The caller holds the journal's offset, so nobody else writes rows of this gateway between the look and the insert.
     """
-    wanted = {event.sequence: event for event in events}
+    wanted = {call.sequence: call for call in calls}
     if not wanted:
         return 0
     span = {"sequence__gte": min(wanted), "sequence__lte": max(wanted)}
     present = set(UsageEvent.objects.filter(gateway=gateway, **span).values_list("sequence", flat=True))
-    fresh = [event for sequence, event in sorted(wanted.items()) if sequence not in present]
-    UsageEvent.objects.bulk_create(fresh)
+    fresh = [call for sequence, call in sorted(wanted.items()) if sequence not in present]
+    _insert(fresh)
     rollups.add(fresh)
     _touch_keys(fresh)
     return len(fresh)
 
 
-def _touch_keys(events: Iterable[UsageEvent]) -> None:
+def _insert(calls: Sequence[Call]) -> None:
+    """Write rows of the ledger the fastest way that each database has: COPY, or one prepared statement.
+
+    Building a model and its parameters for every call would cost several times what the database needs for the row.
+    """
+    columns = ", ".join(Call._fields)
+    table = UsageEvent._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            with cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                for call in calls:
+                    copy.write_row(call)
+        else:
+            moment, place = connection.ops.adapt_datetimefield_value, Call._fields.index("at")
+            marks = ", ".join(["%s"] * len(Call._fields))
+            rows = [(*call[:place], moment(call.at), *call[place + 1 :]) for call in calls]
+            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)  # noqa: S608 - own names
+
+
+def _touch_keys(calls: Iterable[Call]) -> None:
     """Move `last_used_at` of the keys forward (two statements), never backward."""
-    used: dict[uuid.UUID, UsageEvent] = {}
-    for event in events:
-        try:
-            key = uuid.UUID(event.key_id)
-        except ValueError:
-            continue
-        if key not in used or used[key].at < event.at:
-            used[key] = event
+    last: dict[str, dt.datetime] = {}
+    for call in calls:
+        known = last.get(call.key_id)
+        if known is None or known < call.at:
+            last[call.key_id] = call.at
+    used = {key: at for text, at in last.items() if (key := _uuid(text)) is not None}
     stale = []
     for found in ApiKey.objects.select_for_update().filter(pk__in=used).order_by("pk").only("pk", "last_used_at"):
-        if found.last_used_at is None or found.last_used_at < used[found.pk].at:
-            found.last_used_at = used[found.pk].at
+        if found.last_used_at is None or found.last_used_at < used[found.pk]:
+            found.last_used_at = used[found.pk]
             stale.append(found)
     ApiKey.objects.bulk_update(stale, ["last_used_at"], batch_size=200)
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None

@@ -25,12 +25,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic_core import PydanticSerializationError, to_json
+
 SUFFIX = ".jsonl"
 SEGMENT_BYTES = 32 * 1024 * 1024  # a longer file is left behind and ends with its last open call
 
 
 class JournalFull(OSError):
     """A record cannot be written, mostly because the disk is full: refuse the call before forwarding anything."""
+
+
+@dataclass(slots=True)
+class Mark:
+    """Where an end record stands: the ledger has it as soon as `gateway` is read beyond `offset`, in bytes.
+
+    `offset` is None as long as the record waits for room on the disk.
+    """
+
+    gateway: str
+    offset: int | None = None
 
 
 @dataclass
@@ -40,7 +53,7 @@ class _Segment:
     path: Path
     fd: int
     size: int
-    running: dict[int, dict[str, object]] = field(default_factory=dict)
+    running: dict[int, bytes] = field(default_factory=dict)  # encoded once: the end record repeats it
 
     def write(self, line: bytes) -> None:
         """Append `line` with one write; a torn one is cut off again. Raises JournalFull."""
@@ -69,7 +82,7 @@ class Journal:
         self._lock = threading.Lock()
         self._sequence = 0
         self._segments: dict[int, _Segment] = {}  # running call → the file that holds its start
-        self._late: list[tuple[_Segment, bytes]] = []  # end records that found no room
+        self._late: list[tuple[_Segment, bytes, Mark]] = []  # end records that found no room
         self._closed = False
         self._current = self._open()
 
@@ -99,16 +112,16 @@ class Journal:
             self._write_late()
             if self._current.size >= self._segment_bytes:
                 self._rotate()
-            record = {**fields, "at": fields.get("at") or dt.datetime.now(dt.UTC)}
+            record = _fields({**fields, "at": fields.get("at") or dt.datetime.now(dt.UTC)})
             sequence = self._sequence + 1
-            self._current.write(_line({"s": sequence, "t": "start", **record}))
+            self._current.write(b'{"s":%d,"t":"start",%b}\n' % (sequence, record))
             self._sequence = sequence
             self._current.running[sequence] = record
             self._segments[sequence] = self._current
             return sequence
 
-    def end(self, sequence: int, **fields: object) -> None:
-        """Write the end record of the call `sequence`. Call it before the last byte leaves.
+    def end(self, sequence: int, **fields: object) -> Mark:
+        """Write the end record of the call `sequence` and return where it stands. Call it before the last byte leaves.
 
         `fields`: status, outcome ("ok", "error" or "cancelled"), input_tokens, output_tokens, cached_tokens, estimated,
         ttft_ms, latency_ms. A full disk does not fail the call, which has been served: the record waits in memory and
@@ -118,12 +131,15 @@ class Journal:
         with self._lock:
             segment = self._segments.pop(sequence)
             started = segment.running.pop(sequence)
-            line = _line({"s": sequence, "t": "end", **started, **fields})
+            line = b'{"s":%d,"t":"end",%b,%b}\n' % (sequence, started, _fields(fields))
+            mark = Mark(segment.path.stem)
             try:
                 segment.write(line)
+                mark.offset = segment.size
             except JournalFull:
-                self._late.append((segment, line))
+                self._late.append((segment, line, mark))
             self._close_if_done(segment)
+            return mark
 
     def close(self) -> None:
         """Release the files. Calls that still run become interrupted in the ledger."""
@@ -134,15 +150,16 @@ class Journal:
                 self._write_late()
             self._closed = True
             open_files = {segment.fd for segment in self._segments.values()}
-            open_files |= {segment.fd for segment, _ in self._late} | {self._current.fd}
+            open_files |= {segment.fd for segment, _, _ in self._late} | {self._current.fd}
             for fd in open_files:
                 os.close(fd)
             self._segments.clear()
 
     def _write_late(self) -> None:
         while self._late:
-            segment, line = self._late[0]
+            segment, line, mark = self._late[0]
             segment.write(line)
+            mark.offset = segment.size
             self._late.pop(0)
             self._close_if_done(segment)
 
@@ -151,7 +168,7 @@ class Journal:
         self._close_if_done(previous)
 
     def _close_if_done(self, segment: _Segment) -> None:
-        late = any(waiting is segment for waiting, _ in self._late)
+        late = any(waiting is segment for waiting, _, _ in self._late)
         if segment is not self._current and not segment.running and not late:
             os.close(segment.fd)
 
@@ -166,7 +183,9 @@ class Journal:
         segment = _Segment(self._directory / f"{gateway}{SUFFIX}", fd, 0)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            segment.write(_line({"gateway": gateway, "pid": os.getpid(), "started": dt.datetime.now(dt.UTC)}))
+            segment.write(
+                b"{%b}\n" % _fields({"gateway": gateway, "pid": os.getpid(), "started": dt.datetime.now(dt.UTC)})
+            )
             # It gets its name only with lock and header: a new file is never taken for that of a dead gateway.
             hidden.rename(segment.path)
         except BaseException:
@@ -176,8 +195,12 @@ class Journal:
         return segment
 
 
-def _line(record: dict[str, object]) -> bytes:
-    return json.dumps(record, separators=(",", ":"), default=_plain).encode() + b"\n"
+def _fields(record: dict[str, object]) -> bytes:
+    """Return the fields of a record as JSON without its braces."""
+    try:
+        return to_json(record)[1:-1]
+    except (PydanticSerializationError, UnicodeError):  # half a surrogate pair: json escapes it, the ledger mends it
+        return json.dumps(record, separators=(",", ":"), default=_plain).encode()[1:-1]
 
 
 def _plain(value: object) -> str:

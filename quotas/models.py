@@ -173,7 +173,10 @@ class UsageDay(RollUp):
         constraints = [
             models.UniqueConstraint(fields=["project_id", "start", "endpoint_id", "key_id"], name="one_usage_day")
         ]
-        indexes = [models.Index(fields=["start"], name="usage_day_start")]
+        indexes = [
+            models.Index(fields=["start"], name="usage_day_start"),
+            models.Index(fields=["endpoint_id", "start"], name="usage_day_endpoint"),  # what an endpoint's quota counts
+        ]
 
     def __str__(self) -> str:
         return f"{self.endpoint} {self.start:%Y-%m-%d %H:%M}"
@@ -269,7 +272,9 @@ class QuotaRaise(models.Model):
 
 
 class QuotaAlert(models.Model):
-    """A threshold that was crossed in a window: told once. `threshold` is a percentage, 0 = projected to exceed."""
+    """A threshold that was crossed in a window: told once. `threshold` is a percentage; 0: will not last; 1: the number
+    that warns was passed (quotas/alerts.py).
+    """
 
     quota = models.ForeignKey(Quota, on_delete=models.CASCADE, related_name="alerts")
     window_start = models.DateTimeField()

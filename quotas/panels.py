@@ -1,29 +1,23 @@
-"""What the usage page shows, computed from one load of the roll-ups: numbers, charts, the table by key."""
+"""What the usage page draws: the strip of numbers, the plots, and the bars of the home page."""
 
-import uuid
-from collections.abc import Mapping, Sequence
-from typing import cast
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, cast
 
-from projects.models import ApiKey
+from projects.models import Project
 from quotas import charts
-from quotas.charts import Chart, Series
+from quotas.asked import Asked
+from quotas.charts import Chart, Plot, Series
+from quotas.costs import NOT_PRICED
 from quotas.period import Period
-from quotas.usage import Row, Sums, fold
+from quotas.report import PLAYGROUND, Place, Report
+from quotas.rollups import Total
+from quotas.usage import Row, seconds
 
 COLOURS = ("blue", "teal", "purple", "orange")
-REST = "other endpoints"
-PER = {"hour": "hour", "day": "day", "month": "month"}
-TABLE_ROWS = 50
+MANY = {"project": "projects", "endpoint": "endpoints", "key": "keys", "person": "people"}
+Group = TypeVar("Group")
 BAD_SHARE = 0.01  # of calls that failed, from which the number is marked
-
-
-def _int(row: Row, name: str) -> int:
-    return cast("int", row[name])
-
-
-def tokens(row: Row) -> int:
-    """Return input and output tokens of a row together."""
-    return _int(row, "input_tokens") + _int(row, "output_tokens")
 
 
 def percent(part: float, whole: float) -> str:
@@ -31,121 +25,147 @@ def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.2f} %" if whole else "0 %"
 
 
-def seconds(value: object) -> str:
+def seconds_text(value: float | None) -> str:
     """Return a duration with two decimals, a dash where nothing was measured."""
-    return f"{value:.2f} s" if isinstance(value, float) else "–"
+    return "–" if value is None else f"{value:.2f} s"
 
 
-def stats(rows: Sequence[Sums]) -> list[dict[str, object]]:
-    """Return the strip of numbers of all `rows`."""
-    folded = fold(rows, None)
-    total = folded[0] if folded else {}
-    if not total:
-        return []
-    calls, errors = _int(total, "requests"), _int(total, "errors")
-    return [
+def tokens(total: Total) -> int:
+    """Return input and output tokens together."""
+    return total.input_tokens + total.output_tokens
+
+
+def stats(report: Report) -> list[dict[str, object]]:
+    """Return the strip of numbers."""
+    total = report.total
+    found: list[dict[str, object]] = [
         {
             "label": "Tokens",
             "value": f"{tokens(total):,}",
-            "scope": f"{_int(total, 'input_tokens'):,} in, {_int(total, 'output_tokens'):,} out",
+            "scope": f"{total.input_tokens:,} in, {total.output_tokens:,} out",
             "bad": False,
         },
         {
             "label": "Requests",
-            "value": f"{calls:,}",
-            "scope": f"{percent(errors, calls)} failed",
-            "bad": errors > BAD_SHARE * calls,
+            "value": f"{total.requests:,}",
+            "scope": f"{percent(total.errors, total.requests)} failed",
+            "bad": total.errors > BAD_SHARE * total.requests,
         },
-        {"label": "First token, half", "value": seconds(total["ttft_p50"]), "scope": "or faster", "bad": False},
-        {"label": "First token, 95 of 100", "value": seconds(total["ttft_p95"]), "scope": "or faster", "bad": False},
-        {"label": "Answer, 95 of 100", "value": seconds(total["latency_p95"]), "scope": "or faster", "bad": False},
+    ]
+    for label, counts, share in (
+        ("First token, half", total.ttft, 0.5),
+        ("First token, 95 of 100", total.ttft, 0.95),
+        ("Answer, 95 of 100", total.latency, 0.95),
+    ):
+        found.append(
+            {"label": label, "value": seconds_text(seconds(counts, share)), "scope": "or faster", "bad": False}
+        )
+    if report.priced:
+        known = report.cost.words != NOT_PRICED
+        scope = "list price of the GPUs held" if known else "no GPU was held"
+        if report.cost.unpriced:
+            scope = "some GPUs have no list price"
+        found.append({"label": "Cost", "value": report.cost.words if known else "–", "scope": scope, "bad": False})
+    return found
+
+
+def name_of(report: Report, known: Mapping[int, Project], *, several: bool) -> Callable[[Place], str]:
+    """Return how a group is called; with `several` projects their name stands before it."""
+
+    def name(place: Place) -> str:
+        if report.group == "person":
+            return str(place[0])
+        slug = known[cast("int", place[0])].slug
+        if report.group == "project":
+            return slug
+        own = str(place[1])
+        if report.group == "key":
+            fact = report.facts.get(own)
+            own = "Playground" if own == PLAYGROUND else fact.name if fact else report.prefixes.get(own, own)
+        return f"{slug}/{own}" if several else own
+
+    return name
+
+
+def plots(report: Report, asked: Asked, known: Mapping[int, Project]) -> list[Plot]:
+    """Return the four plots of the page."""
+    span = asked.span
+    slots = span.slots
+    labels = [(span.label(slot), asked.zoomed(slot, span.after(slot))) for slot in slots]
+    several = len({place[0] for place in report.groups}) > 1
+    per, place = span.interval, span.words
+    series = stacked(report.tokens, name_of(report, known, several=several), slots, f"other {MANY[report.group]}")
+    sums = [report.slots.get(slot, Total()) for slot in slots]
+    times = [
+        Series(words, colour, [seconds(one.ttft, share) for one in sums])
+        for words, colour, share in (("Half of the calls", "blue", 0.5), ("95 of 100 calls", "purple", 0.95))
+    ]
+    calls = Series("Requests", "blue", [one.requests for one in sums], f"{report.total.requests:,}")
+    failed = [100 * one.errors / one.requests if one.requests else None for one in sums]
+    return [
+        charts.plot(
+            "tokens",
+            f"Tokens per {per}",
+            f"Tokens per {per}, input and output together, by {report.group}, {place}.",
+            labels,
+            series,
+        ),
+        charts.plot(
+            "ttft",
+            "Time to first token, seconds",
+            f"Time to first token per {per} in seconds, {place}: half of the calls and 95 of 100 calls.",
+            labels,
+            times,
+            kind="lines",
+            unit="s",
+        ),
+        charts.plot("requests", f"Requests per {per}", f"Requests per {per}, {place}.", labels, [calls]),
+        charts.plot(
+            "failed",
+            "Failed requests, percent",
+            f"Share of the requests that failed or were interrupted per {per}, {place}.",
+            labels,
+            [Series("Failed", "red", failed, percent(report.total.errors, report.total.requests))],
+            unit="%",
+        ),
     ]
 
 
-def tokens_chart(rows: Sequence[Sums], period: Period) -> Chart:
+def stacked(
+    counts: Mapping[Group, Mapping[dt.datetime, int]],
+    name: Callable[[Group], str],
+    slots: Sequence[dt.datetime],
+    rest: str,
+) -> list[Series]:
+    """Return one series per group, those with the most first; behind the fourth they are one, called `rest`."""
+    sums = {group: sum(own.values()) for group, own in counts.items()}
+    order = sorted(counts, key=lambda group: (-sums[group], name(group)))
+    parts = [(name(group), COLOURS[index], [group]) for index, group in enumerate(order[: len(COLOURS)])]
+    if others := order[len(COLOURS) :]:
+        parts.append((rest, "grey", others))
+    return [
+        Series(
+            label,
+            colour,
+            [sum(counts[group].get(slot, 0) for group in groups) for slot in slots],
+            f"{sum(sums[group] for group in groups):,}",
+        )
+        for label, colour, groups in parts
+    ]
+
+
+def tokens_chart(rows: Sequence[Row], span: Period) -> Chart:
     """Return the bars of tokens per interval, stacked by the endpoints with the most tokens.
 
-    Endpoints carry the name of their project where `rows` are of several.
+    `rows` come from `usage.load`. Endpoints carry the name of their project where the rows are of several.
     """
-    group = ("project", "endpoint") if len({row.project for row in rows}) > 1 else ("endpoint",)
-
-    def name(row: Row) -> str:
-        return "/".join(str(row[part]) for part in group)
-
-    by_endpoint = sorted(fold(rows, None, group), key=tokens, reverse=True)
-    top = [name(row) for row in by_endpoint[: len(COLOURS)]]
-    counts: dict[str, dict[object, int]] = {}
-    for row in fold(rows, period.interval, group):
-        slots = counts.setdefault(name(row) if name(row) in top else REST, {})
-        slots[row["start"]] = slots.get(row["start"], 0) + tokens(row)
-    colours = dict(zip(top, COLOURS, strict=False)) | {REST: "grey"}
-    series = [
-        Series(label, colours[label], [counts[label].get(slot, 0) for slot in period.slots], f"{_sum(counts[label]):,}")
-        for label in (*top, REST)
-        if label in counts
-    ]
-    title = f"Tokens per {PER[period.interval]}"
-    words = f"{title}, input and output together, by endpoint, {period.words}, UTC."
-    return charts.bars("tokens", title, words, [period.label(slot) for slot in period.slots], series)
-
-
-def _sum(counts: Mapping[object, int]) -> int:
-    return sum(counts.values())
-
-
-def ttft_chart(rows: Sequence[Sums], period: Period) -> Chart:
-    """Return the lines of the time to first token."""
-    found = {row["start"]: row for row in fold(rows, period.interval)}
-    series = [
-        Series(label, colour, [cast("float | None", found.get(slot, {}).get(name)) for slot in period.slots])
-        for label, colour, name in (
-            ("Half of the calls", "blue", "ttft_p50"),
-            ("95 of 100 calls", "purple", "ttft_p95"),
-        )
-    ]
-    words = f"Time to first token per {PER[period.interval]} in seconds, {period.words}, UTC."
-    labels = [period.label(slot) for slot in period.slots]
-    return charts.lines("ttft", "Time to first token, seconds", words, labels, series)
-
-
-def key_facts(rows: Sequence[Sums]) -> dict[str, ApiKey]:
-    """Return the keys behind `rows` by id, for their names (one query)."""
-    wanted = set()
+    several = len({row["project"] for row in rows}) > 1
+    counts: dict[str, dict[dt.datetime, int]] = {}
     for row in rows:
-        try:
-            wanted.add(uuid.UUID(row.key_id))
-        except ValueError:
-            continue
-    return {str(key.pk): key for key in ApiKey.objects.filter(pk__in=wanted).only("name", "prefix", "purpose")}
-
-
-def key_table(rows: Sequence[Sums], facts: Mapping[str, ApiKey]) -> list[dict[str, object]]:
-    """Return the keys with the most tokens; the short-lived keys of the playground are one line."""
-    lines: dict[str, list[Sums]] = {}
-    for row in rows:
-        known = facts.get(row.key_id)
-        lines.setdefault("" if known and known.purpose == "playground" else row.key, []).append(row)
-    everything = sum(tokens(row) for row in fold(rows, None))
-    table = []
-    for prefix, own in lines.items():
-        total = fold(own, None)[0]
-        known = facts.get(own[0].key_id)
-        people = sorted({row.person for row in own})
-        table.append(
-            {
-                "name": (known.name if known else prefix) if prefix else "Playground",
-                "context": prefix or ", ".join(people[:5]),
-                "endpoints": ", ".join(sorted({row.endpoint for row in own})[:3]),
-                "requests": f"{_int(total, 'requests'):,}",
-                "input": f"{_int(total, 'input_tokens'):,}",
-                "output": f"{_int(total, 'output_tokens'):,}",
-                "cached": f"{_int(total, 'cached_tokens'):,}",
-                "errors": percent(_int(total, "errors"), _int(total, "requests")),
-                "share": 100 * tokens(total) / everything if everything else 0.0,
-                "tokens": tokens(total),
-            }
-        )
-    table.sort(key=lambda line: cast("int", line["tokens"]), reverse=True)
-    for line in table:
-        line["share_label"] = f"{line['share']:.0f} % of the tokens"
-    return table[:TABLE_ROWS]
+        own = counts.setdefault(f"{row['project']}/{row['endpoint']}" if several else str(row["endpoint"]), {})
+        slot = span.slot(cast("dt.datetime", row["start"]))
+        own[slot] = own.get(slot, 0) + cast("int", row["input_tokens"]) + cast("int", row["output_tokens"])
+    title = f"Tokens per {span.interval}"
+    words = f"{title}, input and output together, by endpoint, {span.words}, UTC."
+    series = stacked(counts, str, span.slots, f"other {MANY['endpoint']}")
+    return charts.bars("tokens", title, words, [span.label(slot) for slot in span.slots], series)

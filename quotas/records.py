@@ -1,13 +1,88 @@
-"""From a line of a journal to a row of the ledger. A journal is a file: whatever it says is checked here."""
+"""From a line of a journal to a row of the ledger. A journal is a file: whatever it says is checked here.
+
+What a gateway writes passes one compiled check (`call`). Whatever does not is looked at again field by field: text is
+mended, the rest is a CorruptRecord that says why.
+"""
 
 import datetime as dt
 import json
 import math
+import re
 from collections.abc import Mapping
+from operator import itemgetter
+from typing import Annotated, Literal, NamedTuple
 
-from quotas.models import Outcome, UsageEvent
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from quotas.models import Outcome
 
 MAX_INT, MAX_BIGINT = 2**31 - 1, 2**63 - 1
+_START = re.compile(rb'\{"s":([0-9]{1,18}),"t":"start",')  # as quotas/journal.py writes it
+
+
+class Call(NamedTuple):
+    """A row of the ledger: the columns of UsageEvent, in this order."""
+
+    gateway: str
+    sequence: int
+    request_id: str
+    at: dt.datetime  # UTC
+    project_id: int
+    endpoint_id: str
+    endpoint: str
+    key_id: str
+    key: str
+    person: str
+    purpose: str
+    operation: str
+    stream: bool
+    status: int
+    outcome: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    estimated: bool
+    ttft_ms: float | None
+    latency_ms: float | None
+
+
+Number = Annotated[int, Field(ge=0, le=MAX_INT, strict=True)]
+Big = Annotated[int, Field(ge=0, le=MAX_BIGINT, strict=True)]
+Duration = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False, strict=True)] | None
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class _End(TypedDict):
+    """An end record as the gateway writes it."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore")  # type: ignore[misc]
+
+    s: Big
+    t: Literal["end"]
+    request_id: Annotated[str, Field(max_length=64)]
+    at: dt.datetime
+    project_id: Big
+    endpoint_id: Annotated[str, Field(max_length=36)]
+    endpoint: Annotated[str, Field(max_length=63)]
+    key_id: Annotated[str, Field(max_length=36)]
+    key: Annotated[str, Field(max_length=16)]
+    person: Annotated[str, Field(max_length=150)]
+    purpose: Annotated[str, Field(max_length=12)]
+    operation: Annotated[str, Field(max_length=20)]
+    stream: Flag
+    status: Annotated[int, Field(ge=0, le=999, strict=True)]
+    outcome: Literal["ok", "error", "cancelled", "interrupted"]
+    input_tokens: Number
+    output_tokens: Number
+    cached_tokens: Number
+    estimated: Flag
+    ttft_ms: Duration
+    latency_ms: Duration
+
+
+_END: TypeAdapter[_End] = TypeAdapter(_End)
+_COLUMNS = itemgetter("s", *Call._fields[2:])
 
 
 class CorruptRecord(ValueError):
@@ -29,35 +104,80 @@ def read(line: bytes) -> dict[str, object]:
     return record
 
 
-def ended(gateway: str, record: Mapping[str, object]) -> UsageEvent:
+def call(gateway: str, line: bytes) -> Call | None:
+    """Return the row of the call that ends in `line`, None for a line that ends none; raises CorruptRecord."""
+    if _START.match(line) and line.endswith(b"}"):
+        return None  # its end record repeats it; a call without an end is read again when its gateway is dead
+    if b"\\u" not in line:  # neither NUL nor half a surrogate pair, which the slow way mends
+        try:
+            row = Call(gateway, *_COLUMNS(_END.validate_json(line)))
+        except (ValidationError, ValueError):
+            pass  # the slow way says why
+        else:
+            if row.at.tzinfo is not None:
+                return row._replace(at=row.at.astimezone(dt.UTC))
+    record = read(line)
+    return ended(gateway, record) if record.get("t") == "end" else None
+
+
+def started(line: bytes) -> int | None:
+    """Return the sequence number of a start record, None for any other; raises CorruptRecord."""
+    usual = _START.match(line)
+    if usual:
+        return int(usual[1])
+    record = read(line)
+    return _number(record, "s", MAX_BIGINT) if record.get("t") == "start" else None
+
+
+def ended(gateway: str, record: Mapping[str, object]) -> Call:
     """Return the ledger row of an end record; raises CorruptRecord."""
-    event = _event(gateway, record)
     outcome = _text(record, "outcome", 12)
     if outcome not in Outcome.values:
         raise CorruptRecord(f"outcome is {outcome!r}")
-    event.outcome = outcome
-    event.status = _number(record, "status", 999)
-    event.input_tokens = _number(record, "input_tokens", MAX_INT, default=0)
-    event.output_tokens = _number(record, "output_tokens", MAX_INT, default=0)
-    event.cached_tokens = _number(record, "cached_tokens", MAX_INT, default=0)
-    event.estimated = record.get("estimated") is True
-    event.ttft_ms = _duration(record, "ttft_ms")
-    event.latency_ms = _duration(record, "latency_ms")
-    return event
+    return _row(
+        gateway,
+        record,
+        status=_number(record, "status", 999),
+        outcome=outcome,
+        input_tokens=_number(record, "input_tokens", MAX_INT, default=0),
+        output_tokens=_number(record, "output_tokens", MAX_INT, default=0),
+        cached_tokens=_number(record, "cached_tokens", MAX_INT, default=0),
+        estimated=record.get("estimated") is True,
+        ttft_ms=_duration(record, "ttft_ms"),
+        latency_ms=_duration(record, "latency_ms"),
+    )
 
 
-def interrupted(gateway: str, record: Mapping[str, object]) -> UsageEvent:
+def interrupted(gateway: str, record: Mapping[str, object]) -> Call:
     """Return the ledger row of a call whose gateway died: from its start record, tokens estimated and marked so."""
-    event = _event(gateway, record)
-    event.outcome = Outcome.INTERRUPTED
-    event.status = 0  # no answer is known
-    event.input_tokens = _number(record, "estimated_input", MAX_INT, default=0)
-    event.estimated = True
-    return event
+    return _row(
+        gateway,
+        record,
+        status=0,  # no answer is known
+        outcome=Outcome.INTERRUPTED.value,
+        input_tokens=_number(record, "estimated_input", MAX_INT, default=0),
+        output_tokens=0,
+        cached_tokens=0,
+        estimated=True,
+        ttft_ms=None,
+        latency_ms=None,
+    )
 
 
-def _event(gateway: str, record: Mapping[str, object]) -> UsageEvent:
-    return UsageEvent(
+def _row(
+    gateway: str,
+    record: Mapping[str, object],
+    *,
+    status: int,
+    outcome: str,
+    input_tokens: int,
+    output_tokens: int,
+    cached_tokens: int,
+    estimated: bool,
+    ttft_ms: float | None,
+    latency_ms: float | None,
+) -> Call:
+    return Call(
         gateway=gateway,
         sequence=_number(record, "s", MAX_BIGINT),
         request_id=_text(record, "request_id", 64),
@@ -71,6 +191,14 @@ def _event(gateway: str, record: Mapping[str, object]) -> UsageEvent:
         purpose=_text(record, "purpose", 12, default="api"),
         operation=_text(record, "operation", 20),
         stream=record.get("stream") is True,
+        status=status,
+        outcome=outcome,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_tokens=cached_tokens,
+        estimated=estimated,
+        ttft_ms=ttft_ms,
+        latency_ms=latency_ms,
     )
 
 

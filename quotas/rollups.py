@@ -1,13 +1,15 @@
 """Adding events to the hourly and daily sums, in the transaction that writes the events."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from quotas import histogram
 from quotas.histogram import Histogram
-from quotas.models import Outcome, RollUp, UsageDay, UsageEvent, UsageHour
+from quotas.models import Outcome, RollUp, UsageDay, UsageHour
+from quotas.records import Call
 
 KEY = ("start", "project_id", "endpoint_id", "key_id")
 COUNTERS = ("requests", "errors", "input_tokens", "output_tokens", "cached_tokens")
@@ -26,6 +28,25 @@ def floor(moment: dt.datetime, interval: str) -> dt.datetime:
     return utc.replace(hour=0) if interval == "day" else utc.replace(hour=0, day=1)
 
 
+class Sums(Protocol):
+    """A row with the columns of a roll-up."""
+
+    @property
+    def requests(self) -> int: ...
+    @property
+    def errors(self) -> int: ...
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
+    @property
+    def ttft(self) -> Mapping[str, int]: ...
+    @property
+    def latency(self) -> Mapping[str, int]: ...
+
+
 @dataclass
 class Total:
     """Sums of some calls."""
@@ -38,48 +59,62 @@ class Total:
     ttft: Histogram = field(default_factory=dict)
     latency: Histogram = field(default_factory=dict)
 
-    def count(self, event: UsageEvent) -> None:
-        """Add one call."""
-        self.requests += 1
-        self.errors += event.outcome in FAILED
-        self.input_tokens += event.input_tokens
-        self.output_tokens += event.output_tokens
-        self.cached_tokens += event.cached_tokens
-        if event.ttft_ms is not None:
-            histogram.add(self.ttft, event.ttft_ms)
-        if event.latency_ms is not None:
-            histogram.add(self.latency, event.latency_ms)
+    @classmethod
+    def of(cls, calls: Sequence[Call]) -> "Total":
+        """Return the sums of `calls`."""
+        return cls(
+            requests=len(calls),
+            errors=sum(call.outcome in FAILED for call in calls),
+            input_tokens=sum(call.input_tokens for call in calls),
+            output_tokens=sum(call.output_tokens for call in calls),
+            cached_tokens=sum(call.cached_tokens for call in calls),
+            ttft=Counter([histogram.bucket(call.ttft_ms) for call in calls if call.ttft_ms is not None]),
+            latency=Counter([histogram.bucket(call.latency_ms) for call in calls if call.latency_ms is not None]),
+        )
 
-    def merge(self, other: "Total | RollUp") -> None:
+    def merge(self, other: "Total | RollUp | Sums") -> None:
         """Add the sums of `other`."""
-        for name in COUNTERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.requests += other.requests
+        self.errors += other.errors
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_tokens += other.cached_tokens
         histogram.merge(self.ttft, other.ttft)
         histogram.merge(self.latency, other.latency)
 
 
-def add(events: Sequence[UsageEvent]) -> None:
-    """Add `events` to both tables; the caller's transaction makes it happen exactly once."""
-    if events:
-        add_to(UsageHour, "hour", events)
-        add_to(UsageDay, "day", events)
+def add(calls: Sequence[Call]) -> None:
+    """Add `calls` to both tables; the caller's transaction makes it happen exactly once."""
+    hours: dict[Key, list[Call]] = {}
+    for call in calls:
+        start = call.at.replace(minute=0, second=0, microsecond=0)
+        hours.setdefault((start, call.project_id, call.endpoint_id, call.key_id), []).append(call)
+    names = {key: members[0] for key, members in hours.items()}
+    by_hour = {key: Total.of(members) for key, members in hours.items()}
+    by_day: dict[Key, Total] = {}
+    for key, total in by_hour.items():
+        by_day.setdefault(_day(key), Total()).merge(total)
+    days = {_day(key): named for key, named in names.items()}
+    if by_hour:
+        _add_to(UsageHour, by_hour, names)
+        _add_to(UsageDay, by_day, days)
 
 
-def add_to(model: type[Table], interval: str, events: Iterable[UsageEvent]) -> None:
-    """Add `events` to one table (three statements).
+def _day(key: Key) -> Key:
+    return key[0].replace(hour=0), *key[1:]
+
+
+def _add_to(model: type[Table], totals: Mapping[Key, Total], names: Mapping[Key, Call]) -> None:
+    """Add `totals` to one table (three statements); `names` gives each key a call that says how things are called.
 
     SQL cannot merge histograms on both databases, so rows are read, merged and written back. Rows that are missing are
     created empty first, since a lock needs a row; everything in the order of the key, so that two writers never wait
     for each other in a circle.
     """
-    fresh: dict[Key, Table] = {}
-    totals: dict[Key, Total] = {}
-    for event in events:
-        key = (floor(event.at, interval), event.project_id, event.endpoint_id, event.key_id)
-        totals.setdefault(key, Total()).count(event)
-        if key not in fresh:
-            named = {"endpoint": event.endpoint, "key": event.key, "person": event.person}
-            fresh[key] = model(**dict(zip(KEY, key, strict=True)), **named)
+    fresh = {
+        key: model(**dict(zip(KEY, key, strict=True)), endpoint=named.endpoint, key=named.key, person=named.person)
+        for key, named in names.items()
+    }
     ordered = sorted(totals)
     table = model._default_manager
     table.bulk_create([fresh[key] for key in ordered], ignore_conflicts=True)

@@ -11,6 +11,7 @@ overtakes somebody who would fit, and a large reservation does not block small o
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
@@ -20,6 +21,7 @@ from audit.services import Actor, record, system
 from portal.errors import Conflict, Invalid
 from portal.states import move
 from projects.models import Project
+from quotas.gpus import require_gpus
 from quotas.models import Pool, Reservation, ReservationState
 
 log = logging.getLogger(__name__)
@@ -59,12 +61,22 @@ def room(pool: Pool) -> Room:
     return rooms([pool])[pool.pk]
 
 
-def reserve(by: Actor, pool: Pool, amount: int, *, holder: tuple[str, str], project: Project) -> Reservation:
+def reserve(
+    by: Actor,
+    pool: Pool,
+    amount: int,
+    *,
+    holder: tuple[str, str],
+    project: Project,
+    price: Decimal | None = None,
+    currency: str = "",
+) -> Reservation:
     """Reserve `amount` accelerators of `pool` for `holder`, (kind, id): held when there is room, else waiting.
 
     The caller has checked that `by` may spend them, and may have a transaction open. A holder that has the same
     reservation already gets it back, so that a retry changes nothing. Raises Invalid when the amount could never fit,
-    and Conflict when the holder has another reservation.
+    and Conflict when the holder has another reservation or the project's GPU quota is used up (`gpu_quota`).
+    `price` is the list price of one accelerator per hour in `currency`, None where there is none.
     """
     _check_amount(pool, amount)
     kind, identifier = holder
@@ -78,9 +90,11 @@ def reserve(by: Actor, pool: Pool, amount: int, *, holder: tuple[str, str], proj
             raise Conflict(
                 f"This {kind} has a reservation of {present.amount} already. Release it first.", code="already_reserved"
             )
+        require_gpus(project, amount)
         made = Reservation.objects.create(
-            pool=pool, project=project, amount=amount, holder_kind=kind, holder_id=identifier
-        )
+            pool=pool, project=project, amount=amount, holder_kind=kind, holder_id=identifier,
+            price_per_hour=price, currency=currency,
+        )  # fmt: skip
         after = {"pool": pool.slug, "amount": amount, "holder": f"{kind}:{identifier}"}
         record("quotas.reserve", by=by, obj=made, project=project.slug, after=after)
         _serve(by, pool)
@@ -111,6 +125,66 @@ def release(by: Actor, holder: tuple[str, str]) -> list[Reservation]:
         before = {"pool": pool.slug, "amount": given.amount, "state": "held" if was_held else "waiting"}
         record("quotas.release", by=by, obj=given, project=given.project.slug, before=before)
         return _serve(by, pool)
+
+
+def resize(by: Actor, holder: tuple[str, str], amount: int) -> list[Reservation]:
+    """Let `holder` keep only `amount` accelerators (at least 1), and return the waiting reservations that are held now
+    instead.
+
+    A held reservation is closed and a smaller one takes its place, so that the history of what was held stays true; a
+    waiting one asks for less and keeps its place. Nothing to make smaller is success: the caller may be a retry.
+    Raises Invalid below 1.
+    """
+    if isinstance(amount, bool) or amount < 1:
+        raise Invalid.field("amount", f"amount is {amount}; a reservation keeps at least 1 accelerator.")
+    with transaction.atomic():
+        given = _locked_living(holder)
+        if given is None or given.amount <= amount:
+            return []
+        before = {"pool": given.pool.slug, "amount": given.amount, "state": given.state}
+        if given.state == ReservationState.WAITING:
+            Reservation.objects.filter(pk=given.pk, state=ReservationState.WAITING).update(amount=amount)
+            made = given
+        else:
+            freed = given.amount - amount
+            if not Pool.objects.filter(pk=given.pool_id, held__gte=freed).update(held=F("held") - freed):
+                log.error("quotas.resize pool=%s counts less than is given back; see check_pools", given.pool.slug)
+            made = _replace([given], given, amount)
+        record("quotas.resize", by=by, obj=made, project=given.project.slug, before=before, after={"amount": amount})
+        return _serve(by, given.pool)
+
+
+def merge(by: Actor, giver: tuple[str, str], taker: tuple[str, str]) -> bool:
+    """Add what `giver` holds to what `taker` holds in the same pool; whether both were held, so that it was done."""
+    with transaction.atomic():
+        given = _locked_living(giver)
+        own = _living(taker).select_related("project", "pool").first()
+        if given is None or own is None or {given.state, own.state} != {ReservationState.HELD}:
+            return False
+        if given.pool_id != own.pool_id:
+            return False
+        made = _replace([given, own], own, given.amount + own.amount)
+        before = {"pool": own.pool.slug, "amount": own.amount, "more": given.amount}
+        record("quotas.merge", by=by, obj=made, project=own.project.slug, before=before, after={"amount": made.amount})
+    return True
+
+
+def hand_over(by: Actor, giver: tuple[str, str], taker: tuple[str, str]) -> Reservation | None:
+    """Make `taker` the holder of what `giver` holds or waits for; None when that is nothing.
+
+    Raises Conflict when `taker` has a reservation already.
+    """
+    with transaction.atomic():
+        given = _locked_living(giver)
+        if given is None:
+            return None
+        if _living(taker).exists():
+            raise Conflict(f"This {taker[0]} has a reservation already. Release it first.", code="already_reserved")
+        Reservation.objects.filter(pk=given.pk).update(holder_kind=taker[0], holder_id=taker[1])
+        before, after = {"holder": ":".join(giver)}, {"holder": ":".join(taker)}
+        record("quotas.hand_over", by=by, obj=given, project=given.project.slug, before=before, after=after)
+        given.refresh_from_db()
+    return given
 
 
 def promote(pool: Pool, *, by: Actor | None = None) -> list[Reservation]:
@@ -168,6 +242,29 @@ def _locked(pool_id: int) -> Pool:
 
 def _living(holder: tuple[str, str]) -> QuerySet[Reservation]:
     return Reservation.objects.filter(holder_kind=holder[0], holder_id=holder[1], state__in=LIVING)
+
+
+def _locked_living(holder: tuple[str, str]) -> Reservation | None:
+    """Return what `holder` holds or waits for, with its pool locked first, as every change does."""
+    found = _living(holder).values_list("pool_id", flat=True).first()
+    if found is None:
+        return None
+    _locked(found)
+    return _living(holder).select_related("project", "pool").first()
+
+
+def _replace(closed: list[Reservation], like: Reservation, amount: int) -> Reservation:
+    """Close held reservations and return a new held one like `like`; the pool's counter is the caller's matter."""
+    now = timezone.now()
+    for one in closed:
+        move(Reservation.objects.filter(pk=one.pk), ReservationState.HELD, ReservationState.RELEASED, released_at=now)
+    made = Reservation.objects.create(
+        pool=like.pool, project=like.project, amount=amount, holder_kind=like.holder_kind, holder_id=like.holder_id,
+        price_per_hour=like.price_per_hour, currency=like.currency,
+    )  # fmt: skip
+    move(Reservation.objects.filter(pk=made.pk), ReservationState.WAITING, ReservationState.HELD, held_at=now)
+    made.refresh_from_db()
+    return made
 
 
 def _check_amount(pool: Pool, amount: int) -> None:

@@ -3,8 +3,8 @@
 from celery import shared_task
 from django.conf import settings
 
+from quotas import alerts, pools, retention, services
 from quotas import ingest as ledger
-from quotas import pools, retention, services
 
 
 @shared_task
@@ -18,6 +18,12 @@ def check_pools() -> None:
     """Serve who waits and fits, and compare the counters with the sums."""
     services.promote_all()
     pools.check_pools()
+
+
+@shared_task
+def alert() -> None:
+    """Tell people whose quota is nearly used."""
+    alerts.check()
 
 
 @shared_task

@@ -6,5 +6,4 @@ from quotas import views
 
 urlpatterns = [
     path("usage/", views.usage, name="usage"),
-    path("capacity/", views.capacity, name="capacity"),
 ]

@@ -1,159 +1,100 @@
-"""Pages: usage and capacity."""
+"""The page: usage."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from django.http import HttpResponse
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from portal.errors import Invalid
 from portal.http import page
-from projects.models import ApiKey, Project
-from projects.permissions import visible
+from projects.models import Project
+from projects.permissions import can
 from projects.principal import PortalRequest
-from quotas import capacity as boxes
-from quotas import panels, period
+from quotas import asked as addresses
+from quotas import breakdown, fields, hints, panels, report
 from quotas import usage as ledger
 from quotas.api import csv_answer
-from quotas.period import Period
+from quotas.asked import Asked
+from quotas.hints import Hint
+from quotas.report import Report
 
-FILTERS = ("project", "endpoint", "key")
-CSV_GROUPS = ("project", "endpoint", "key", "person")
+FORMATS = ("csv", "series")
 
 
 @require_GET
 def usage(request: PortalRequest) -> HttpResponse:
-    """Tokens and times of the projects that one may see, with `format=csv` as a file."""
-    wanted, error = {name: request.GET.get(name, "").strip()[:64] for name in (*FILTERS, "range", "from", "to")}, None
-    if "project" not in request.GET and request.project is not None:
-        wanted["project"] = request.project.slug
-    try:
-        span = period.of(wanted, timezone.now())
-    except Invalid as found:
-        error = found
-        span = period.of({}, timezone.now())
-    rows = ledger.load(
-        request.principal,
-        start=span.start,
-        end=span.end,
-        hours=span.interval == "hour",
-        project=wanted["project"] or None,
-    )
-    chosen = [
-        row for row in rows if wanted["endpoint"] in ("", row.endpoint) and wanted["key"] in ("", row.key, row.key_id)
-    ]
-    if request.GET.get("format") == "csv" and error is None:
-        columns = ("start", *CSV_GROUPS, *ledger.NUMBERS, *ledger.DURATIONS)
-        return csv_answer(ledger.fold(chosen, span.interval, CSV_GROUPS), columns)
-    facts = panels.key_facts(rows)
-    context = {
+    """Tokens, times and cost of the projects that one may see, by whatever one groups by.
+
+    `format=csv` answers the table as a file, `format=series` the time series.
+    """
+    now, principal = timezone.now(), request.principal
+    chosen = request.project.slug if request.project else ""
+    asked = addresses.read(request.GET, principal, project=chosen, now=now)
+    everything = ledger.owners(principal)
+    known = ledger.narrowed(everything, asked.values["project"])
+    wanted_format = request.GET.get("format", "")
+    detail = wanted_format == "series"
+    found = report.build(principal, asked.wanted, asked.span, known, asked.group, now=now, detail=detail)
+    if wanted_format in FORMATS and asked.error is None:
+        return _file(found, asked, known, wanted_format)
+    slugs = sorted(project.slug for project in everything.values())
+    context = _context(request, asked, found, known) | _controls(request, asked, slugs, now)
+    return page(request, "quotas/usage.html", context, status=422 if asked.error else 200)
+
+
+def _file(found: Report, asked: Asked, known: Mapping[int, Project], wanted: str) -> HttpResponse:
+    """Return the table or the time series as CSV."""
+    if wanted == "series":
+        rows, columns = breakdown.series(found, known)
+        return csv_answer(rows, columns, name=f"usage-{asked.group}-by-{asked.span.interval}.csv")
+    lines = breakdown.lines(found, asked, known)
+    return csv_answer([line.raw for line in lines], breakdown.columns(found), name=f"usage-{asked.group}.csv")
+
+
+def _controls(request: PortalRequest, asked: Asked, slugs: Sequence[str], now: dt.datetime) -> dict[str, object]:
+    """Return what stands above the numbers: ranges, filters, links."""
+    return {
+        "errors": asked.error.errors if asked.error else [],
+        "ranges": fields.ranges(asked, now),
+        "back": asked.back_link,
+        "fields": fields.filters(request.principal, asked, slugs),
+        "dates": fields.dates(asked),
+        "hidden": fields.hidden(asked),
+        "csv_url": asked.url(format="csv"),
+        "series_url": asked.url(format="series"),
+        "all_url": asked.url(**dict.fromkeys(("endpoint", "key", "person"), "")),
+        "filtered": asked.filtered,
+    }
+
+
+def _context(request: PortalRequest, asked: Asked, found: Report, known: Mapping[int, Project]) -> dict[str, object]:
+    """Return the numbers, and the limit that comes first where the page is of one project."""
+    slug = asked.values["project"]
+    only = next(iter(known.values())) if slug else None
+    hint = hints.hint(only, timezone.now()) if only else None
+    context: dict[str, object] = {
         "crumbs": [("Home", "/"), ("Usage", "")],
-        "span": span,
-        "scope_words": wanted["project"] or "all your projects",
-        "errors": error.errors if error else [],
-        "ranges": _ranges(wanted, "custom" if error else span.name),
-        "fields": _fields(wanted, rows, facts, _projects(request)),
-        "dates": _dates(wanted, span, error),
-        "custom": wanted["range"] == "custom" or span.name == "custom",
-        "csv_url": "?" + urlencode({**_kept(wanted), "range": span.name, "format": "csv"}),
-        "stats": panels.stats(chosen),
-        "filtered": bool(wanted["endpoint"] or wanted["key"]),
-        "help_text": [
-            "The gateway counts tokens when a call ends; they show here within two seconds. Hours and days are UTC.",
-            "Percentiles are computed from histograms and are right within 2.5 percent.",
-        ],
+        "span": asked.span,
+        "scope_words": slug or "all your projects",
+        "hint": hint if hint and hint.kind else None,
+        "may_ask": only is not None and can(request.principal, "request", only),
+        "project_slug": slug,
+        "only": only,
     }
-    if chosen:
+    if not found.empty:
         context |= {
-            "tokens": panels.tokens_chart(chosen, span),
-            "ttft": panels.ttft_chart(chosen, span),
-            "keys": panels.key_table(chosen, facts),
+            "stats": _stats(found, asked, hint),
+            "plots": panels.plots(found, asked, known),
+            "table": breakdown.context(breakdown.lines(found, asked, known), found, asked),
         }
-    return page(request, "quotas/usage.html", context, status=422 if error else 200)
+    return context
 
 
-@require_GET
-def capacity(request: PortalRequest) -> HttpResponse:
-    """The pools as they are: who holds which accelerator, who waits, what is free."""
-    found = boxes.panels(request.principal)
-    context = {
-        "crumbs": [("Home", "/"), ("Capacity", "")],
-        "pools": found,
-        "stats": boxes.stats(found),
-        "simulated": any(panel["simulated"] for panel in found),
-        "help_text": [
-            "A reservation is made when a request is approved, never before, so a pool cannot be promised twice.",
-            "What is given back goes to the first in the queue that fits. Suspending an endpoint gives back.",
-        ],
-    }
-    return page(request, "quotas/capacity.html", context)
-
-
-def _projects(request: PortalRequest) -> list[str]:
-    return list(visible(request.principal, Project.objects.all()).values_list("slug", flat=True)[:200])
-
-
-def _kept(wanted: Mapping[str, str]) -> dict[str, str]:
-    """Return what an address must carry on: the project even when it is "all", so that the switcher does not win."""
-    kept = {name: value for name, value in wanted.items() if value and name != "range"}
-    return {"project": wanted["project"], **kept}
-
-
-def _ranges(wanted: Mapping[str, str], current: str) -> list[dict[str, object]]:
-    kept = {name: value for name, value in _kept(wanted).items() if name in FILTERS}
-    dates = {name: wanted[name] for name in ("from", "to") if wanted[name]}
-    return [
-        {
-            "label": label,
-            "url": "?" + urlencode(kept | {"range": name} | (dates if name == "custom" else {})),
-            "current": name == current,
-        }
-        for name, label in period.RANGES.items()
-    ]
-
-
-def _fields(
-    wanted: Mapping[str, str],
-    rows: Sequence[ledger.Sums],
-    facts: Mapping[str, ApiKey],
-    projects: Sequence[str],
-) -> list[dict[str, object]]:
-    endpoints = sorted({row.endpoint for row in rows} | {wanted["endpoint"]} - {""})
-    keys = {row.key: row.key for row in rows if not (row.key_id in facts and facts[row.key_id].purpose == "playground")}
-    keys |= {
-        row.key: f"{facts[row.key_id].name} ({row.key})" for row in rows if row.key in keys and row.key_id in facts
-    }
-    if wanted["key"]:
-        keys.setdefault(wanted["key"], wanted["key"])
-    choices = {
-        "project": [("", "All projects", False), *((slug, slug, False) for slug in projects)],
-        "endpoint": [("", "All endpoints", False), *((name, name, False) for name in endpoints)],
-        "key": [("", "All keys", False), *((prefix, label, False) for prefix, label in sorted(keys.items()))],
-    }
-    return [
-        {
-            "name": name,
-            "label": name.capitalize(),
-            "kind": "select",
-            "value": wanted[name],
-            "choices": choices[name],
-            "attrs": {"data-autosubmit": True},
-        }
-        for name in FILTERS
-    ]
-
-
-def _dates(wanted: Mapping[str, str], span: Period, error: Invalid | None) -> list[dict[str, object]]:
-    """Return the two fields of a custom range, with what was typed even when it is wrong."""
-    shown = {"from": f"{span.start:%Y-%m-%d}", "to": f"{timezone.now():%Y-%m-%d}"}
-    return [
-        {
-            "name": name,
-            "label": f"{name.capitalize()} (UTC)",
-            "kind": "date",
-            "value": wanted[name] or shown[name],
-            "error": error.fields.get(name, "") if error else "",
-        }
-        for name in ("from", "to")
-    ]
+def _stats(found: Report, asked: Asked, hint: Hint | None) -> list[dict[str, object]]:
+    """Return the strip of numbers; the tokens of a month stand beside the monthly quota that counts the same ones."""
+    stats = panels.stats(found)
+    if hint and hint.window == "month" and asked.span.name == "month" and not asked.filtered:
+        stats[0]["scope"] = f"{stats[0]['scope']} · {hint.percent:.0f} % of {hint.limit:,}"
+        stats[0]["bad"] = hint.kind == "danger"
+    return stats

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from audit.services import system
+from portal.listing import to_csv
 from quotas import services
-from quotas.export import to_csv
 from quotas.ingest import ingest
 from quotas.journal import Journal
 from quotas.models import Pool
@@ -119,8 +119,10 @@ def test_usage_answers_rows_of_the_contract(calls, api_for):
     assert list(answer.json()) == ["items", "next"]
     assert set(row) == {
         "start", "project", "endpoint", "requests", "errors", "input_tokens", "output_tokens", "cached_tokens",
-        "ttft_p50", "ttft_p95", "ttft_p99", "latency_p50", "latency_p95", "latency_p99",
+        "ttft_p50", "ttft_p95", "ttft_p99", "latency_p50", "latency_p95", "latency_p99", "cost", "currency",
+        "cost_centre", "owner_team",
     }  # fmt: skip
+    assert (row["cost"], row["currency"], row["cost_centre"], row["owner_team"]) == (None, "", "CC-4711", "Risk")
     assert row["start"] == f"{timezone.now():%Y-%m-%dT00:00:00Z}"
     assert (row["requests"], row["input_tokens"], row["output_tokens"], row["cached_tokens"]) == (6, 600, 120, 60)
     assert row["ttft_p50"] == pytest.approx(0.18, rel=0.026)

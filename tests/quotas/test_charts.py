@@ -1,4 +1,6 @@
-"""Geometry of the charts."""
+"""Geometry of the charts, their tables, and the library that draws them."""
+
+import hashlib
 
 import pytest
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from quotas import charts
 from quotas.charts import BOTTOM, LEFT, RIGHT, TOP, Series
+from tools import vendor_static
 
 
 @pytest.mark.parametrize(
@@ -59,19 +62,19 @@ def test_bars_stand_on_each_other():
     assert [line["label"] for line in chart.grid] == ["0", "1", "2", "3", "4"]
 
 
-def test_lines_have_gaps_and_a_lone_value_is_a_dot():
-    chart = charts.lines("t", "TTFT", "…", list("abcdef"), [Series("p50", "blue", [0.1, 0.2, None, 0.3, None, 0.4])])
-    assert len(chart.lines) == 1
-    assert chart.lines[0]["points"].split(" ")[0].startswith(f"{LEFT},")
-    assert [dot["x"] for dot in chart.dots] == [f"{LEFT + (RIGHT - LEFT) * 0.6:.1f}", str(RIGHT)]
-    assert chart.rows[2] == ["c", "–"]
+def test_a_plot_is_its_table():
+    series = [Series("p50", "blue", [0.1234567, None]), Series("p95", "purple", [1.0, 2.5])]
+    chart = charts.plot("t", "TTFT", "…", [("Mon", "?from=1"), ("Tue", "")], series, kind="lines", unit="s")
+    assert [(slot.label, slot.url) for slot in chart.slots] == [("Mon", "?from=1"), ("Tue", "")]
+    assert chart.slots[0].cells == [{"value": "0.123457", "text": "0.12 s"}, {"value": "1", "text": "1.00 s"}]
+    assert chart.slots[1].cells[0] == {"value": "", "text": "–"}  # a gap, not a zero
+    counts = charts.plot("t", "Tokens", "…", [("Mon", "")], [Series("a", "blue", [12_345_678_901])])
+    assert counts.slots[0].cells == [{"value": "12345678901", "text": "12,345,678,901"}]
 
 
 def test_nothing_to_draw_is_still_a_chart():
     empty = charts.bars("t", "T", "…", [], [])
     assert (empty.bars, empty.ticks, len(empty.grid)) == ([], [], 5)
-    alone = charts.lines("t", "T", "…", ["a"], [Series("p50", "blue", [None])])
-    assert (alone.lines, alone.dots) == ([], [])
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=400))
@@ -83,3 +86,8 @@ def test_nothing_leaves_the_frame_and_labels_stay_few(values):
         assert float(bar["y"]) >= TOP - 0.1 and float(bar["y"]) + float(bar["height"]) <= BOTTOM + 0.11
     assert len(chart.bars) == sum(value > 0 for value in values)
     assert 1 <= len(chart.ticks) <= charts.MAX_TICKS
+
+
+def test_the_chart_library_is_the_one_that_was_looked_at():
+    for name, wanted in vendor_static.UPLOT_FILES.values():
+        assert hashlib.sha256((vendor_static.TARGET / "vendor" / name).read_bytes()).hexdigest() == wanted

@@ -211,7 +211,7 @@ STEPS = {
     "read": (module, "_read"),
     "store": (module, "_store"),
     "write": (module, "_write"),
-    "insert": (UsageEvent.objects, "bulk_create"),
+    "insert": (module, "_insert"),
     "add": (rollups, "add"),
     "hour": (UsageHour._default_manager, "bulk_create"),
     "day": (UsageDay._default_manager, "bulk_create"),

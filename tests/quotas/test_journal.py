@@ -24,7 +24,7 @@ def test_a_call_is_two_records_and_the_end_says_all(tmp_path):
         head, start, end = lines(journal)
         assert head["gateway"] == journal.gateway and head["pid"] == os.getpid()
         assert (start["s"], start["t"], end["s"], end["t"]) == (1, "start", 1, "end")
-        assert end["at"] == start["at"] == "2026-11-20T12:00:00+00:00"
+        assert end["at"] == start["at"] == "2026-11-20T12:00:00Z"
         assert {name: end[name] for name in ("key", "project_id", "output_tokens")} == {
             "key": "gth_abcdefgh", "project_id": 1, "output_tokens": 20,
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The pages: usage and capacity."""
+"""The usage page."""
 
 import datetime as dt
 import re
@@ -6,14 +6,11 @@ import re
 import pytest
 from django.utils import timezone
 
-from audit.services import system
 from projects import keys
-from quotas import period, services
 from quotas.ingest import ingest
 from quotas.journal import Journal
-from quotas.models import Pool
 from tests.conftest import Org
-from tests.quotas.conftest import NOON, call
+from tests.quotas.conftest import call
 
 pytestmark = pytest.mark.django_db
 
@@ -48,8 +45,8 @@ def test_usage_shows_numbers_charts_and_keys(calls, client_for):
     text, html = text_of(response), response.content.decode()
     assert "7,200" in text and "6,000 in, 1,200 out" in text
     assert "0.00 % failed" in text
-    assert "nightly" in text and "Playground" in text and text.count("Playground") == 1
-    assert html.count('<svg class="gh-chart') == 2 and html.count("<polyline") == 2
+    assert "nightly" in text  # a choice of the filter
+    assert html.count('class="gh-plot"') == 4
     assert "other endpoints" in text  # six endpoints, four colours
     assert "Show the numbers as a table" in text
     assert "fraud-detection/e0" not in text  # one project only
@@ -114,14 +111,6 @@ def test_a_custom_range_and_the_last_24_hours(calls, client_for):
     assert "2,880" in text_of(client.get("/usage/?range=24h"))
 
 
-def test_usage_as_csv(calls, client_for):
-    response = client_for(calls.dana).get("/usage/?format=csv&endpoint=e1")
-    assert response.headers["Content-Type"].startswith("text/csv")
-    head, *lines = response.content.decode().splitlines()
-    assert head.startswith("start,project,endpoint,key,person,requests")
-    assert lines and all(",fraud-detection,e1," in line for line in lines)
-
-
 def test_usage_costs_the_same_for_many_rows(calls, client_for, django_assert_max_num_queries, tmp_path):
     with Journal(tmp_path / "more") as journal:
         for number in range(200):
@@ -136,62 +125,3 @@ def test_usage_costs_the_same_for_many_rows(calls, client_for, django_assert_max
     client = client_for(calls.dana)
     with django_assert_max_num_queries(12):
         assert client.get("/usage/").status_code == 200
-
-
-def test_periods_have_a_slot_for_every_interval():
-    day = period.of({"range": "24h"}, NOON)
-    assert (len(day.slots), day.label(day.slots[0]), day.interval) == (24, "13:00", "hour")
-    week = period.of({}, NOON)
-    assert (len(week.slots), week.label(week.slots[-1]), week.words) == (7, "20 Nov", "in the last 7 days")
-    year = period.of({"range": "custom", "from": "2025-12-15", "to": "2026-11-20"}, NOON)
-    assert (len(year.slots), year.interval, year.label(year.slots[0])) == (12, "month", "Dec 2025")
-    assert len(period.of({"range": "30d"}, NOON).slots) == 30
-
-
-@pytest.fixture
-def pool(org: Org) -> Pool:
-    pool = Pool.objects.create(slug="shared-gpu", name="Shared", cluster="local", limit=8, observed=8, simulated=True)
-    for number, (amount, project) in enumerate(((2, org.fraud), (4, org.search), (4, org.search), (1, org.fraud))):
-        services.reserve(system("t"), pool, amount, holder=("endpoint", f"endpoint-{number}"), project=project)
-    services.reserve(system("t"), pool, 5, holder=("endpoint", "endpoint-9"), project=org.fraud)
-    return pool
-
-
-def boxes(response) -> list[str]:
-    found = re.findall(r'<li class="gh-box[^"]*">(.*?)</li>', response.content.decode(), re.DOTALL)
-    names = [re.search(r'<p class="gh-box__name">(.*?)</p>', box, re.DOTALL) for box in found]
-    return [re.sub(r"<[^>]+>", "", name.group(1)) for name in names if name]
-
-
-def test_capacity_shows_the_pool_without_names_of_strangers(org, pool, client_for):
-    response = client_for(org.dana).get("/capacity/")
-    assert response.status_code == 200
-    assert boxes(response) == ["fraud-detection"] * 2 + ["another project"] * 4 + ["fraud-detection", "Free"]
-    text = text_of(response)
-    assert "Simulated accelerators" in text and "7 of 8" in text
-    assert re.search(r"1 another project 4 .* 2 fraud-detection 5", text)
-    assert "search-ranking" not in response.content.decode()
-    assert "endpoint-1" not in response.content.decode()
-    assert boxes(client_for(org.pat).get("/capacity/"))[2] == "search-ranking"
-
-
-def test_capacity_says_when_nodes_are_missing(org, pool, client_for):
-    services.observe(system("t"), pool, 6)
-    response = client_for(org.pat).get("/capacity/")
-    assert "The nodes report fewer accelerators than are held" in text_of(response)
-    assert boxes(response)[-1] == "Not reported"
-
-
-def test_capacity_without_a_pool_says_what_to_do(org, client_for):
-    assert "No shared pool yet" in text_of(client_for(org.dana).get("/capacity/"))
-
-
-def test_capacity_costs_the_same_for_many(org, pool, client_for, django_assert_max_num_queries):
-    for number in range(120):
-        services.reserve(system("t"), pool, 8, holder=("endpoint", f"more-{number}"), project=org.search)
-    for number in range(5):
-        Pool.objects.create(slug=f"p{number}", name="P", cluster="local", limit=100, observed=100)
-    client = client_for(org.pat)
-    with django_assert_max_num_queries(15):
-        response = client.get("/capacity/")
-    assert "and 72 more" in text_of(response)
