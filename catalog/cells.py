@@ -63,6 +63,11 @@ def detail_url(asset: Asset, version: Version | None = None, tab: str = "") -> s
     return reverse("catalog_detail", args=[asset.slug]) + (f"?{'&'.join(pairs)}" if pairs else "")
 
 
+def ticket(version: Version) -> str:
+    """Return the name of a version in the address of a comparison: slug@version."""
+    return f"{version.asset.slug}@{version.version}"
+
+
 def request_url(version: Version) -> str:
     """Return the address of the request form with this version chosen."""
     return f"{reverse('request_new')}?asset={version.asset.slug}&version={version.version}"
@@ -121,6 +126,7 @@ def card(asset: Asset, version: Version | None, profiles: Sequence[HardwareProfi
         "demo": demo_chip(version) if version else None,
         "request_url": request_url(version) if version and requestable(version, may_request) else "",
         "licence": short_name(version.licence) if version else "–",
+        "ticket": ticket(version) if version else "",
     }
 
 

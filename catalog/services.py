@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from audit.services import record
 from catalog import evidence
+from catalog.listings import refresh
 from catalog.models import Asset, Evidence, HardwareProfile, Version, VersionState
 from catalog.specs import AssetSpec, ProfileSpec, VersionSpec, fingerprint, misfit, stored
 from portal.errors import Conflict, Invalid
@@ -39,6 +40,7 @@ def load_asset(by: Principal, spec: AssetSpec) -> tuple[Asset, list[Version]]:
         else:
             _update(by, asset, spec)
         added = [found for item in reversed(spec.versions) if (found := _add_version(by, asset, item)) is not None]
+        refresh(asset)
         return asset, added
 
 
@@ -65,6 +67,7 @@ def add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version:
             )
         added = _add_version(by, asset, spec)
         assert added is not None  # noqa: S101 - only an existing version gives None
+        refresh(asset)
         return added
 
 
@@ -229,6 +232,7 @@ def _step(
             reason=str(also["state_reason"]),
         )
         version.refresh_from_db(fields=["state", *also])
+        refresh(version.asset)
     return version
 
 
@@ -241,7 +245,9 @@ def collect_evidence(by: Principal, version: Version) -> list[Evidence]:
     """
     require(by, "collect_evidence", version)
     with transaction.atomic():
-        return _collect(by, version)
+        rows = _collect(by, version)
+        refresh(version.asset)
+        return rows
 
 
 def _collect(by: Principal, version: Version) -> list[Evidence]:

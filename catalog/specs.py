@@ -33,6 +33,8 @@ def _slug(value: str) -> str:
 
 
 def _asset_slug(value: str) -> str:
+    if value == "compare":
+        raise _wrong("This name is an address of the catalog itself. Choose another one.")
     return _matching(asset_slug_validator, value)
 
 

@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from catalog import views
+from catalog.views import compare, detail, lists
 
 urlpatterns = [
-    path("catalog/", views.catalog_list, name="catalog_list"),
-    path("catalog/<str:slug>/", views.catalog_detail, name="catalog_detail"),
+    path("catalog/", lists.catalog_list, name="catalog_list"),
+    path("catalog/compare/", compare.catalog_compare, name="catalog_compare"),  # before the assets: none has that name
+    path("catalog/<str:slug>/", detail.catalog_detail, name="catalog_detail"),
 ]

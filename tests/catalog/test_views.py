@@ -1,12 +1,19 @@
 """The pages of the catalog: what each person sees, filters in the address, parts for htmx, hostile descriptions."""
 
+import csv
+import io
+import itertools
 import re
+import time
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from catalog import services
-from catalog.models import Version, VersionState
+from catalog.listings import refresh
+from catalog.models import Asset, Listing, Version, VersionState
 from catalog.specs import AssetSpec
 from tests.catalog.test_services import ASSET, VERSION
 from tests.factories import make_asset, make_profile, make_version
@@ -109,6 +116,110 @@ def test_facets_count_beside_the_other_choices(org, client_for):
     assert found["task"] == {"chat": 1, "code": 1}
 
 
+def facets_of(response):
+    return {
+        facet["key"]: {item["value"]: item["count"] for item in facet["options"]}
+        for facet in response.context["facets"]
+    }
+
+
+def test_every_facet_counts_and_filters(org, client_for):
+    by = org.principal(org.pat)
+    small = make_version(asset=make_asset("small", name="Small", tasks=["chat", "code"]))
+    long = {**small.needs, "parameters": 70 * 10**9, "max_context_tokens": 1_000_000}
+    make_version(asset=make_asset("huge", name="Huge"), needs=long)
+    Version.objects.filter(asset__slug="huge").update(licence="MIT")
+    make_version(asset=make_asset("server", name="Server", kind="mcp-server"))
+    Version.objects.filter(asset__slug="server").update(needs={})
+    for slug in ("huge", "server"):
+        refresh(Asset.objects.get(slug=slug))
+    services.collect_evidence(by, small)
+    make_profile(gpus=1, memory_gib=24, slug="l4")
+    make_profile(gpus=4, memory_gib=80, slug="h100x4")
+    client = client_for(org.dana)
+    found = facets_of(client.get(LIST))
+    assert found["fit"] == {"l4": 1, "h100x4": 2}, "what fits on little fits on much"
+    assert found["size"] == {"under-4b": 1, "over-30b": 1}
+    assert found["context"] == {"to-128k": 1, "over-128k": 1}
+    assert found["evidence"]["none"] == 2 and sum(found["evidence"].values()) == 3
+    assert found["task"] == {"chat": 3, "code": 1}
+    for query, expected in {
+        "fit=l4": ["Small"],
+        "fit=h100x4": ["Huge", "Small"],
+        "context=over-128k": ["Huge"],
+        "size=over-30b&size=under-4b": ["Huge", "Small"],
+        "evidence=none&kind=model": ["Huge"],
+        "licence=MIT": ["Huge"],
+        "task=code": ["Small"],
+        "state=approved&q=sma": ["Small"],
+        "fit=nothing": [],
+        "context=nothing": [],
+        "task=%25": [],
+    }.items():
+        response = client.get(f"{LIST}?{query}")
+        assert names(text(response)) == expected, query
+        assert response.context["found"] == len(expected), query
+
+
+def test_each_count_is_what_a_click_shows(org, client_for):
+    """The number beside every filter equals the length of the list that it leads to."""
+    make_profile(gpus=1, memory_gib=24, slug="l4")
+    for number, (kind, task, licence) in enumerate(
+        itertools.product(("model", "mcp-server"), ("chat", "code"), ("MIT", "Apache-2.0"))
+    ):
+        made = make_version(asset=make_asset(f"a-{number}", kind=kind, tasks=[task, "all"]))
+        Version.objects.filter(pk=made.pk).update(licence=licence)
+        refresh(made.asset)
+    client = client_for(org.dana)
+    for query in ("", "kind=model", "kind=model&task=chat", "licence=MIT&task=code&q=a", "fit=l4&kind=mcp-server"):
+        for key, counts in facets_of(client.get(f"{LIST}?{query}")).items():
+            others = "&".join(part for part in query.split("&") if part and not part.startswith(f"{key}="))
+            for value, number in counts.items():
+                assert client.get(f"{LIST}?{others}&{key}={value}").context["found"] == number, (query, key, value)
+
+
+def test_the_file_holds_what_the_filters_keep(org, client_for):
+    make_version(asset=make_asset("evil", name="=1+1", tasks=["chat", "code"]))
+    make_version(asset=make_asset("other", name="Other", kind="mcp-server"))
+    response = client_for(org.dana).get(LIST + "?kind=model&format=csv")
+    lines = list(csv.DictReader(io.StringIO(response.content.decode())))
+    assert response["Content-Type"].startswith("text/csv") and "attachment" in response["Content-Disposition"]
+    assert [(line["slug"], line["name"], line["tasks"]) for line in lines] == [("evil", "'=1+1", "chat, code")]
+
+
+@pytest.mark.slow
+def test_ten_thousand_assets_stay_fast(org, client_for):
+    """Four queries for the list, and the facets of 10,000 assets in a moment."""
+    model = make_version(asset=make_asset("first"))
+    licences, tasks = ("MIT", "Apache-2.0", "NOASSERTION"), ("chat", "code", "embedding", "vision")
+    Asset.objects.bulk_create(
+        Asset(slug=f"a-{n}", kind=("model", "mcp-server")[n % 2], name=f"Asset {n}", tasks=[tasks[n % 4], tasks[n % 3]])
+        for n in range(10_000)
+    )
+    facts = Listing.objects.filter(asset=model.asset).values().get(audience="public") | {"id": None}
+    Listing.objects.bulk_create(
+        Listing(**facts | {
+            "asset_id": asset.pk, "name": asset.name, "kind": asset.kind, "licence": licences[n % 3],
+            "parameters": 10**9 * (n % 90), "context_tokens": 1024 * (n % 300), "needed_bytes": 2**30 * (n % 200),
+            "tasks": f"|{'|'.join(asset.tasks)}|", "text": asset.name.lower(), "version_id": model.pk,
+        })
+        for n, asset in enumerate(Asset.objects.exclude(slug="first"))
+    )  # fmt: skip
+    for gib in (24, 48, 80):
+        make_profile(gpus=1, memory_gib=gib)
+    client = client_for(org.dana)
+    for query in ("", "?kind=model&task=chat&q=asset", "?page=400&sort=smallest"):
+        client.get(LIST + query)
+        with CaptureQueriesContext(connection) as seen:
+            start = time.perf_counter()
+            assert client.get(LIST + query).status_code == 200
+            took = time.perf_counter() - start
+        asked = [query for query in seen if 'FROM "catalog_' in query["sql"]]
+        assert len(asked) <= 5, [query["sql"][:90] for query in asked]
+        assert took < 1.5, took
+        print(f"\n{query or 'all':40} {took * 1000:6.0f} ms")
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -135,6 +246,7 @@ def test_table_and_sort(org, client_for):
     big = make_version(asset=make_asset("big", name="Aa"))
     make_version(asset=make_asset("small", name="Zz"))
     Version.objects.filter(pk=big.pk).update(needs={**big.needs, "parameters": 9 * 10**10})
+    refresh(big.asset)
     page = text(client_for(org.dana).get(LIST + "?view=table&sort=smallest"))
     assert "<table" in page and page.index(">Zz<") < page.index(">Aa<")
 

@@ -1,13 +1,14 @@
-"""Pages of the catalog: the list with facets, and one asset."""
+"""One asset: overview, evidence, versions; for MCP servers the tools."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from catalog import cells, fit, search
+from catalog import cells, fit
 from catalog.markdown import render
 from catalog.models import STATE_ORDER, Asset, HardwareProfile, Kind, Version, VersionState, is_asset_slug
 from portal.errors import NotFound
@@ -17,10 +18,6 @@ from projects.models import Project
 from projects.permissions import can_anywhere
 from projects.principal import PortalRequest
 
-HELP = [
-    "Only approved versions can be requested. A loaded version never changes: what was reviewed is what runs.",
-    "Evidence says what a check found, and what nobody has verified. Open a line to read the raw report.",
-]
 STATE_ALERTS = {
     VersionState.DEPRECATED: (
         "warning",
@@ -34,72 +31,8 @@ STATE_ALERTS = {
 
 
 @require_GET
-def catalog_list(request: PortalRequest) -> HttpResponse:
-    """The catalog, filtered by the address."""
-    filters = search.Filters.read(request.GET)
-    every = search.rows(request.principal)
-    found = search.ordered((row for row in every if filters.matches(row)), filters.sort)
-    last = max(1, -(-len(found) // search.PAGE_SIZE))
-    number = min(max(filters.page, 1), last)
-    start = (number - 1) * search.PAGE_SIZE
-    shown = found[start : start + search.PAGE_SIZE]
-    path = reverse("catalog_list")
-    context = {
-        "crumbs": [("Home", reverse("home")), ("Catalog", "")],
-        "help_text": HELP,
-        "filters": filters,
-        "facets": search.facets(every, filters),
-        "sorts": list(search.SORTS.items()),
-        "cards": _cards(request, shown),
-        "chips": _filter_chips(filters, path),
-        "clear_url": path,
-        "cards_url": path + filters.query(view="cards"),
-        "table_url": path + filters.query(view="table"),
-        "total": len(every),
-        "found": len(found),
-        "page": {
-            "start": start + 1 if shown else 0,
-            "end": start + len(shown),
-            "total": len(found),
-            "previous_url": path + filters.query(page=number - 1) if number > 1 else "",
-            "next_url": path + filters.query(page=number + 1) if number < last else "",
-        },
-    }
-    response = page(request, "catalog/list.html", context, part="results")
-    # The form sends every field; the address bar gets the short form.
-    response["HX-Push-Url"] = path + filters.query(page=number)
-    return response
-
-
-def _cards(request: PortalRequest, shown: list[search.Row]) -> list[cells.Cell]:
-    assets = Asset.objects.in_bulk([row.pk for row in shown])
-    versions = Version.objects.prefetch_related("evidence").in_bulk([row.shown for row in shown if row.shown])
-    profiles = list(HardwareProfile.objects.filter(enabled=True))
-    may_request = can_anywhere(request.principal, "request", Project)
-    return [
-        cells.card(assets[row.pk], versions.get(row.shown) if row.shown else None, profiles, may_request)
-        for row in shown
-        if row.pk in assets
-    ]
-
-
-def _filter_chips(filters: search.Filters, path: str) -> list[dict[str, str]]:
-    chips = [
-        {
-            "label": f"{search.TITLES[key]}: {search.label(key, value)}",
-            "url": path + filters.without(key, value).query(),
-        }
-        for key, values in filters.chosen.items()
-        for value in values
-    ]
-    if filters.q:
-        chips.append({"label": f"Search: {filters.q}", "url": path + filters.query(q="")})
-    return chips
-
-
-@require_GET
 def catalog_detail(request: PortalRequest, slug: str) -> HttpResponse:
-    """One asset: overview, evidence, versions; for MCP servers the tools."""
+    """One asset by tabs."""
     visible = Asset.objects.visible_to(request.principal)
     asset = visible.filter(slug=slug).first() if is_asset_slug(slug) else None
     if asset is None:
@@ -120,7 +53,6 @@ def catalog_detail(request: PortalRequest, slug: str) -> HttpResponse:
         tabs[0]["current"] = True
     context: dict[str, Any] = {
         "crumbs": [("Catalog", reverse("catalog_list")), (asset.name, "")],
-        "help_text": HELP,
         "tabs": tabs,
         "tabs_label": asset.name,
         "tab": tab,
@@ -182,6 +114,7 @@ def _version_context(request: PortalRequest, asset: Asset, version: Version) -> 
         "state_chip": cells.state_chip(version.state),
         "demo_chip": cells.demo_chip(version),
         "state_alert": _state_alert(version),
+        "compare_url": f"{reverse('catalog_list')}?{urlencode({'kind': asset.kind, 'v': cells.ticket(version)})}",
         "request_url": cells.request_url(version) if cells.requestable(version, may_request) else "",
         "successor_url": cells.detail_url(successor.asset, successor) if successor else "",
         "evidence": cells.evidence_rows(found),
