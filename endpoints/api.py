@@ -11,33 +11,41 @@ from ninja import Field, Query, Router
 from endpoints import services
 from endpoints.clusters import ClusterError
 from endpoints.drivers import driver_for
-from endpoints.keys import INVOKE, PLAYGROUND
 from endpoints.models import Cluster, Endpoint, Phase
-from endpoints.reading import endpoint_or_404, key_or_404, names_of, whole
+from endpoints.reading import endpoint_or_404, whole
 from portal.errors import Invalid, NotFound, Unavailable
 from portal.http import cursor_page, require_match
 from projects.api import Body, answer, idempotent, project_or_404, scope
-from projects.models import ApiKey
-from projects.permissions import visible
+from projects.permissions import can, visible
 from projects.principal import PortalRequest, Principal
 
 router = Router(tags=["endpoints"])
 MAX_LINES = 5000
 
 
-class KeyIn(Body):
-    """A new key. No endpoint means every endpoint of the project."""
-
-    name: str = Field(max_length=400)
-    endpoints: list[str] = Field([], max_length=200)
-    scopes: list[str] = Field([INVOKE], max_length=20)
-    days: int = 90
-
-
 class Reason(Body):
     """Why something is done; kept in the audit log."""
 
     reason: str = Field("", max_length=500)
+
+
+class Scale(Body):
+    """How many replicas are to run."""
+
+    replicas: int
+
+
+class Rollback(Body):
+    """The revision to go back to."""
+
+    revision: int
+
+
+class EndpointPatch(Body):
+    """What may change on an endpoint without a request."""
+
+    shareable: bool | None = None
+    contact: str | None = Field(None, max_length=150)
 
 
 class ClusterPatch(Body):
@@ -50,10 +58,12 @@ class ClusterPatch(Body):
 # -----------------------------------------------------------------------------------------------------------
 
 
-def endpoint_json(row: Endpoint) -> dict[str, Any]:
-    """Return an endpoint as the API shows it; wants project, cluster and revision with version, asset and profile
-    selected.
+def endpoint_json(row: Endpoint, reader: Principal | None = None) -> dict[str, Any]:
+    """Return an endpoint as the API shows it; wants what `whole` selects.
+
+    A `reader` with whom it is shared sees state and address, and nothing of purpose, people and holds.
     """
+    shared = reader is not None and not can(reader, "inspect", row)
     revision = row.revision
     return {
         "id": row.pk,
@@ -65,19 +75,24 @@ def endpoint_json(row: Endpoint) -> dict[str, Any]:
         "desired": row.desired,
         "phase": row.phase,
         "reason": {"code": row.reason_code, "sentence": row.reason_sentence, "turn": row.reason_turn},
-        "hold": {"reason": row.hold_reason, "by": row.hold_by} if row.hold_reason else None,
+        "hold": {"reason": row.hold_reason, "by": row.hold_by} if row.hold_reason and not shared else None,
         "url": f"{settings.BASE_URL}/v1",
         "model": f"{row.project.slug}/{row.name}",
         "revision": revision.number if revision else None,
+        "next_revision": row.next_revision.number if row.next_revision else None,
         "asset": revision.version.asset.slug if revision else None,
         "version": revision.version.version if revision else None,
         "hardware_profile": revision.profile.slug if revision else None,
         "replicas": revision.replicas if revision else None,
+        "scale": row.wanted_replicas if revision else None,
         "concurrency": revision.concurrency if revision else None,
         "context_tokens": revision.context_tokens if revision else None,
         "demo_engine": bool(revision and revision.runtime.get("demo")),
-        "purpose": row.purpose,
-        "data_classification": row.data_classification,
+        "purpose": "" if shared else row.purpose,
+        "data_classification": "" if shared else row.data_classification,
+        "contact": row.contact.username if row.contact and not shared else None,
+        "shareable": row.shareable,
+        "shared": shared,
         "created_at": row.created_at,
         "phase_since": row.phase_since,
         "ready_at": row.ready_at,
@@ -94,7 +109,9 @@ def list_endpoints(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> HttpResponse:
-    """The endpoints that the caller may see, newest first; deleted ones only with `phase=deleted`."""
+    """The endpoints that the caller may see, newest first, those shared with the caller's projects too; deleted ones
+    only with `phase=deleted`.
+    """
     rows = whole(visible(request.principal, Endpoint.objects.all()))
     if project is not None:
         rows = rows.filter(project=project_or_404(request.principal, project))
@@ -105,13 +122,30 @@ def list_endpoints(
     else:
         raise Invalid.field("phase", f"phase is {phase[:40]!r}; choose one of {', '.join(Phase.values)}.")
     found, following = cursor_page(rows, limit=limit, cursor=cursor, order=("-created_at", "-id"))
-    return answer(request, {"items": [endpoint_json(row) for row in found], "next": following})
+    return answer(request, {"items": [endpoint_json(row, request.principal) for row in found], "next": following})
 
 
 @router.get("/endpoints/{endpoint_id}", auth=scope("endpoints:read"))
 def get_endpoint(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """One endpoint: what is wanted, what is observed, why, and whose turn it is."""
-    return answer(request, endpoint_json(endpoint_or_404(request.principal, endpoint_id)))
+    row = endpoint_or_404(request.principal, endpoint_id, "view")
+    return answer(request, endpoint_json(row, request.principal))
+
+
+@router.patch("/endpoints/{endpoint_id}", auth=scope("endpoints:write"))
+def change_endpoint(request: PortalRequest, endpoint_id: UUID, body: EndpointPatch) -> HttpResponse:
+    """Change the contact, or whether other projects may ask for access; needs If-Match."""
+    if body.shareable is None and body.contact is None:
+        raise Invalid("Name what is to change: shareable, contact.")
+    with transaction.atomic():
+        row = endpoint_or_404(request.principal, endpoint_id)
+        require_match(request, endpoint_json(row, request.principal))
+        if body.shareable is not None:
+            services.set_shareable(request.principal, row, body.shareable)
+        if body.contact is not None and body.contact != (row.contact.username if row.contact else None):
+            services.transfer(request.principal, row, body.contact)
+        changed = endpoint_or_404(request.principal, endpoint_id)
+    return answer(request, endpoint_json(changed, request.principal))
 
 
 @router.get("/endpoints/{endpoint_id}/events", auth=scope("endpoints:read"))
@@ -149,6 +183,7 @@ def list_revisions(
                 "valid_until": one.authorization_valid_until,
             },
             "created_at": one.created_at,
+            "outcome": {"code": one.outcome, "sentence": one.outcome_sentence},
         }
         for one in found
     ]
@@ -174,7 +209,7 @@ def suspend(request: PortalRequest, endpoint_id: UUID, body: Reason | None = Non
     """Stop all engines and give back what is reserved."""
     row = endpoint_or_404(request.principal, endpoint_id)
     changed = services.suspend(request.principal, row, reason=body.reason if body else "")
-    return answer(request, endpoint_json(changed), status=202)
+    return _accepted(request, changed)
 
 
 @router.post("/endpoints/{endpoint_id}/resume", auth=scope("endpoints:write"))
@@ -182,7 +217,7 @@ def suspend(request: PortalRequest, endpoint_id: UUID, body: Reason | None = Non
 def resume(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Run a suspended endpoint again."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return answer(request, endpoint_json(services.resume(request.principal, row)), status=202)
+    return _accepted(request, services.resume(request.principal, row))
 
 
 @router.post("/endpoints/{endpoint_id}/retry", auth=scope("endpoints:write"))
@@ -190,7 +225,23 @@ def resume(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
 def retry(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Start a failed endpoint again."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return answer(request, endpoint_json(services.retry(request.principal, row)), status=202)
+    return _accepted(request, services.retry(request.principal, row))
+
+
+@router.post("/endpoints/{endpoint_id}/scale", auth=scope("endpoints:write"))
+@idempotent
+def scale(request: PortalRequest, endpoint_id: UUID, body: Scale) -> HttpResponse:
+    """Run more or fewer replicas, up to the number that was approved; more than that is a request."""
+    row = endpoint_or_404(request.principal, endpoint_id)
+    return _accepted(request, services.scale(request.principal, row, body.replicas))
+
+
+@router.post("/endpoints/{endpoint_id}/rollback", auth=scope("endpoints:write"))
+@idempotent
+def rollback(request: PortalRequest, endpoint_id: UUID, body: Rollback) -> HttpResponse:
+    """Go back to a revision whose authorization still holds; to the one that runs, to cancel a rollout."""
+    row = endpoint_or_404(request.principal, endpoint_id)
+    return _accepted(request, services.rollback(request.principal, row, body.revision))
 
 
 @router.delete("/endpoints/{endpoint_id}", auth=scope("endpoints:write"))
@@ -199,7 +250,11 @@ def delete(
 ) -> HttpResponse:
     """Take an endpoint away for good; it is accepted now, and done when `phase` is deleted."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return answer(request, endpoint_json(services.delete(request.principal, row, reason=reason)), status=202)
+    return _accepted(request, services.delete(request.principal, row, reason=reason))
+
+
+def _accepted(request: PortalRequest, row: Endpoint) -> HttpResponse:
+    return answer(request, endpoint_json(row, request.principal), status=202)
 
 
 # --- Clusters
@@ -247,59 +302,3 @@ def _cluster(principal: Principal, slug: str) -> Cluster:
     if cluster is None:
         raise NotFound(f"There is no cluster {slug[:40]}.")
     return cluster
-
-
-# --- Keys
-# ----------------------------------------------------------------------------------------------------------------
-
-
-def key_json(key: ApiKey, names: dict[str, str], secret: str = "") -> dict[str, Any]:
-    """Return a key as the API shows it; an empty list of endpoints means every endpoint of the project."""
-    return {
-        "id": key.pk,
-        "name": key.name,
-        "prefix": key.prefix,
-        "endpoints": sorted(names.get(target.target_id, target.target_id) for target in key.targets.all()),
-        "scopes": key.scopes,
-        "person": key.person.username,
-        "state": key.state,
-        "created_at": key.created_at,
-        "expires_at": key.expires_at,
-        "last_used_at": key.last_used_at,
-        **({"secret": secret} if secret else {}),
-    }
-
-
-@router.get("/projects/{slug}/keys", auth=scope("endpoints:read"))
-def list_keys(request: PortalRequest, slug: str, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
-    """The keys of a project, newest first; those of the playground live 15 minutes and are left out."""
-    project = project_or_404(request.principal, slug)
-    rows = visible(request.principal, ApiKey.objects.filter(project=project)).exclude(purpose=PLAYGROUND)
-    rows = rows.select_related("person").prefetch_related("targets")
-    found, following = cursor_page(rows, limit=limit, cursor=cursor, order=("-created_at", "id"))
-    names = names_of(found)
-    return answer(request, {"items": [key_json(key, names) for key in found], "next": following})
-
-
-@router.post("/projects/{slug}/keys", auth=scope("endpoints:write"))
-@idempotent
-def create_key(request: PortalRequest, slug: str, body: KeyIn) -> HttpResponse:
-    """Create a key; the secret stands in this answer and nowhere else."""
-    project = project_or_404(request.principal, slug)
-    made, secret = services.issue_key(request.principal, project, body.name, body.endpoints, body.scopes, body.days)
-    return answer(request, key_json(made, names_of([made]), secret), status=201, secret=True)
-
-
-@router.post("/projects/{slug}/keys/{key_id}/rotate", auth=scope("endpoints:write"))
-@idempotent
-def rotate_key(request: PortalRequest, slug: str, key_id: UUID) -> HttpResponse:
-    """Replace a key: the answer is the new one with its secret, and the old one works on for up to seven days."""
-    made, secret = services.rotate_key(request.principal, key_or_404(request.principal, slug, key_id))
-    return answer(request, key_json(made, names_of([made]), secret), status=201, secret=True)
-
-
-@router.delete("/projects/{slug}/keys/{key_id}", auth=scope("endpoints:write"))
-def revoke_key(request: PortalRequest, slug: str, key_id: UUID) -> HttpResponse:
-    """End a key at once."""
-    ended = services.revoke_key(request.principal, key_or_404(request.principal, slug, key_id))
-    return answer(request, key_json(ended, names_of([ended])))

@@ -1,99 +1,28 @@
-"""What to do next for one endpoint: a pure function from facts to a step. The effects stand in `reconcile.py`.
+"""What to do next for one endpoint: a pure function from facts to a step. The effects stand in `reconcile.py`, what
+concerns rollouts in `turnover.py`.
 
 Nothing here reads a clock, a row or a cluster, so that every case can be written down in a table of tests.
 """
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from endpoints.clusters import ClusterError, Observation, Replica
+from endpoints import turnover
+from endpoints.clusters import ClusterError, Replica
+from endpoints.facts import LOOK_SECONDS, Action, Facts, Reason, Seat, Step, Turn, counted, ended, here, of
 from endpoints.models import Desired, Phase
+
+__all__ = ["RESTARTING", "Action", "Facts", "Reason", "Seat", "Step", "decide", "gone"]
 
 BACKOFF_SECONDS = (0, 2, 5, 10, 30)  # before start 1, 2, … of a series; the last one repeats
 MAX_STARTS = 5
 # What fails the same way each time: the second start is for the one case that it was something else.
 MAX_STARTS_OF = {"out_of_memory": 2, "start_timeout": 2}
 STABLE = timedelta(seconds=60)  # ready for so long: a later crash begins a new series
-LOOK_SECONDS = 0.5  # between two looks while something moves
 ERROR_SECONDS = 5.0  # before the cluster is asked again after an error
 RESTARTING = "restarting"
 
 TURNS = {"you": "owner", "platform": "platform", "nobody": "nobody"}  # the driver's word → the row's
-
-
-class Action(StrEnum):
-    """What the cluster is asked to do."""
-
-    NONE = "none"
-    APPLY = "apply"
-    REMOVE = "remove"
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Machine word, one sentence, whose turn it is: portal, platform, owner or nobody."""
-
-    code: str
-    sentence: str
-    turn: str = "portal"
-
-
-@dataclass(frozen=True)
-class Seat:
-    """The reservation of an endpoint that needs accelerators; `state` is waiting, held, or "" where there is none."""
-
-    state: str
-    amount: int
-    position: int = 0
-    pool: str = ""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that a decision depends on. `seat` is None where no accelerator is needed; `refusal` says why nothing may
-    be started.
-    """
-
-    now: datetime
-    desired: str
-    phase: str
-    reason: Reason
-    phase_since: datetime
-    replicas: int = 1
-    revision: int = 1
-    attempts: int = 0
-    due_at: datetime | None = None
-    observation: Observation = field(default_factory=Observation)
-    error: ClusterError | None = None
-    paused: bool = False
-    refusal: Reason | None = None
-    seat: Seat | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """The answer: what to ask of the cluster, what to write down, and in how many seconds to look again (None: at the
-    next sweep).
-
-    `routes` are the replicas that calls go to; None leaves them as they are.
-    """
-
-    phase: str
-    reason: Reason
-    action: Action = Action.NONE
-    attempts: int = 0
-    look_again: float | None = None
-    routes: tuple[Replica, ...] | None = ()
-    release: bool = False
-
-    def changes(self, facts: Facts) -> bool:
-        """Whether the cluster is asked for something, or the row would read differently."""
-        return self.action != Action.NONE or (self.phase, self.reason, self.attempts) != (
-            facts.phase,
-            facts.reason,
-            facts.attempts,
-        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +34,13 @@ class _Replicas:
     moving: tuple[Replica, ...]  # starting, loading, stopping, or started again by the cluster itself
     missing: int  # places where a start is possible now
     fresh: bool  # whether one of these was never started, or ended without being asked to
-    surplus: bool  # something of another revision, or beyond the wanted number
+    extra: tuple[Replica, ...]  # of the revision, beyond the wanted number
+    others: tuple[Replica, ...]  # of another revision
+
+    @property
+    def surplus(self) -> int:
+        """How many engines are not needed any more."""
+        return len(self.extra) + len(self.others)
 
 
 def decide(facts: Facts) -> Step:
@@ -113,10 +48,12 @@ def decide(facts: Facts) -> Step:
     if facts.desired != Desired.RUNNING:
         return _unless_paused(facts, _wind_down(facts))
     if facts.phase == Phase.FAILED:
-        return _unless_paused(facts, _stay_failed(facts))
+        return turnover.seats(facts, _unless_paused(facts, _stay_failed(facts)))
     if facts.error is not None:
-        return _error(facts, facts.error)
-    return _unless_paused(facts, _run(facts))
+        step = _error(facts, facts.error)
+        return turnover.after_error(facts, step, permanent=not facts.error.retry)
+    step = turnover.decide(facts, _run) if facts.next else _run(facts)
+    return turnover.seats(facts, turnover.or_return(facts, _unless_paused(facts, step)))
 
 
 def gone(facts: Facts) -> Step:
@@ -130,13 +67,17 @@ def gone(facts: Facts) -> Step:
 
 
 def _sort(facts: Facts) -> _Replicas:
-    here = [one for one in facts.observation.replicas if one.state != "absent"]
-    ours = [one for one in here if one.revision == facts.revision and one.index < facts.replicas]
-    others = [one for one in here if one not in ours and (one.state != "failed" or one.pid is not None)]
-    stopped = {
-        one.index for one in facts.observation.replicas if one.state == "absent" and one.reason_code == "stopped"
-    }
-    free = set(range(facts.replicas)) - {one.index for one in [*ours, *others]}
+    present = [one for one in facts.observation.replicas if one.state != "absent"]
+    # The driver chooses in the same order which ones stay: what lives before what failed, then by index.
+    own = sorted((one for one in present if one.revision == facts.revision), key=lambda one: (not here(one), one.index))
+    ours, extra = own[: facts.runnable], [one for one in own[facts.runnable :] if here(one)]
+    others = [one for one in present if one.revision != facts.revision and here(one)]
+    stopped = [
+        one
+        for one in facts.observation.replicas
+        if one.state == "absent" and one.reason_code == "stopped" and one.revision == facts.revision
+    ]
+    missing = 0 if others and not facts.draining else facts.runnable - len(ours)
     return _Replicas(
         ready=tuple(one for one in ours if one.state == "ready"),
         failed=tuple(one for one in ours if one.state == "failed" and not one.restarts_itself),
@@ -145,15 +86,18 @@ def _sort(facts: Facts) -> _Replicas:
             for one in ours
             if one.state in {"starting", "loading", "stopping"} or (one.state == "failed" and one.restarts_itself)
         ),
-        missing=len(free),
-        fresh=bool(free - stopped),
-        surplus=bool(others),
+        missing=missing,
+        fresh=missing > len(stopped),
+        extra=tuple(extra),
+        others=tuple(others),
     )
 
 
 def _run(facts: Facts) -> Step:
     now = _sort(facts)
-    if len(now.ready) == facts.replicas and not now.surplus:
+    if facts.runnable < 1 and facts.seat is not None:
+        return _no_room(facts.growth or facts.seat)
+    if len(now.ready) == facts.runnable:
         return _ready(facts, now)
     needs_start = bool(now.failed or now.missing)
     if needs_start and not now.ready and not now.moving and facts.seat is not None and facts.seat.state != "held":
@@ -169,19 +113,37 @@ def _run(facts: Facts) -> Step:
 
 def _ready(facts: Facts, now: _Replicas) -> Step:
     stable = facts.phase == Phase.READY and facts.now - facts.phase_since >= STABLE
-    sentence = f"Answers calls on {_of(facts.replicas, facts.replicas)}."
-    return Step(
+    step = Step(
         Phase.READY,
-        Reason("ready", sentence, "nobody"),
+        Reason("ready", _ready_sentence(facts, now), "nobody"),
         attempts=0 if stable else facts.attempts,
         routes=now.ready,
     )
+    if now.extra and facts.drain_until is None:
+        return replace(step, drain=True, look_again=LOOK_SECONDS)
+    if now.surplus and facts.draining and facts.drain_until:
+        return replace(step, look_again=(facts.drain_until - facts.now).total_seconds())
+    if now.surplus:
+        return replace(step, action=Action.APPLY, look_again=LOOK_SECONDS)
+    settled = facts.proven and not facts.fallback and facts.drain_until is None
+    return step if settled else replace(step, turn=Turn.SETTLE)
+
+
+def _ready_sentence(facts: Facts, now: _Replicas) -> str:
+    parts = [f"Answers calls on {of(facts.runnable, facts.runnable)}."]
+    if now.surplus:
+        doing = "finish their calls and end" if now.surplus > 1 else "finishes its calls and ends"
+        parts.append(f"{counted(now.surplus, 'engine')} not needed any more {doing}.")
+    if facts.growth is not None and facts.growth.state == "waiting" and facts.next is None:
+        more = facts.replicas - facts.runnable
+        parts.append(f"{more} more {'waits' if more == 1 else 'wait'} for {facts.growth.queue}.")
+    return " ".join([*parts, facts.remark]).strip()
 
 
 def _answering(facts: Facts, now: _Replicas) -> tuple[str, str]:
     """Return the phase while not all replicas are ready, and how the sentence begins."""
     if now.ready:
-        return Phase.DEGRADED, f"Answers calls on {_of(len(now.ready), facts.replicas)}. "
+        return Phase.DEGRADED, f"Answers calls on {of(len(now.ready), facts.runnable)}. "
     return Phase.PROVISIONING, ""
 
 
@@ -194,7 +156,7 @@ def _progress(facts: Facts, now: _Replicas) -> Step:
         code, sentence = "stopping", "An engine is ending; the next one starts when it is gone."
     elif "failed" in states:
         failed = next(one for one in now.moving if one.state == "failed")
-        code, sentence = failed.reason_code, f"{_ended(failed.sentence)} The cluster starts it again by itself."
+        code, sentence = failed.reason_code, f"{ended(failed.sentence)} The cluster starts it again by itself."
     else:
         code, sentence = "starting", "The engine process has started."
     return Step(
@@ -206,7 +168,10 @@ def _start(facts: Facts, now: _Replicas, attempts: int) -> Step:
     phase, begin = _answering(facts, now)
     which = f"Start {attempts}: the" if attempts > 1 else "The"
     reason = Reason("scheduled", f"{begin}{which} engine is being started.")
-    return Step(phase, reason, Action.APPLY, attempts, look_again=LOOK_SECONDS, routes=now.ready)
+    if not now.missing and not now.failed and now.others:
+        reason = Reason("replacing", f"{begin}The engines of the revision before are ending; then this one starts.")
+    keep = tuple({one.revision for one in now.others}) if facts.draining else ()
+    return Step(phase, reason, Action.APPLY, attempts, look_again=LOOK_SECONDS, routes=now.ready, keep=keep)
 
 
 def _restart(facts: Facts, now: _Replicas) -> Step:
@@ -215,7 +180,7 @@ def _restart(facts: Facts, now: _Replicas) -> Step:
     if facts.attempts >= limit and not now.ready and not now.moving:
         after = f"It was started {_times(facts.attempts)}; nothing more is tried until somebody presses Retry."
         left = any(one.pid is not None for one in now.failed)
-        reason = Reason(first.reason_code, f"{_ended(first.sentence)} {after}", _turn(first.turn))
+        reason = Reason(first.reason_code, f"{ended(first.sentence)} {after}", _turn(first.turn))
         return Step(Phase.FAILED, reason, Action.REMOVE if left else Action.NONE, facts.attempts)
     phase, begin = _answering(facts, now)
     if facts.reason.code == RESTARTING and facts.due_at is not None:
@@ -227,19 +192,16 @@ def _restart(facts: Facts, now: _Replicas) -> Step:
     if delay == 0:
         return _start(facts, now, facts.attempts + 1)
     following = f"Start {facts.attempts + 1} of {limit}" if facts.attempts < limit else "The next start"
-    reason = Reason(RESTARTING, f"{begin}{_ended(first.sentence)} {following} follows after {delay} s.")
+    reason = Reason(RESTARTING, f"{begin}{ended(first.sentence)} {following} follows after {delay} s.")
     return Step(phase, reason, attempts=facts.attempts, look_again=float(delay), routes=now.ready)
 
 
 def _no_room(seat: Seat) -> Step:
-    what = f"{seat.amount} accelerator{'s' if seat.amount != 1 else ''}"
     if not seat.state:
+        what = counted(seat.amount, "accelerator")
         sentence = f"No pool reserves {what} for it. A platform engineer adds its profile to a pool; then press Retry."
         return Step(Phase.FAILED, Reason("no_reservation", sentence, "platform"))
-    sentence = (
-        f"Waits for {what} of the pool {seat.pool}, at position {seat.position} of the queue. "
-        "It starts by itself when they are free."
-    )
+    sentence = f"Waits for {seat.queue}. It starts by itself when they are free."
     return Step(Phase.PENDING, Reason("waiting_for_capacity", sentence, "nobody"))
 
 
@@ -283,7 +245,7 @@ def _error(facts: Facts, error: ClusterError) -> Step:
 
 def _of_error(error: ClusterError) -> Reason:
     after = " It is tried again by itself." if error.retry and "again" not in error.sentence else ""
-    return Reason(error.code, f"{_ended(error.sentence)}{after}", _turn(error.turn))
+    return Reason(error.code, f"{ended(error.sentence)}{after}", _turn(error.turn))
 
 
 def _unless_paused(facts: Facts, step: Step) -> Step:
@@ -294,22 +256,17 @@ def _unless_paused(facts: Facts, step: Step) -> Step:
         "cluster_paused", "The cluster is paused by its engineers: nothing is started or stopped there now.", "platform"
     )
     phase = step.phase if step.phase in {Phase.DEGRADED, Phase.DELETING} else facts.phase
-    if phase == Phase.READY and facts.desired == Desired.RUNNING:
+    if phase == Phase.READY and facts.desired == Desired.RUNNING and not step.routes:
         phase = Phase.PROVISIONING  # it answers no longer, and may not be started
-    return replace(step, phase=phase, reason=reason, action=Action.NONE, attempts=facts.attempts, look_again=None)
+    following = facts.next.attempts if facts.next else 0
+    return replace(
+        step, phase=phase, reason=reason, action=Action.NONE, attempts=facts.attempts, next_attempts=following,
+        look_again=None,
+    )  # fmt: skip
 
 
 def _turn(turn: str) -> str:
     return TURNS.get(turn, "platform")
-
-
-def _ended(sentence: str) -> str:
-    """Close a sentence that ends in the engine's own words."""
-    return sentence if sentence.rstrip().endswith((".", "!", "?", "…")) else f"{sentence}."
-
-
-def _of(count: int, total: int) -> str:
-    return f"{count} of {total} replica{'s' if total != 1 else ''}"
 
 
 def _times(count: int) -> str:

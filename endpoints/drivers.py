@@ -1,6 +1,6 @@
 """From a cluster's row to its driver, and from a revision to the workload that a driver understands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.conf import settings
@@ -23,8 +23,9 @@ def driver_for(cluster: Cluster) -> ClusterDriver:
     return factory(settings.STATE_DIR)
 
 
-def workload(endpoint: Endpoint, revision: Revision) -> Workload:
-    """Return what a driver is told about `revision`; wants version, profile and project selected.
+def workload(endpoint: Endpoint, revision: Revision, replicas: int, keep: Collection[int] = ()) -> Workload:
+    """Return what a driver is told about `replicas` of `revision`, beside revisions to `keep`; wants version, profile
+    and project selected.
 
     The profile's memory limits a replica only where it is the machine's own: an accelerator's memory is not the
     process's. Raises ClusterError when the version does not say how it is started.
@@ -40,7 +41,7 @@ def workload(endpoint: Endpoint, revision: Revision) -> Workload:
         revision=revision.number,
         name=endpoint.name,
         project=endpoint.project.slug,
-        replicas=revision.replicas,
+        replicas=replicas,
         command=tuple(command),
         model=str(runtime.get("model") or revision.version.source),
         memory_bytes=None if accelerated else revision.profile.memory_bytes,
@@ -50,4 +51,5 @@ def workload(endpoint: Endpoint, revision: Revision) -> Workload:
         health_path=str(runtime.get("health_path") or "/health"),
         start_timeout_seconds=int(runtime.get("start_timeout_seconds") or 600),
         authorization_digest=revision.authorization_digest,
+        keep=tuple(sorted(keep)),
     )

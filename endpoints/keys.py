@@ -1,8 +1,11 @@
 """Keys for endpoints: names become ids here, because `projects`, which keeps the keys, cannot interpret a target."""
 
 import datetime as dt
+from collections.abc import Sequence
+from uuid import UUID
 
 from endpoints.models import Desired, Endpoint, Phase
+from endpoints.sharing import living_shares
 from portal.errors import Conflict, Forbidden, Invalid
 from projects import keys
 from projects.models import PLATFORM_ENGINEERS, ApiKey, Project, Role, is_slug
@@ -24,11 +27,11 @@ def issue_key(
     scopes: list[str] | None = None,
     days: int = keys.DEFAULT_DAYS,
 ) -> tuple[ApiKey, str]:
-    """Create a key for endpoints of `project`, given by name, and return it with its secret, which exists nowhere
-    else.
+    """Create a key for endpoints of `project`, given by name, or by project/name where shared with it, and return it
+    with its secret, which exists nowhere else.
 
-    No name at all means every endpoint of the project, also later ones. `days` 1 to 365. Raises Invalid naming an
-    unknown endpoint, and what `projects.keys.issue` raises.
+    No name at all means every endpoint of the project and all that are shared with it, also later ones. `days` 1 to
+    365. Raises Invalid naming an unknown endpoint, and what `projects.keys.issue` raises.
     """
     require(by, "create", project, model=ApiKey)
     wanted = list(dict.fromkeys(endpoints))
@@ -37,20 +40,28 @@ def issue_key(
             "endpoints",
             f"endpoints names {len(wanted)}; the limit is {MAX_ENDPOINTS}. Name none for the whole project.",
         )
-    living = (
-        Endpoint.objects.filter(project=project, name__in=[one for one in wanted if is_slug(one)])
-        .exclude(phase=Phase.DELETED)
-        .exclude(desired=Desired.DELETED)
-    )
-    ids = dict(living.values_list("name", "pk"))
+    ids = _ids(project, wanted)
     unknown = [one for one in wanted if one not in ids]
     if unknown:
         raise Invalid.field(
             "endpoints",
-            f"endpoints names {unknown[0][:60]!r}, which {project.slug} does not have. Use names of its endpoints.",
+            f"endpoints names {unknown[0][:60]!r}, which {project.slug} does not have. Use names of its endpoints, or "
+            "project/name of one that is shared with it.",
         )
     targets = [(TARGET_KIND, str(ids[one])) for one in wanted]
     return keys.issue(by, project=project, name=name, scopes=scopes or [INVOKE], targets=targets, days=days)
+
+
+def _ids(project: Project, wanted: Sequence[str]) -> dict[str, UUID]:
+    """Return the ids of the endpoints by the names that `project` calls them by (two queries at most)."""
+    living = Endpoint.objects.exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
+    own = living.filter(project=project, name__in=[one for one in wanted if is_slug(one)])
+    ids = dict(own.values_list("name", "pk"))
+    if any("/" in one for one in wanted):
+        given = living_shares().filter(project=project, endpoint__in=living)
+        rows = given.values_list("endpoint__project__slug", "endpoint__name", "endpoint_id")
+        ids |= {f"{slug}/{name}": pk for slug, name, pk in rows}
+    return ids
 
 
 def rotate_key(by: Principal, key: ApiKey) -> tuple[ApiKey, str]:

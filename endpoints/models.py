@@ -111,8 +111,23 @@ class Endpoint(models.Model):
     # a hold blocks resume; only its setter's service clears it
     hold_reason = models.CharField(max_length=300, blank=True)
     hold_by = models.CharField(max_length=80, blank=True)
+    hold_since = models.DateTimeField(null=True)
+    # the hold suspended what ran, so lifting the hold runs it again
+    hold_resumes = models.BooleanField(default=False, db_default=False)
+    reminded_days = models.PositiveSmallIntegerField(null=True)  # days before ends_on of the last reminder; None = none
 
+    # What answers calls. A rollout has one of two more: `next_revision` is brought up beside it and takes over when
+    # it is ready; `fallback` ran before, had to make room for it, and runs again when it fails.
     revision = models.ForeignKey("Revision", null=True, on_delete=models.PROTECT, related_name="+")
+    next_revision = models.ForeignKey("Revision", null=True, on_delete=models.PROTECT, related_name="+")
+    fallback = models.ForeignKey("Revision", null=True, on_delete=models.PROTECT, related_name="+")
+    fallback_scale = models.PositiveSmallIntegerField(null=True)  # what `scale` was while it ran
+    next_beside = models.BooleanField(default=True, db_default=True)  # False: `next_revision` waits to take the place
+    next_attempts = models.PositiveSmallIntegerField(default=0, db_default=0)  # starts of `next_revision`
+    # what stays true beside the reason until the next rollout: the last one failed, and why
+    remark = models.CharField(max_length=300, blank=True, db_default="", default="")
+    # engines that get no calls any more finish those they have until then
+    drain_until = models.DateTimeField(null=True)
     upstreams = models.JSONField(default=list)  # [{"url", "key" (encrypted)}]: where the gateway sends calls
     ready_at = models.DateTimeField(null=True)  # first time, for the lead time
     phase_since = models.DateTimeField(auto_now_add=True)
@@ -137,6 +152,26 @@ class Endpoint(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def wanted_replicas(self) -> int:
+        """Replicas wanted now: `scale`, at most what was approved; 0 without a revision."""
+        approved = self.revision.replicas if self.revision else 0
+        return min(self.scale or approved, approved)
+
+    @property
+    def rolling_out(self) -> bool:
+        """Whether a revision is on its way, and has not worked yet."""
+        return self.next_revision_id is not None or self.fallback_id is not None
+
+
+class RevisionOutcome(models.TextChoices):
+    """What became of a revision: only one that worked is returned to by itself."""
+
+    UNTRIED = "untried", "not ready yet"
+    WORKED = "worked"
+    FAILED = "failed"
+    CANCELLED = "cancelled"  # taken back before it was ready
+
 
 class Revision(models.Model):
     """What exactly runs, with the authorization it was approved under: `endpoints` stores, labels and compares it,
@@ -155,6 +190,13 @@ class Revision(models.Model):
     authorization_digest = models.CharField(max_length=80)
     authorization_valid_until = models.DateField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    outcome = models.CharField(
+        max_length=9,
+        choices=RevisionOutcome.choices,
+        default=RevisionOutcome.UNTRIED,
+        db_default=RevisionOutcome.UNTRIED,
+    )
+    outcome_sentence = models.CharField(max_length=500, blank=True, db_default="", default="")  # why it failed
 
     class Meta:
         ordering = ["-number"]

@@ -1,8 +1,9 @@
 """Who may do what with endpoints and clusters. Keys are a model of `projects`; their rule stands there."""
 
-from endpoints.models import Cluster, Endpoint, EngineCount, Event, Revision
+from endpoints.models import Cluster, Endpoint, EngineCount, Event, Revision, Share
+from endpoints.sharing import living_shares
 from projects.models import PLATFORM_ENGINEERS
-from projects.permissions import BUILDERS, EVERYONE, MEMBERS, PLATFORM, Rule, register
+from projects.permissions import BUILDERS, EVERYONE, MEMBERS, OWNER, PLATFORM, Grant, Rule, register
 
 OPERATORS = BUILDERS | {PLATFORM_ENGINEERS}
 READERS = MEMBERS | PLATFORM
@@ -10,9 +11,18 @@ READERS = MEMBERS | PLATFORM
 
 def register_rules() -> None:
     """Register the rules of this app."""
-    verbs = ("suspend", "resume", "retry", "delete")
-    register(Rule(Endpoint, "project_id", {"view": READERS, **dict.fromkeys(verbs, OPERATORS)}))
+    engineers = frozenset({PLATFORM_ENGINEERS})
+    verbs = ("suspend", "resume", "retry", "delete", "scale", "rollback", "transfer")
+    actions = {
+        "view": READERS,
+        "inspect": READERS,  # events, logs, revisions, purpose, people: what a share does not open
+        **dict.fromkeys(verbs, OPERATORS),
+        "share": frozenset({OWNER}),
+        "suggest": engineers,
+    }
+    shared = Grant(living_shares, "endpoint_id", "project_id", {"view": MEMBERS})
+    register(Rule(Endpoint, "project_id", actions, grant=shared))
+    register(Rule(Share, "endpoint__project_id", {"view": READERS}))
     for model in (Revision, Event, EngineCount):
         register(Rule(model, "endpoint__project_id", {"view": READERS}))
-    engineers = frozenset({PLATFORM_ENGINEERS})
     register(Rule(Cluster, None, {"view": EVERYONE, "create": engineers, "change": engineers}))

@@ -19,18 +19,18 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.services import record, system
-from catalog.models import VersionState
-from endpoints import decision
-from endpoints.clusters import ClusterDriver, ClusterError, Observation, Replica
-from endpoints.decision import Action, Facts, Reason, Step
+from endpoints import decision, turning
+from endpoints.changes import contacts, tell
+from endpoints.clusters import ClusterDriver, ClusterError, Observation, Replica, Workload
 from endpoints.drivers import driver_for, workload
-from endpoints.models import Endpoint, Event, Phase, Revision
+from endpoints.facts import Action, Facts, Next, Reason, Seat, Step
+from endpoints.models import Endpoint, Event, Phase, Revision, RevisionOutcome
 from endpoints.nudge import nudge
-from endpoints.seats import HOLDER_KIND, accelerators, seat_of
+from endpoints.refusals import refusal
+from endpoints.seats import Seats, accelerators, give_back, seats_of
 from portal import crypto
 from portal.states import move
 from projects import epoch
-from quotas.services import release
 
 LEASE = timedelta(seconds=15)
 MAX_STEPS = 6  # one message never works longer on one row than this many steps
@@ -96,8 +96,9 @@ def claim(endpoint_id: UUID | str, worker: str) -> bool:
 
 def _row(endpoint_id: UUID | str) -> Endpoint | None:
     rows = Endpoint.objects.select_related(
-        "project", "cluster", "revision__version__asset", "revision__profile"
-    ).exclude(phase=Phase.DELETED)
+        "project", "cluster", "contact", "created_by", "revision__version__asset", "revision__profile",
+        "next_revision__version__asset", "next_revision__profile", "fallback__version__asset", "fallback__profile",
+    ).exclude(phase=Phase.DELETED)  # fmt: skip
     return rows.filter(pk=endpoint_id, revision__isnull=False).first()
 
 
@@ -119,7 +120,7 @@ def _advance(endpoint_id: UUID, worker: str) -> bool:
         _keep_looking(look)
         return False
     step = _act(look)
-    return _write(look, step, worker) and step.action == Action.APPLY
+    return _write(look, step, worker) and (step.action == Action.APPLY or step.turns)
 
 
 def _look(row: Endpoint) -> _Look:
@@ -129,42 +130,56 @@ def _look(row: Endpoint) -> _Look:
         observation = driver.observe(str(row.pk))
     except ClusterError as problem:
         error = problem
-    revision = _revision(row)
-    facts = Facts(
-        now=timezone.now(),
+    facts = _facts(row, observation, error)
+    return _Look(row, facts, _shortened(decision.decide(facts)), driver)
+
+
+def _facts(row: Endpoint, observation: Observation, error: ClusterError | None) -> Facts:
+    revision, back, now = _revision(row), row.fallback, timezone.now()
+    per = revision.profile.accelerator_count
+    changing = row.next_revision or back or row.drain_until
+    seats = seats_of(row) if per or changing else Seats()
+    return Facts(
+        now=now,
         desired=row.desired,
         phase=row.phase,
         reason=Reason(row.reason_code, row.reason_sentence, row.reason_turn),
         phase_since=row.phase_since,
-        replicas=revision.replicas,
+        replicas=row.wanted_replicas,
         revision=revision.number,
         attempts=row.attempts,
         due_at=row.due_at,
         observation=observation,
         error=error,
         paused=row.cluster.paused,
-        refusal=refusal(revision, timezone.now()),
-        seat=seat_of(row) if accelerators(revision) else None,
+        refusal=refusal(revision, now),
+        seat=seats.own or Seat("", per * row.wanted_replicas) if per else None,
+        per=per,
+        growth=seats.growth,
+        retiring=seats.retiring is not None,
+        next=_next(row, seats, now),
+        fallback=back.number if back else 0,
+        fallback_amount=accelerators(back, min(row.fallback_scale or back.replicas, back.replicas)) if back else 0,
+        drain_until=row.drain_until,
+        remark=row.remark,
+        proven=revision.outcome == RevisionOutcome.WORKED,
     )
-    return _Look(row, facts, _shortened(decision.decide(facts)), driver)
 
 
-def refusal(revision: Revision, now: datetime) -> Reason | None:
-    """Return why nothing of `revision` may be started now: its version is blocked, or its authorization has ended."""
-    version = revision.version
-    if version.state == VersionState.BLOCKED:
-        sentence = (
-            f"{version.asset.name} {version.version} is blocked in the catalog, so nothing of it is started. "
-            "Ask for another version, or press Retry when the block is lifted."
-        )
-        return Reason("version_blocked", sentence, "platform")
-    ends = revision.authorization_valid_until
-    if ends is not None and ends < now.date():
-        sentence = (
-            f"The approval {revision.authorization_reference} ended on {ends}. Ask for a renewal, then press Retry."
-        )
-        return Reason("authorization_ended", sentence, "owner")
-    return None
+def _next(row: Endpoint, seats: Seats, now: datetime) -> Next | None:
+    following = row.next_revision
+    if following is None:
+        return None
+    amount = accelerators(following)
+    return Next(
+        revision=following.number,
+        replicas=following.replicas,
+        attempts=row.next_attempts,
+        beside=row.next_beside,
+        per=following.profile.accelerator_count,
+        seat=seats.surge or Seat("", amount) if amount else None,
+        refusal=refusal(following, now),
+    )
 
 
 def _act(look: _Look) -> Step:
@@ -173,7 +188,7 @@ def _act(look: _Look) -> Step:
         return look.step
     try:
         if look.step.action == Action.APPLY:
-            look.driver.apply(workload(look.row, _revision(look.row)))
+            look.driver.apply(_workload(look))
         elif look.driver.remove(str(look.row.pk)):
             return decision.gone(look.facts)
     except ClusterError as problem:
@@ -181,13 +196,21 @@ def _act(look: _Look) -> Step:
     return look.step
 
 
+def _workload(look: _Look) -> Workload:
+    row, step = look.row, look.step
+    if step.of_next and row.next_revision is not None:
+        return workload(row, row.next_revision, row.next_revision.replicas, step.keep)
+    return workload(row, _revision(row), look.facts.runnable, step.keep)
+
+
 def _write(look: _Look, step: Step, worker: str) -> bool:
     """Write `step` down with its audit row and event; False when the claim or what is wanted has changed meanwhile."""
     row, now = look.row, timezone.now()
     fields = _fields(look, step, now)
     fence = Endpoint.objects.filter(
-        pk=row.pk, desired=row.desired, revision=_revision(row), claimed_by=worker, claimed_until__gt=now
-    )
+        pk=row.pk, desired=row.desired, revision=_revision(row), next_revision=row.next_revision, scale=row.scale,
+        claimed_by=worker, claimed_until__gt=now,
+    )  # fmt: skip
     with transaction.atomic():
         if not _store(fence, row, step, fields, now):
             return False
@@ -202,13 +225,28 @@ def _write(look: _Look, step: Step, worker: str) -> bool:
             )  # fmt: skip
         if step.phase != row.phase or "upstreams" in fields:
             epoch.bump()
-        for promoted in release(ACTOR, (HOLDER_KIND, str(row.pk))) if step.release else []:
-            if promoted.holder_kind == HOLDER_KIND:
-                nudge(promoted.holder_id)
+        turning.effects(ACTOR, row, step)
+        if step.release:
+            give_back(ACTOR, row)
+        _tell(row, step)
         if step.look_again is not None:
             nudge(row.pk, due=fields["due_at"].isoformat(), countdown=step.look_again)
     log.info("endpoints.step endpoint=%s phase=%s reason=%s", row.pk, step.phase, step.reason.code)
     return True
+
+
+def _tell(row: Endpoint, step: Step) -> None:
+    """Tell people what a step means to them: it answers for the first time, it failed, its place has come."""
+    name = f"{row.project.slug}/{row.name}"
+    if step.phase == Phase.READY and row.ready_at is None:
+        people = [*contacts(row), *([row.created_by] if row.created_by else [])]
+        tell(row, "endpoint.ready", f"{name} is ready and answers calls.", people, text=step.reason.sentence)
+    if step.phase == Phase.FAILED and row.phase != Phase.FAILED:
+        code = step.reason.code
+        tell(row, "endpoint.failed", f"{name} has failed.", contacts(row), text=step.reason.sentence, reason=code)
+    if row.reason_code == "waiting_for_capacity" and step.phase == Phase.PROVISIONING:
+        title = f"{name} has got its accelerators and starts now."
+        tell(row, "endpoint.promoted", title, contacts(row))
 
 
 def _store(fence: QuerySet[Endpoint], row: Endpoint, step: Step, fields: dict[str, Any], now: datetime) -> bool:
@@ -234,7 +272,9 @@ def _fields(look: _Look, step: Step, now: datetime) -> dict[str, Any]:
         fields["ready_at"] = now
     if step.phase == Phase.DELETED:
         fields["deleted_at"] = now
-    return fields
+    if step.release:
+        fields["drain_until"] = None
+    return fields | turning.columns(row, step, now)
 
 
 def _keep_looking(look: _Look) -> None:

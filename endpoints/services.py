@@ -1,13 +1,12 @@
-"""The life of an endpoint as people steer it: open, suspend, resume, retry, delete. Workers make it true
-(`reconcile.py`).
+"""The life of an endpoint as people steer it. Workers make it true (`reconcile.py`).
 
 Each verb is one transaction: permission and state, the change, the audit row and the event; after the commit a nudge.
-What spends or extends is a service of `approvals`, which calls these.
+What spends or extends is a service of `approvals`, which calls these. The verbs of a topic stand in a module of their
+own: keys, scaling, rollouts, expiry, sharing.
 """
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +16,27 @@ from django.utils import timezone
 
 from audit.services import record
 from catalog.models import HardwareProfile, Version
+from endpoints.changes import (
+    DELETING,
+    RESUMED,
+    SUSPENDING,
+    Authorization,
+    contacts,
+    fresh,
+    runs,
+    tell,
+    want,
+)
+from endpoints.expiry import HOLDER, due_reminder, renew
+from endpoints.facts import ended
 from endpoints.keys import issue_key, playground_key, revoke_key, rotate_key
-from endpoints.models import Cluster, Desired, Endpoint, Environment, Event, Phase, Revision
+from endpoints.models import Cluster, Desired, Endpoint, Environment, Phase, Revision
 from endpoints.nudge import nudge
+from endpoints.rollouts import open_revision, rollback, start_again
+from endpoints.scaling import scale
 from endpoints.seats import accelerators, seat_of, take_seat
+from endpoints.sharing import set_shareable, share, transfer, unshare
+from endpoints.timeline import note
 from portal.errors import Conflict, Invalid
 from portal.states import move
 from projects import epoch
@@ -35,27 +51,24 @@ __all__ = [
     "issue_key",
     "name_is_taken",
     "open_endpoint",
+    "open_revision",
     "playground_key",
+    "renew",
     "resume",
     "retry",
     "revoke_key",
+    "rollback",
     "rotate_key",
+    "scale",
+    "set_shareable",
+    "share",
     "suspend",
+    "transfer",
+    "unshare",
 ]
 
 RESERVED = dt.timedelta(days=30)  # a deleted endpoint keeps its name: callers must not reach another one by an old name
 MAX_REPLICAS = 64
-
-
-@dataclass(frozen=True)
-class Authorization:
-    """What a revision was approved under: opaque here, only stored, labelled and compared. `valid_until` is the last
-    day, None for ever.
-    """
-
-    reference: str
-    digest: str
-    valid_until: dt.date | None = None
 
 
 def name_is_taken(project: Project, name: str) -> bool:
@@ -111,6 +124,8 @@ def open_endpoint(
                     ends_on=ends_on,
                     data_classification=data_classification,
                     created_by=created_by,
+                    contact=created_by,
+                    reminded_days=due_reminder(ends_on),
                     **own_id,
                 )
         except IntegrityError as error:  # somebody else was faster by an instant
@@ -122,7 +137,7 @@ def open_endpoint(
         )  # fmt: skip
         endpoint.revision = revision
         endpoint.save(update_fields=["revision"])
-        _event(endpoint, endpoint.reason_code, endpoint.reason_sentence)
+        note(endpoint, endpoint.reason_code, endpoint.reason_sentence)
         record(
             "endpoints.open",
             by=by,
@@ -150,31 +165,26 @@ def open_endpoint(
 def suspend(by: Principal, endpoint: Endpoint, *, reason: str = "") -> Endpoint:
     """Stop all engines and give the accelerators back once they are gone. Raises Forbidden, NotFound and Conflict."""
     require(by, "suspend", endpoint)
-    said = ("suspending", "It is being suspended: its engines are ending.", "portal")
-    return _want(by, "suspend", endpoint, Desired.RUNNING, Desired.SUSPENDED, said, reason)
+    return want(by, "suspend", endpoint, Desired.SUSPENDED, SUSPENDING, source=Desired.RUNNING, reason=reason)
 
 
 def resume(by: Principal, endpoint: Endpoint) -> Endpoint:
     """Run it again; accelerators are reserved again first, and it waits where there is no room.
 
     Raises Forbidden, NotFound, and Conflict: `on_hold` while a hold stands, `no_pool` when no pool offers its profile
-    any more.
+    any more, `gpu_quota` when the project's quota is used up.
     """
     require(by, "resume", endpoint)
     if endpoint.hold_reason:
+        lift = "" if endpoint.hold_by == HOLDER else " Only they can lift it."
         raise Conflict(
-            f"{endpoint.name} is on hold by {endpoint.hold_by}: {endpoint.hold_reason}. Only they can lift it.",
-            code="on_hold",
+            f"{endpoint.name} is on hold by {endpoint.hold_by}: {ended(endpoint.hold_reason)}{lift}", code="on_hold"
         )
-    said = ("resumed", "It was resumed; a worker picks it up now.", "portal")
     with transaction.atomic():
         # The row is moved before the reservation is read: whoever releases it at this moment holds the row, or comes
         # too late.
-        current = _want(by, "resume", endpoint, Desired.SUSPENDED, Desired.RUNNING, said, "", hold_reason="")
-        suspended = Endpoint.objects.filter(pk=endpoint.pk)
-        if current.phase == Phase.SUSPENDED:
-            move(suspended, Phase.SUSPENDED, Phase.PENDING, field="phase", phase_since=timezone.now())
-        take_seat(by, current, _revision(current))
+        current = want(by, "resume", endpoint, Desired.RUNNING, RESUMED, source=Desired.SUSPENDED, hold_reason="")
+        start_again(by, current)
     current.refresh_from_db()
     return current
 
@@ -201,10 +211,10 @@ def retry(by: Principal, endpoint: Endpoint) -> Endpoint:
         )
         if not moved:
             raise Conflict(f"{endpoint.name} has not failed; there is nothing to retry.", code="not_failed")
-        current = _fresh(endpoint)
-        if accelerators(_revision(current)) and not seat_of(current).state:
-            take_seat(by, current, _revision(current))
-        _event(current, "retried", f"{by.name} pressed Retry.")
+        current = fresh(endpoint)
+        if accelerators(runs(current)) and not seat_of(current).state:
+            take_seat(by, current, runs(current))
+        note(current, "retried", f"{by.name} pressed Retry.")
         record(
             "endpoints.retry",
             by=by,
@@ -227,8 +237,12 @@ def delete(by: Principal, endpoint: Endpoint, *, confirm: str | None = None, rea
     require(by, "delete", endpoint)
     if confirm is not None and confirm.strip() != endpoint.name:
         raise Invalid.field("confirm", f"Type {endpoint.name} exactly as it is written to delete it.")
-    said = ("deleting", "It is being deleted: its engines are ending.", "portal")
-    return _want(by, "delete", endpoint, endpoint.desired, Desired.DELETED, said, reason)
+    with transaction.atomic():
+        current = want(by, "delete", endpoint, Desired.DELETED, DELETING, reason=reason)
+        others = [person for person in contacts(current) if person != by.person]
+        title = f"{by.name} deleted {current.project.slug}/{current.name}."
+        tell(current, "endpoint.deleted", title, others, text=reason)
+    return current
 
 
 def change_cluster(by: Principal, cluster: Cluster, *, paused: bool) -> Cluster:
@@ -245,65 +259,6 @@ def change_cluster(by: Principal, cluster: Cluster, *, paused: bool) -> Cluster:
                 nudge(endpoint_id)
     cluster.refresh_from_db()
     return cluster
-
-
-def _want(
-    by: Principal,
-    verb: str,
-    endpoint: Endpoint,
-    source: str,
-    target: str,
-    said: tuple[str, str, str],
-    reason: str,
-    **guard: object,
-) -> Endpoint:
-    """Move what is wanted, with event, audit row, epoch and nudge. `guard` are further conditions that the row must
-    meet.
-    """
-    code, sentence, turn = said
-    if source == target:
-        raise Conflict(f"{endpoint.name} is {target} already.", code="already_so")
-    with transaction.atomic():
-        routes: dict[str, object] = {"upstreams": []} if target != Desired.RUNNING else {"attempts": 0}
-        moved = move(
-            Endpoint.objects.filter(pk=endpoint.pk, **guard), source, target, field="desired",
-            reason_code=code, reason_sentence=sentence, reason_turn=turn, due_at=None, **routes,
-        )  # fmt: skip
-        if not moved:
-            now = _fresh(endpoint)
-            raise Conflict(
-                f"{now.name} is {now.get_desired_display().lower()}; it cannot be {_past(verb)} now.",
-                code="wrong_state",
-            )
-        current = _fresh(endpoint)
-        _event(current, code, f"{by.name} {_past(verb)} it.")
-        record(
-            f"endpoints.{verb}", by=by, obj=current, project=current.project.slug, before={"desired": source},
-            after={"desired": str(target)}, reason=reason,
-        )  # fmt: skip
-        epoch.bump()
-        nudge(current.pk)
-    return current
-
-
-def _past(verb: str) -> str:
-    return f"{verb}d" if verb.endswith("e") else f"{verb}ed"
-
-
-def _fresh(endpoint: Endpoint) -> Endpoint:
-    return Endpoint.objects.select_related("project", "cluster", "revision__profile", "revision__version__asset").get(
-        pk=endpoint.pk
-    )
-
-
-def _revision(endpoint: Endpoint) -> Revision:
-    if endpoint.revision is None:
-        raise Conflict(f"{endpoint.name} has no revision to run.", code="no_revision")
-    return endpoint.revision
-
-
-def _event(endpoint: Endpoint, code: str, sentence: str) -> None:
-    Event.objects.create(endpoint=endpoint, code=code, phase=endpoint.phase, sentence=sentence[:500])
 
 
 def _check(name: str, environment: str, **numbers: int) -> None:

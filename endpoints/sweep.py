@@ -11,7 +11,7 @@ from endpoints.clusters import ClusterError
 from endpoints.drivers import driver_for
 from endpoints.models import Cluster, Desired, Endpoint, Phase
 from endpoints.nudge import nudge
-from endpoints.seats import HOLDER_KIND
+from endpoints.seats import nudge_all
 from quotas.services import promote_all
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,7 @@ def sweep() -> int:
 
     Endpoints that are ready are looked at too: that look is their health check. Returns how many were nudged.
     """
-    for promoted in promote_all():
-        if promoted.holder_kind == HOLDER_KIND:
-            nudge(promoted.holder_id)
+    nudge_all(promote_all())
     found = set(Endpoint.objects.filter(UNSETTLED).order_by().values_list("pk", flat=True))
     for cluster in Cluster.objects.filter(paused=False):
         found |= adopt(cluster)

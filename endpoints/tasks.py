@@ -6,6 +6,7 @@ import socket
 
 from celery import shared_task
 
+from endpoints import expiry
 from endpoints import reconcile as reconciling
 from endpoints import sweep as sweeping
 from endpoints.metrics import scrape as scraping
@@ -22,6 +23,12 @@ def reconcile(endpoint_id: str, due: str = "") -> None:
     """Take the next steps for one endpoint."""
     worker = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
     reconciling.reconcile(endpoint_id, worker, due)
+
+
+@shared_task
+def expire() -> None:
+    """Remind, suspend and delete endpoints by their end dates, and end shares."""
+    expiry.expire()
 
 
 @shared_task

@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from endpoints.views import actions, detail, keys, lists
+from endpoints.views import actions, capacity, detail, key_lists, keys, limits, lists
 
 _one = "endpoints/<uuid:endpoint_id>/"
 _keys = "projects/<slug:slug>/keys/"
 
 urlpatterns = [
+    path("capacity/", capacity.capacity, name="capacity"),
     path("endpoints/", lists.endpoint_list, name="endpoint_list"),
+    path("endpoints/bulk/", lists.endpoint_bulk, name="endpoint_bulk"),
     path(_one, detail.endpoint_detail, name="endpoint_detail"),
     path(f"{_one}status/", detail.endpoint_status, name="endpoint_status"),
     path(f"{_one}events/", detail.endpoint_events, name="endpoint_events"),
@@ -16,9 +18,12 @@ urlpatterns = [
     path(f"{_one}suspend/", actions.endpoint_suspend, name="endpoint_suspend"),
     path(f"{_one}resume/", actions.endpoint_resume, name="endpoint_resume"),
     path(f"{_one}retry/", actions.endpoint_retry, name="endpoint_retry"),
+    path(f"{_one}suggest/", capacity.endpoint_suggest, name="endpoint_suggest"),
     path(f"{_one}delete/", actions.endpoint_delete, name="endpoint_delete"),
     path(f"{_one}playground-key/", actions.endpoint_playground_key, name="endpoint_playground_key"),
-    path(_keys, keys.key_list, name="key_list"),
+    path("projects/<slug:slug>/limits/", limits.limits, name="limits"),
+    path(_keys, key_lists.key_list, name="key_list"),
+    path(f"{_keys}bulk/", key_lists.key_bulk, name="key_bulk"),
     path(f"{_keys}new/", keys.key_create, name="key_create"),
     path(f"{_keys}<uuid:key_id>/rotate/", keys.key_rotate, name="key_rotate"),
     path(f"{_keys}<uuid:key_id>/revoke/", keys.key_revoke, name="key_revoke"),

@@ -22,7 +22,8 @@ class Workload:
 
     `command` is a template: `{python} {port} {model} {host} {name} {context} {concurrency}` are filled in where the
     engine starts. `memory_bytes` limits one replica, `context_tokens` counts prompt and answer, `concurrency` counts
-    requests per replica, `start_timeout_seconds` is the time to the first healthy answer.
+    requests per replica, `start_timeout_seconds` is the time to the first healthy answer. Engines of the revisions in
+    `keep` are left as they are: they answer calls, or finish them, while this revision starts beside them.
     """
 
     endpoint_id: str
@@ -40,12 +41,14 @@ class Workload:
     health_path: str = "/health"
     start_timeout_seconds: int = 600
     authorization_digest: str = ""
+    keep: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One engine as it is now. `reason_code` and `sentence` are empty when there is nothing to say; `note` holds what
-    is true beside the state."""
+    """One engine as it is now. `index` is its place, unique among all revisions of its endpoint. `reason_code` and
+    `sentence` are empty when there is nothing to say; `note` holds what is true beside the state.
+    """
 
     index: int
     state: State
@@ -101,7 +104,9 @@ class ClusterDriver(Protocol):
     does wrong."""
 
     def apply(self, workload: Workload) -> None:
-        """Take the next step towards `replicas` healthy engines of this revision and none of another."""
+        """Take the next step towards `replicas` healthy engines of this revision and none of another that is not to be
+        kept. Of too many, those with the highest index go. Nothing is started while engines of a revision that is not
+        to be kept still run: their accelerators are not free yet."""
 
     def observe(self, endpoint_id: str) -> Observation:
         """Return what is there now, with real health checks; an unknown endpoint has no replicas."""

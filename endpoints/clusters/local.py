@@ -9,6 +9,7 @@ import builtins
 import contextlib
 import fcntl
 import functools
+import itertools
 import os
 import re
 import sys
@@ -68,22 +69,24 @@ class LocalDriver:
         """Start what is missing, stop what is too much, of another revision, asked to restart, or not healthy for too
         long.
 
-        An engine that has to stop is asked to; its successor starts in a later call, when it is gone. Raises
-        ClusterError with the code `engine_missing`, `invalid_workload`, `replica_locked`, `disk_full`,
-        `state_not_writable`, `machine_exhausted` or `start_unconfirmed`.
+        An engine that has to stop is asked to; its successor starts in a later call, when it is gone. Revisions that
+        are to be kept are not touched. Raises ClusterError with the code `engine_missing`, `invalid_workload`,
+        `replica_locked`, `disk_full`, `state_not_writable`, `machine_exhausted` or `start_unconfirmed`.
         """
         starting.check(workload)
         with self._guard(workload.endpoint_id) as directory:
-            for files in replicas.on_disk(directory):
-                record = files.record()
-                if int(files.directory.name) < workload.replicas or record is None:
-                    continue
+            ours, others = _sorted(workload, directory)
+            in_the_way = False
+            for files, record in others:
                 if record.running or record.ending:
                     self._stop(files, record)
+                    in_the_way |= record.revision != workload.revision
                 else:
                     files.forget()  # a replica that nobody wants cannot have failed
-            for index in range(workload.replicas):
-                self._converge(workload, index, directory)
+            if in_the_way:
+                return
+            for place in ours:
+                self._converge(workload, place, directory)
 
     @_told
     def observe(self, endpoint_id: str) -> Observation:
@@ -246,6 +249,26 @@ class LocalDriver:
         for process in strays:
             processes.send(process, SIGKILL)
         return strays
+
+
+def _sorted(
+    workload: Workload, directory: Path
+) -> tuple[builtins.list[int], builtins.list[tuple[ReplicaFiles, Record]]]:
+    """Return the places in which `workload` has its replicas (what lives first, then what failed, then free places),
+    and what is neither wanted nor to be kept.
+    """
+    known = [(files, record) for files in replicas.on_disk(directory) if (record := files.record())]
+    alive = {files.directory for files, record in known if record.running or record.ending}
+    own = [pair for pair in known if pair[1].revision == workload.revision]
+    own.sort(key=lambda pair: (pair[0].directory not in alive, int(pair[0].directory.name)))
+    wanted = own[: workload.replicas]
+    places = [int(files.directory.name) for files, _ in wanted]
+    kept = [pair for pair in known if pair[1].revision in workload.keep and pair[1].revision != workload.revision]
+    others = [pair for pair in known if pair not in wanted and pair not in kept]
+    taken = {*places, *(int(files.directory.name) for files, _ in kept)}
+    taken |= {int(files.directory.name) for files, _ in others if files.directory in alive}
+    free = (place for place in itertools.count() if place not in taken)
+    return [*places, *itertools.islice(free, workload.replicas - len(places))], others
 
 
 def stop_all(state_dir: Path, timeout_seconds: float = STOP_SECONDS) -> builtins.list[int]:

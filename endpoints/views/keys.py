@@ -1,19 +1,17 @@
-"""The keys of a project: list, create, rotate, revoke. A secret is shown on one answer and never again."""
+"""Keys one by one: create, rotate, revoke. A secret is shown on one answer and never again."""
 
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.timesince import timesince
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods
 
-from endpoints import cells, services
-from endpoints.keys import PLAYGROUND
+from endpoints import services
 from endpoints.models import Desired, Endpoint, Phase
 from endpoints.reading import key_or_404, names_of
 from portal.errors import Invalid
@@ -21,34 +19,11 @@ from portal.http import page
 from projects.api import project_or_404
 from projects.keys import DEFAULT_DAYS, MAX_DAYS
 from projects.models import ApiKey, Project
-from projects.permissions import can, require
+from projects.permissions import require
 from projects.principal import PortalRequest
 
 LIFETIMES = (7, 30, DEFAULT_DAYS, 180, MAX_DAYS)
 EVERYTHING = "*"  # the choice that binds a key to the whole project
-
-
-@require_GET
-def key_list(request: PortalRequest, slug: str) -> HttpResponse:
-    """The keys of a project, newest first."""
-    project = project_or_404(request.principal, slug)
-    require(request.principal, "view", project, model=ApiKey)
-    rows = ApiKey.objects.filter(project=project).exclude(purpose=PLAYGROUND).order_by("-created_at", "id")
-    pages = Paginator(rows.select_related("project", "person").prefetch_related("targets"), 50)
-    shown = pages.get_page(request.GET.get("page"))
-    found = list(shown)
-    names = names_of(found)
-    may = {verb: can(request.principal, verb, project, model=ApiKey) for verb in ("create", "rotate", "revoke")}
-    context = _head(project, "API keys") | {
-        "keys": [cells.key_line(key, request.principal, names, may) for key in found],
-        "may_create": may["create"],
-        "page": {
-            "start": shown.start_index(), "end": shown.end_index(), "total": pages.count,
-            "previous_url": f"?page={shown.previous_page_number()}" if shown.has_previous() else "",
-            "next_url": f"?page={shown.next_page_number()}" if shown.has_next() else "",
-        },
-    }  # fmt: skip
-    return page(request, "endpoints/keys.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -71,7 +46,7 @@ def key_create(request: PortalRequest, slug: str) -> HttpResponse:
             return _show_once(request, project, made, secret)
     living = Endpoint.objects.filter(project=project).exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
     names = list(living.order_by("name").values_list("name", flat=True)[:500])
-    context = _head(project, "New key") | {
+    context = head(project, "New key") | {
         "fields": _fields(typed, names, problem.fields if problem else {}),
         "errors": problem.errors if problem else [],
         "cancel_url": reverse("key_list", args=[project.slug]),
@@ -129,7 +104,7 @@ def _confirmed(
             return act(key)
         error = f"Type {key.name} exactly as it is written."
     used = f", last used {timesince(key.last_used_at)} ago" if key.last_used_at else ", never used"
-    context = _head(key.project, words["submit_label"]) | {
+    context = head(key.project, words["submit_label"]) | {
         "confirm": {
             "title": words["title"].format(name=key.name),
             "intro": words["intro"],
@@ -146,7 +121,7 @@ def _confirmed(
 
 def _show_once(request: PortalRequest, project: Project, key: ApiKey, secret: str) -> HttpResponse:
     names = names_of([key])
-    context = _head(project, "Your new key") | {
+    context = head(project, "Your new key") | {
         "key": {"name": key.name, "prefix": key.prefix, "expires": key.expires_at},
         "endpoints": ", ".join(sorted(names.values())) or f"all endpoints of {project.slug}",
         "secret": secret,
@@ -157,7 +132,8 @@ def _show_once(request: PortalRequest, project: Project, key: ApiKey, secret: st
     return response
 
 
-def _head(project: Project, title: str) -> dict[str, Any]:
+def head(project: Project, title: str) -> dict[str, Any]:
+    """Return what every page about keys of `project` has: heading and breadcrumbs."""
     return {
         "project": project,
         "heading": title,

@@ -1,5 +1,6 @@
 """Building endpoints for tests, and being their worker."""
 
+import datetime as dt
 import itertools
 import os
 import signal
@@ -8,11 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+from django.utils import timezone
+
 from endpoints import reconcile as reconciling
+from endpoints import seats, turning
 from endpoints.clusters import Observation, Replica
 from endpoints.clusters.local import LocalDriver
-from endpoints.models import Endpoint
-from endpoints.services import Authorization, open_endpoint
+from endpoints.models import Endpoint, Revision
+from endpoints.services import Authorization, open_endpoint, open_revision
 from projects.models import Project
 from quotas.services import reserve
 from tests import factories
@@ -118,6 +123,31 @@ def open_demo(
     return endpoint
 
 
+def next_demo(
+    endpoint: Endpoint, *flags: str, gpus: int = 0, pool: Any = None, replicas: int = 1, **runtime: Any
+) -> Revision:
+    """The next revision of the demo engine with further flags, as an approval opens it."""
+    profile = factories.make_profile(gpus=gpus, memory_gib=4)
+    if pool is not None:
+        pool.profiles.add(profile)
+    version = factories.make_version(command=[*factories.DEMO_COMMAND, *flags])
+    if runtime:
+        type(version).objects.filter(pk=version.pk).update(runtime=version.runtime | runtime)
+        version.refresh_from_db()
+    made = open_revision(
+        factories.engineer(),
+        endpoint,
+        version=version,
+        profile=profile,
+        replicas=replicas,
+        concurrency=8,
+        context_tokens=4096,
+        authorization=Authorization("R-2", "sha256:def"),
+    )
+    endpoint.refresh_from_db()
+    return made
+
+
 def work(endpoint: Endpoint, worker: str = "") -> Endpoint:
     """Be a worker that got a nudge."""
     reconciling.reconcile(endpoint.pk, worker or f"test-{next(_numbers)}")
@@ -150,3 +180,63 @@ def pids(home: Any, endpoint: Endpoint) -> list[int]:
 def kill(pid: int) -> None:
     """As an impatient operator does."""
     os.kill(pid, signal.SIGKILL)
+
+
+# --- A worker that dies between any two effects
+# ---------------------------------------------------------------------------
+
+
+class Died(BaseException):
+    """What kill -9 looks like from inside: no `except Exception` sees it, and here no `finally` writes."""
+
+
+class Tripwire:
+    """Lets the worker die before, or after, its n-th effect: each call to the cluster and each write to the database
+    is one.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.left, self.dead = at, False
+
+    def arm(self, patch: pytest.MonkeyPatch) -> None:
+        """Stand before and behind every effect."""
+        for owner, name in (
+            (LocalDriver, "apply"), (LocalDriver, "remove"), (reconciling, "claim"), (reconciling, "_store"),
+            (reconciling, "record"), (reconciling, "give_back"), (turning, "effects"), (seats, "hand_over"),
+            (seats, "release"), (reconciling, "nudge"),
+        ):  # fmt: skip
+            patch.setattr(owner, name, self.around(getattr(owner, name)))
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Count before and after `function`."""
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            self.step()
+            found = function(*args, **kwargs)
+            self.step()
+            return found
+
+        return wrapper
+
+    def step(self) -> None:
+        """Die when it is time."""
+        self.left -= 1
+        if self.left == 0:
+            self.dead = True
+            raise Died
+
+
+def die_once(endpoint: Endpoint, at: int, done: Callable[[Endpoint], bool]) -> bool:
+    """Work until `done` or until the death at the `at`-th effect; whether it died. The dead worker's claim ends by
+    time.
+    """
+    wire = Tripwire(at)
+    with pytest.MonkeyPatch.context() as patch:
+        wire.arm(patch)
+        try:
+            until(endpoint, done)
+        except Died:
+            later = timezone.now() - dt.timedelta(seconds=1)
+            Endpoint.objects.filter(pk=endpoint.pk, claimed_until__isnull=False).update(claimed_until=later)
+    endpoint.refresh_from_db()
+    return wire.dead

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +17,15 @@ import pytest
 import uvicorn
 from django.db import OperationalError
 from django.test import override_settings
+from django.utils import timezone
 
 from endpoints.gateways.builtin import app as gateway_app
 from endpoints.gateways.builtin.records import EndpointRecord, KeyRecord
 from endpoints.gateways.builtin.upstream import Upstream
 from projects.keys import new_secret
+from quotas.bounds import Bound, Target
+from quotas.rollups import floor
+from quotas.spent import Spent
 
 Script = Callable[["Engine", "Received", asyncio.StreamWriter], Awaitable[None]]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "prompt_tokens_details": {"cached_tokens": 4}}
@@ -198,6 +202,9 @@ class MemorySource:
     value: int = 1
     away: bool = False
     reads: list[str] = field(default_factory=list)
+    bounds: list[Bound] = field(default_factory=list)  # token quotas
+    sums: dict[Target, tuple[int, int]] = field(default_factory=dict)  # tokens of today and of this month
+    offsets: dict[str, int] = field(default_factory=dict)  # how far each journal is in the ledger
 
     def _read(self, what: str) -> int:
         self.reads.append(what)
@@ -216,6 +223,20 @@ class MemorySource:
     def endpoints(self, project_id: int) -> tuple[int, dict[str, EndpointRecord]]:
         """Endpoints of a project."""
         return self._read("endpoints"), dict(self.projects.get(project_id, {}))
+
+    def quotas(self, project_id: int) -> tuple[int, dict[Target, tuple[Bound, ...]]]:
+        """Token quotas of a project by target."""
+        found: dict[Target, tuple[Bound, ...]] = {}
+        for bound in self.bounds:
+            if bound.project_id == project_id:
+                found[bound.target] = (*found.get(bound.target, ()), bound)
+        return self._read("quotas"), found
+
+    def spent(self, wanted: Sequence[Bound], journals: Sequence[str]) -> Spent:
+        """What the ledger has, and how far it is."""
+        self._read("spent")
+        now, targets = timezone.now(), frozenset(bound.target for bound in wanted)
+        return Spent(floor(now, "day"), floor(now, "month"), targets, dict(self.sums), dict(self.offsets))
 
     def add_key(self, **fields: Any) -> str:
         """Add a key to project 1 and return its secret."""
@@ -257,6 +278,9 @@ class MemorySource:
         """Know nothing, and let every gateway notice."""
         self.keys.clear()
         self.projects.clear()
+        self.bounds.clear()
+        self.sums.clear()
+        self.offsets.clear()
         self.value, self.away = self.value + 1, False
         self.reads.clear()
 

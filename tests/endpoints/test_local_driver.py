@@ -311,6 +311,36 @@ def test_a_new_revision_replaces_the_old_one(driver: LocalDriver, tmp_path: Path
     assert new.pid != old.pid and new.revision == 2 and len(engines(tmp_path, workload)) == 1
 
 
+def test_a_kept_revision_runs_on_beside_the_next_one(driver: LocalDriver, tmp_path: Path) -> None:
+    workload = demo(replicas=2)
+    old = ready(driver, workload)
+    following = replace(workload, revision=2, replicas=1, keep=(1,))
+
+    def new() -> list[Replica] | None:
+        driver.apply(following)
+        found = [one for one in driver.observe(workload.endpoint_id).replicas if one.revision == 2]
+        return found if found and found[0].state == "ready" else None
+
+    [fresh] = until(new)
+    assert fresh.index == 2 and len(engines(tmp_path, workload)) == 3
+    assert [one for one in driver.observe(workload.endpoint_id).replicas if one.revision == 1] == old
+    os.kill(old[0].pid or 0, signal.SIGKILL)
+    until(lambda: len(engines(tmp_path, workload)) == 2)
+    driver.apply(following)
+    assert len(engines(tmp_path, workload)) == 2  # what is kept is not started again either
+    (left,) = ready(driver, replace(following, keep=()))
+    assert left == fresh and len(engines(tmp_path, workload)) == 1
+
+
+def test_nothing_starts_before_the_other_revision_has_ended(driver: LocalDriver, tmp_path: Path) -> None:
+    workload = demo(replicas=2)
+    ready(driver, workload)
+    driver.apply(replace(workload, revision=2, replicas=1))
+    assert {process.token.split(":")[2] for process in engines(tmp_path, workload)} <= {"1"}
+    (new,) = ready(driver, replace(workload, revision=2, replicas=1))
+    assert new.revision == 2 and len(engines(tmp_path, workload)) == 1
+
+
 def test_restart_gives_new_processes(driver: LocalDriver) -> None:
     workload = demo()
     (old,) = ready(driver, workload)

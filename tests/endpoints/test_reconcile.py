@@ -2,7 +2,6 @@
 
 import datetime as dt
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,28 @@ from django.utils import timezone
 
 from audit.models import Row
 from catalog import services as catalog
+from endpoints import decision, services, sweep
 from endpoints import reconcile as reconciling
-from endpoints import services, sweep
 from endpoints.clusters import ClusterError
-from endpoints.clusters.local import LocalDriver
 from endpoints.models import Desired, Endpoint, Event, Phase, Revision
 from projects import epoch
+from projects.models import Notification
 from projects.principal import Principal
 from quotas.models import Reservation, ReservationState
 from tests import factories
 from tests.conftest import Org
-from tests.endpoints.endpoint_kit import Broker, Script, is_in, open_demo, pids, replica, until, work
+from tests.endpoints.endpoint_kit import (
+    Broker,
+    Script,
+    die_once,
+    is_in,
+    next_demo,
+    open_demo,
+    pids,
+    replica,
+    until,
+    work,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,6 +66,74 @@ def test_steps_are_written_once_with_event_audit_row_and_epoch(org: Org, script:
         and not Row.objects.filter(canonical__contains="engine-key").exists()
     )
     assert [event.code for event in endpoint.events.order_by("id")] == ["accepted", "scheduled", "loading", "ready"]
+
+
+def told(kind: str) -> list[str]:
+    rows = Notification.objects.filter(kind=kind).select_related("person").order_by("pk")
+    return [f"{row.person.username}: {row.title}" for row in rows]
+
+
+def test_people_hear_once_that_it_is_ready_and_once_per_series_that_it_failed(org: Org, script: Script) -> None:
+    endpoint, name = open_demo(org.fraud), ""
+    Endpoint.objects.filter(pk=endpoint.pk).update(contact=org.dana, created_by=org.omar)
+    name, script.replicas = f"fraud-detection/{endpoint.name}", (replica(),)
+    work(endpoint)
+    assert told("endpoint.ready") == [f"{who}: {name} is ready and answers calls." for who in ("dana", "omar")]
+    for series in (1, 2):
+        script.replicas = (replica("failed", reason_code="crashed", sentence="It crashed."),)
+        Endpoint.objects.filter(pk=endpoint.pk).update(attempts=decision.MAX_STARTS)
+        for _ in range(3):
+            work(endpoint)
+        assert endpoint.phase == Phase.FAILED and told("endpoint.failed") == [f"dana: {name} has failed."] * series
+        services.retry(Principal.of(org.dana), endpoint)
+        script.replicas = (replica(),)
+        assert work(endpoint).phase == Phase.READY
+    assert len(told("endpoint.ready")) == 2
+
+
+def test_who_waited_hears_that_the_place_has_come(org: Org, script: Script) -> None:
+    pool, script.on_apply = factories.make_pool(limit=1), loading
+    first = open_demo(org.search, gpus=1, pool=pool)
+    endpoint = open_demo(org.fraud, gpus=1, pool=pool)
+    Endpoint.objects.filter(pk=endpoint.pk).update(contact=org.dana)
+    assert work(endpoint).reason_code == "waiting_for_capacity" and told("endpoint.promoted") == []
+    services.suspend(factories.engineer(), first)
+    work(first)
+    for _ in range(2):
+        work(endpoint)
+    name = f"fraud-detection/{endpoint.name}"
+    assert told("endpoint.promoted") == [f"dana: {name} has got its accelerators and starts now."]
+
+
+def test_from_accelerators_to_none_all_go_back_when_the_engines_are_gone(org: Org, script: Script) -> None:
+    pool = factories.make_pool(limit=1)
+    endpoint, script.replicas = open_demo(org.fraud, gpus=1, pool=pool), (replica(pid=1),)
+    work(endpoint)
+    next_demo(endpoint)
+    script.replicas = (replica(pid=1), replica(index=1, revision=2, pid=2))
+    work(endpoint)
+    pool.refresh_from_db()
+    assert endpoint.revision.number == 2 and pool.held == 1  # type: ignore[union-attr]
+    script.replicas = (replica(index=1, revision=2, pid=2),)
+    Endpoint.objects.filter(pk=endpoint.pk).update(drain_until=timezone.now())
+    work(endpoint)
+    pool.refresh_from_db()
+    assert endpoint.phase == Phase.READY and endpoint.drain_until is None and pool.held == 0
+
+
+def test_a_return_goes_on_where_its_pool_has_gone(org: Org, script: Script) -> None:
+    pool = factories.make_pool(limit=1)
+    endpoint, script.replicas = open_demo(org.fraud, gpus=1, pool=pool), (replica(pid=1),)
+    work(endpoint)
+    next_demo(endpoint, gpus=1, pool=pool)
+    pool.profiles.clear()
+    Endpoint.objects.filter(pk=endpoint.pk).update(attempts=decision.MAX_STARTS)
+    script.replicas = (replica("failed", revision=2, reason_code="crashed", sentence="It crashed."),)
+    script.on_apply = lambda script, workload: setattr(script, "replicas", (replica(revision=workload.revision),))
+    work(endpoint)
+    work(endpoint)
+    assert endpoint.revision.number == 1 and endpoint.phase == Phase.READY  # type: ignore[union-attr]
+    assert endpoint.remark.startswith("Revision 2 did not work: It crashed.")
 
 
 def test_a_ready_row_is_looked_at_without_a_write(org: Org, script: Script, django_assert_num_queries: Any) -> None:
@@ -247,61 +325,6 @@ def test_without_a_broker_nothing_fails_and_the_sweep_goes_on(org: Org, script: 
 # ---------------------------------------------------------------------------
 
 
-class Died(BaseException):
-    """What kill -9 looks like from inside: no `except Exception` sees it, and here no `finally` writes."""
-
-
-class Tripwire:
-    """Lets the worker die before, or after, its n-th effect: each call to the cluster and each write to the database
-    is one.
-    """
-
-    def __init__(self, at: int) -> None:
-        self.left, self.dead = at, False
-
-    def arm(self, patch: pytest.MonkeyPatch) -> None:
-        """Stand before and behind every effect."""
-        for owner, name in (
-            (LocalDriver, "apply"), (LocalDriver, "remove"), (reconciling, "claim"), (reconciling, "_store"),
-            (reconciling, "record"), (reconciling, "release"), (reconciling, "nudge"),
-        ):  # fmt: skip
-            patch.setattr(owner, name, self.around(getattr(owner, name)))
-
-    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Count before and after `function`."""
-
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            self.step()
-            found = function(*args, **kwargs)
-            self.step()
-            return found
-
-        return wrapper
-
-    def step(self) -> None:
-        """Die when it is time."""
-        self.left -= 1
-        if self.left == 0:
-            self.dead = True
-            raise Died
-
-
-def _die_once(endpoint: Endpoint, at: int, done: Callable[[Endpoint], bool]) -> bool:
-    """Work until `done` or until the death at the `at`-th effect; whether it died. The dead worker's claim ends by
-    time.
-    """
-    wire = Tripwire(at)
-    with pytest.MonkeyPatch.context() as patch:
-        wire.arm(patch)
-        try:
-            until(endpoint, done)
-        except Died:
-            later = timezone.now() - dt.timedelta(seconds=1)
-            Endpoint.objects.filter(pk=endpoint.pk, claimed_until__isnull=False).update(claimed_until=later)
-    endpoint.refresh_from_db()
-    return wire.dead
-
-
 def is_deleted(endpoint: Endpoint) -> bool:
     """Whether the row says so; reconcile leaves deleted ones alone."""
     return Endpoint.objects.get(pk=endpoint.pk).phase == Phase.DELETED
@@ -313,13 +336,13 @@ def test_death_at_any_point_converges_to_one_engine_and_one_reservation(org: Org
     pool, deaths = factories.make_pool(limit=1), 0
     for at in range(1, 21):
         endpoint = open_demo(org.fraud, gpus=1, pool=pool)
-        deaths += _die_once(endpoint, at, is_in(Phase.READY))
+        deaths += die_once(endpoint, at, is_in(Phase.READY))
         sweep.sweep()
         until(endpoint, is_in(Phase.READY))
         assert len(pids(home, endpoint)) == 1, f"death {at}"
         assert Reservation.objects.filter(state=ReservationState.HELD).count() == 1
         services.delete(factories.engineer(), endpoint)
-        deaths += _die_once(endpoint, at, is_deleted)
+        deaths += die_once(endpoint, at, is_deleted)
         sweep.sweep()
         until(endpoint, is_deleted)
         pool.refresh_from_db()

@@ -17,6 +17,7 @@ from django.conf import settings
 from endpoints.gateways.builtin import body as bodies
 from endpoints.gateways.builtin import metrics
 from endpoints.gateways.builtin.body import ClientGone, Receive, Scope, Send
+from endpoints.gateways.builtin.budget import Budgets
 from endpoints.gateways.builtin.bus import listen
 from endpoints.gateways.builtin.directory import Directory
 from endpoints.gateways.builtin.errors import (
@@ -70,6 +71,7 @@ class Gateway:
         polling alone.
         """
         self._directory, self._pool, self._journal = directory, pool, journal
+        self._budgets = Budgets(directory)
         self._stall, self._bus = stall_seconds, bus
         self._running: set[asyncio.Task[object]] = set()
         self._listener: asyncio.Task[None] | None = None
@@ -94,6 +96,7 @@ class Gateway:
             self._listener.cancel()
             with suppress(asyncio.CancelledError):
                 await self._listener
+        self._budgets.stop()
         await self._directory.stop()
         self._pool.close()
         self._journal.close()
@@ -166,12 +169,12 @@ class Gateway:
         that.
         """
         endpoints = await self._directory.endpoints(key)
-        visible = [_model(one) for _, one in sorted(endpoints.items()) if key.may_call(one)]
+        visible = [(name, one) for name, one in sorted(endpoints.items()) if key.may_call(one)]
         if not only:
-            return json.dumps({"object": "list", "data": visible}).encode()
-        for model in visible:
-            if only in {model["id"], str(model["id"]).partition("/")[2]}:
-                return json.dumps(model).encode()
+            return json.dumps({"object": "list", "data": [_model(one) for _, one in visible]}).encode()
+        for name, one in visible:
+            if only in {one.model, name}:
+                return json.dumps(_model(one)).encode()
         raise model_not_found(only[: bodies.MAX_MODEL_LENGTH])
 
     async def _infer(
@@ -180,8 +183,12 @@ class Gateway:
         arrived = time.monotonic()
         body = bodies.parse(await bodies.read(scope, receive))
         endpoint = await self._endpoint(key, body)
+        budget = await self._budgets.of(key, endpoint)
         raw, strip = body.for_engine(endpoint.served_name, operation)
-        call = Call(operation, body.stream, key, endpoint, request_id, body.estimated_tokens, arrived)
+        call = Call(operation, body.stream, key, endpoint, request_id, body.estimated_tokens, arrived, budget)
+        if budget is not None:
+            budget.check()
+            call.estimated_output = body.estimated_output(endpoint.context_tokens)
         call.begin(self._journal)
         relay = Relay(self._pool, self._journal, call, send, strip_usage=strip, stall=self._stall)
         headers = [
@@ -190,7 +197,11 @@ class Gateway:
             (b"x-request-id", request_id.encode()),
             *((name, value) for name, value in scope["headers"] if name in FORWARDED),
         ]
-        await relay.run(scope["path"], headers, raw, receive)
+        try:
+            await relay.run(scope["path"], headers, raw, receive)
+        except Refusal as refusal:
+            refusal.headers = (*refusal.headers, *(budget.headers() if budget is not None else ()))
+            raise
 
     async def _endpoint(self, key: KeyRecord, body: bodies.Body) -> EndpointRecord:
         """Return the endpoint that `model` names, ready to be called. Raises Refusal."""

@@ -17,6 +17,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 60.0
 MAX_MODEL_LENGTH = 200
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+MOST_OUTPUT, MOST_CHOICES = 1_000_000, 128  # of what a call asks for, as far as it is counted while it runs
 BYTES_PER_TOKEN = 4  # of English text, for calls whose engine never said
 
 
@@ -40,12 +41,20 @@ class Body:
         """Tokens of the prompt by its size, at least one."""
         return max(1, self.size // BYTES_PER_TOKEN)
 
-    def endpoint_name(self, key: KeyRecord) -> str | None:
-        """Return the endpoint's name within the key's project; None when `model` names another project."""
+    def estimated_output(self, context_tokens: int | None) -> int:
+        """Return the most tokens that the answer may have: what the call allows, for each choice it asks for, within
+        the context of the engine. 0 when it does not say.
+        """
+        names = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+        given = [_positive(self.document.get(name), MOST_OUTPUT) for name in names]
+        asked = next((number for number in given if number), 0)
+        choices = max(1, _positive(self.document.get("n"), MOST_CHOICES))
+        return min(asked, context_tokens or MOST_OUTPUT) * choices
+
+    def endpoint_name(self, key: KeyRecord) -> str:
+        """Return the name by which the key's project knows the endpoint: the full one when it is another project's."""
         project, slash, name = self.model.partition("/")
-        if not slash:
-            return self.model
-        return name if project == key.project else None
+        return name if slash and project == key.project else self.model
 
     def for_engine(self, served_name: str, operation: str) -> tuple[bytes, bool]:
         """Return the bytes for the engine, and whether the usage chunk was added by the gateway and must be stripped
@@ -116,6 +125,11 @@ def parse(raw: bytes) -> Body:
     if options is not None and not isinstance(options.get("include_usage", False), bool | None):
         raise invalid("stream_options.include_usage must be true or false.", param="stream_options")
     return Body(document, model, bool(stream), len(raw))
+
+
+def _positive(value: object, most: int) -> int:
+    """Return a whole number of a body within 0 and `most`; whatever else stands there is the engine's to judge."""
+    return min(max(0, value), most) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _no_constant(name: str) -> NoReturn:

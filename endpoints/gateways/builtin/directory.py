@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ from typing import Generic, TypeVar
 
 from endpoints.gateways.builtin.errors import control_plane_unavailable
 from endpoints.gateways.builtin.records import EndpointRecord, KeyRecord
-from endpoints.gateways.builtin.source import Source
+from endpoints.gateways.builtin.source import Quotas, Source
+from quotas.bounds import Bound
+from quotas.spent import Spent
 
 # A revocation must reach every gateway within a second; at one poll a second the read behind it would come too late.
 POLL_SECONDS = 0.5
@@ -89,6 +91,7 @@ class Directory:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="gateway-db")
         self._keys: Shelf[str, KeyRecord | None] = Shelf(self._read_key)
         self._projects: Shelf[int, dict[str, EndpointRecord]] = Shelf(self._read_project)
+        self._quotas: Shelf[int, Quotas] = Shelf(self._read_quotas)
         self._epoch, self._seen, self._failing = -1, clock(), False
         self._wake = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
@@ -121,6 +124,25 @@ class Directory:
         if entry is None or not self._fresh(entry, admits=False):
             entry = await self._renew(self._projects, key.project_id, entry)
         return entry.value
+
+    async def quotas(self, project_id: int) -> Quotas:
+        """Return the token quotas of a project by what they limit. Raises Refusal when nobody can tell."""
+        entry = self._quotas.get(project_id)
+        if entry is None or not self._fresh(entry, admits=True):
+            entry = await self._renew(self._quotas, project_id, entry)
+        return entry.value
+
+    async def spent(self, wanted: Sequence[Bound], journals: Sequence[str]) -> Spent:
+        """Read what `wanted` used, never from memory. Raises Refusal while the database is away."""
+        if self._failing:
+            raise control_plane_unavailable()
+        try:
+            found = await self._in_thread(lambda: self._source.spent(wanted, journals))
+        except Exception as error:
+            self._lost(error)
+            raise control_plane_unavailable() from error
+        self._found()
+        return found
 
     def reachable(self) -> bool:
         """Whether the database answers, or has answered within the grace period."""
@@ -176,6 +198,10 @@ class Directory:
 
     async def _read_project(self, project_id: int) -> Entry[dict[str, EndpointRecord]]:
         epoch, value = await self._in_thread(lambda: self._source.endpoints(project_id))
+        return self._entry(epoch, value)
+
+    async def _read_quotas(self, project_id: int) -> Entry[Quotas]:
+        epoch, value = await self._in_thread(lambda: self._source.quotas(project_id))
         return self._entry(epoch, value)
 
     def _entry(self, epoch: int, value: V) -> Entry[V]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from endpoints.gateways.builtin import metrics
+from endpoints.gateways.builtin.budget import Budget, Spend
 from endpoints.gateways.builtin.errors import control_plane_unavailable
 from endpoints.gateways.builtin.records import EndpointRecord, KeyRecord
 from endpoints.gateways.builtin.usage import Usage
+from quotas.journal import Mark
 
 CLIENT_CLOSED = 499  # nginx's number for it; nobody receives it
 
@@ -22,8 +24,8 @@ class Journal(Protocol):
     def start(self, **fields: object) -> int:
         """Write the start record and return its sequence number; raises OSError when there is no room."""
 
-    def end(self, sequence: int, **fields: object) -> None:
-        """Write the end record."""
+    def end(self, sequence: int, **fields: object) -> Mark:
+        """Write the end record and return where it stands."""
 
     def close(self) -> None:
         """Let go of the files."""
@@ -40,17 +42,21 @@ class Call:
     request_id: str
     estimated_input: int
     arrived: float  # monotonic seconds
+    budget: Budget | None = None  # the token quotas that apply
+    estimated_output: int = 0  # the most tokens that the answer may have, as far as the call says
     sequence: int = 0
     ended: bool = False
+    spend: Spend | None = None
 
     def begin(self, journal: Journal) -> None:
-        """Write the start record.
+        """Write the start record, and count the call against its quotas from now on.
 
         Raises Refusal when the journal has no room: what cannot be metered is not forwarded.
         """
+        at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=time.monotonic() - self.arrived)
         try:
             self.sequence = journal.start(
-                at=dt.datetime.now(dt.UTC) - dt.timedelta(seconds=time.monotonic() - self.arrived),
+                at=at,
                 request_id=self.request_id,
                 project_id=self.key.project_id,
                 endpoint_id=self.endpoint.id,
@@ -67,6 +73,8 @@ class Call:
             metrics.JOURNAL_FAILURES.inc()
             log.error("gateway.journal_full error=%s", error)
             raise control_plane_unavailable() from error
+        if self.budget is not None:
+            self.spend = self.budget.hold(at.timestamp(), self.estimated_input + self.estimated_output)
         metrics.ACTIVE.inc()
 
     def end(self, journal: Journal, status: int, outcome: str, usage: Usage, first_at: float | None = None) -> None:
@@ -79,8 +87,9 @@ class Call:
         self.ended = True
         latency = time.monotonic() - self.arrived
         ttft = first_at - self.arrived if first_at is not None else None
+        mark = None
         try:
-            journal.end(
+            mark = journal.end(
                 self.sequence,
                 status=status,
                 outcome=outcome,
@@ -97,6 +106,8 @@ class Call:
         ) as error:  # the answer is there already: deliver it, and say that the record is missing
             metrics.JOURNAL_FAILURES.inc()
             log.error("gateway.journal_failed sequence=%s error=%s", self.sequence, error)
+        if self.budget is not None and self.spend is not None:
+            self.budget.settle(self.spend, usage.input_tokens + usage.output_tokens, mark)
         self._count(status, usage, ttft)
 
     def estimate(self, output_tokens: int) -> Usage:

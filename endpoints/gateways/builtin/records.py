@@ -28,8 +28,9 @@ class KeyRecord:
         return not self.ended
 
     def may_call(self, endpoint: "EndpointRecord") -> bool:
-        """Whether the endpoint lies in the key's project and among its targets."""
-        return endpoint.project == self.project and (self.targets is None or endpoint.id in self.targets)
+        """Whether the endpoint lies in the key's project or is shared with it, and is among its targets."""
+        own = endpoint.project == self.project or endpoint.guest_id == self.project_id
+        return own and (self.targets is None or endpoint.id in self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class EndpointRecord:
     created: int  # seconds since 1970
     context_tokens: int | None
     upstreams: tuple[Upstream, ...] = field(default=(), repr=False)
+    project_id: int = 0  # of the project that owns it; 0: the caller's
+    guest_id: int = 0  # of the project that it is shared with, in whose directory this stands; 0: of its owner's
 
     @property
     def admits(self) -> bool:

@@ -178,7 +178,9 @@ class Relay:
 
     async def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, self._request_id]})
+        quota = self._call.budget.headers() if self._call.budget is not None else ()
+        found = [*headers, self._request_id, *quota]
+        await self._send({"type": "http.response.start", "status": status, "headers": found})
 
     async def _piece(self, data: bytes, *, more: bool) -> None:
         with Deadline(self._stall):

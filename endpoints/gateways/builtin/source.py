@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
 from django.db import close_old_connections, connection
@@ -11,14 +11,18 @@ from django.db.models import Exists, OuterRef, Q
 from endpoints.gateways.builtin.records import EndpointRecord, KeyRecord
 from endpoints.gateways.builtin.upstream import Upstream
 from endpoints.models import Desired, Endpoint, Phase
+from endpoints.sharing import living_shares
 from portal import crypto
 from projects import epoch
 from projects.models import ApiKey, KeyState, Membership
+from quotas.bounds import Bound, Target, bounds
+from quotas.spent import Spent, spent
 
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Quotas = Mapping[Target, tuple[Bound, ...]]
 
 
 class Source(Protocol):
@@ -34,7 +38,13 @@ class Source(Protocol):
         """Return the key whose secret has this SHA-256, or None."""
 
     def endpoints(self, project_id: int) -> tuple[int, dict[str, EndpointRecord]]:
-        """Return the living endpoints of a project by name."""
+        """Return the living endpoints of a project by name, and those shared with it by full name."""
+
+    def quotas(self, project_id: int) -> tuple[int, Quotas]:
+        """Return the token quotas of a project by what they limit."""
+
+    def spent(self, wanted: Sequence[Bound], journals: Sequence[str]) -> Spent:
+        """Return what `wanted` used, and how far the journals that are written, and these, stand in the ledger."""
 
 
 def _own_connection(function: Callable[P, R]) -> Callable[P, R]:
@@ -95,14 +105,30 @@ class DatabaseSource:
 
     @_own_connection
     def endpoints(self, project_id: int) -> tuple[int, dict[str, EndpointRecord]]:
-        """Return the living endpoints of a project (two queries)."""
+        """Return the living endpoints of a project by name, and those shared with it by full name (two queries)."""
         now = epoch.current()
+        shared = living_shares().filter(project_id=project_id).values("endpoint_id")
         rows = (
             Endpoint.objects.select_related("project", "revision")
-            .filter(project_id=project_id)
+            .filter(Q(project_id=project_id) | Q(pk__in=shared))
             .exclude(Q(phase=Phase.DELETED) | Q(desired=Desired.DELETED))
         )
-        return now, {row.name: _endpoint(row) for row in rows}
+        records = (_endpoint(row, guest_id=project_id if row.project_id != project_id else 0) for row in rows)
+        return now, {one.model if one.guest_id else one.name: one for one in records}
+
+    @_own_connection
+    def quotas(self, project_id: int) -> tuple[int, Quotas]:
+        """Return the token quotas of a project (two queries)."""
+        now = epoch.current()
+        found: dict[Target, tuple[Bound, ...]] = {}
+        for bound in bounds(projects=[project_id]):
+            found[bound.target] = (*found.get(bound.target, ()), bound)
+        return now, found
+
+    @_own_connection
+    def spent(self, wanted: Sequence[Bound], journals: Sequence[str]) -> Spent:
+        """Return what `wanted` used (one statement)."""
+        return spent(wanted, journals=journals)
 
 
 def _why_ended(key: ApiKey) -> str:
@@ -116,7 +142,7 @@ def _why_ended(key: ApiKey) -> str:
     return ""
 
 
-def _endpoint(row: Endpoint) -> EndpointRecord:
+def _endpoint(row: Endpoint, *, guest_id: int = 0) -> EndpointRecord:
     return EndpointRecord(
         id=str(row.pk),
         name=row.name,
@@ -128,6 +154,8 @@ def _endpoint(row: Endpoint) -> EndpointRecord:
         created=int(row.created_at.timestamp()),
         context_tokens=row.revision.context_tokens if row.revision else None,
         upstreams=_upstreams(row),
+        project_id=row.project_id,
+        guest_id=guest_id,
     )
 
 

@@ -1,0 +1,207 @@
+"""Rolling out a revision, and going back to one. The worker takes the steps (`turnover.py`); here is how it begins.
+
+What runs stays while the next revision starts beside it, if there is room for both; else it waits for room, or the next
+one takes its place when the accelerators that are held already are enough.
+"""
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit.services import Actor, record
+from catalog.models import HardwareProfile, Version, VersionState
+from endpoints import seats
+from endpoints.changes import Authorization, fresh, locked, runs
+from endpoints.models import Desired, Endpoint, Phase, Revision, RevisionOutcome
+from endpoints.nudge import nudge
+from endpoints.refusals import refusal
+from endpoints.timeline import note
+from endpoints.turning import NO_NEXT, taking_place
+from portal.errors import Conflict, Invalid
+from portal.states import move
+from projects import epoch
+from projects.permissions import require
+from projects.principal import Principal
+from quotas.models import ReservationState
+
+MAX_REPLICAS = 64
+MAX_NUMBER = 100_000_000
+ANSWERING = {Phase.READY, Phase.DEGRADED}
+
+
+def open_revision(
+    by: Principal,
+    endpoint: Endpoint,
+    *,
+    version: Version,
+    profile: HardwareProfile,
+    replicas: int,
+    concurrency: int,
+    context_tokens: int,
+    authorization: Authorization,
+) -> Revision:
+    """Write the next revision of `endpoint` and begin to roll it out; the caller has the authority for it.
+
+    `context_tokens` counts prompt and answer, `concurrency` requests per replica. A suspended endpoint runs it when it
+    is resumed. Raises Invalid for a number out of bounds, and Conflict: `rollout_running`, `wrong_state` for a deleted
+    endpoint, `no_pool`, `gpu_quota`.
+    """
+    for field, value, limit in (
+        ("replicas", replicas, MAX_REPLICAS), ("concurrency", concurrency, MAX_NUMBER),
+        ("context_tokens", context_tokens, MAX_NUMBER),
+    ):  # fmt: skip
+        if isinstance(value, bool) or not 1 <= value <= limit:
+            raise Invalid.field(field, f"{field} is {value}; it must lie between 1 and {limit:,}.")
+    with transaction.atomic():
+        current = locked(endpoint)
+        _may_begin(current)
+        newest = current.revisions.order_by("-number").values_list("number", flat=True).first() or 0
+        revision = Revision.objects.create(
+            endpoint=current, number=newest + 1, version=version, profile=profile, replicas=replicas,
+            concurrency=concurrency, context_tokens=context_tokens, runtime=version.runtime,
+            authorization_reference=authorization.reference, authorization_digest=authorization.digest,
+            authorization_valid_until=authorization.valid_until,
+        )  # fmt: skip
+        what = f"{version.asset.slug} {version.version} on {profile.slug}"
+        note(current, "revision_opened", f"{by.name} opened revision {revision.number}: {what}.")
+        record(
+            "endpoints.open_revision", by=by, obj=current, project=current.project.slug,
+            before={"revision": current.revision.number if current.revision else None},
+            after={
+                "revision": revision.number, "version": f"{version.asset.slug}@{version.version}",
+                "hardware_profile": profile.slug, "replicas": replicas, "concurrency": concurrency,
+                "context": context_tokens, "authorization": authorization.reference, "digest": authorization.digest,
+            },
+        )  # fmt: skip
+        _begin(by, current, revision)
+    return revision
+
+
+def rollback(by: Principal, endpoint: Endpoint, number: int) -> Endpoint:
+    """Go back to revision `number`; to the one that runs, to cancel a rollout.
+
+    Raises Forbidden, NotFound, Invalid for a number that it never had, and Conflict: `already_so`, `rollout_running`,
+    `wrong_state`, `version_blocked`, `version_retired`, `authorization_ended`, `no_pool`, `gpu_quota`.
+    """
+    require(by, "rollback", endpoint)
+    with transaction.atomic():
+        current = locked(endpoint)
+        rows = current.revisions.select_related("version__asset", "profile")
+        target = None if isinstance(number, bool) else rows.filter(number=min(number, MAX_NUMBER)).first()
+        if target is None:
+            numbers = ", ".join(str(one) for one in rows.order_by("number").values_list("number", flat=True)[:20])
+            raise Invalid.field("revision", f"revision is {number}, which {current.name} never had. It has {numbers}.")
+        running = runs(current).number
+        cancelled = current.next_revision if target.number == running else None
+        if target.number == running and cancelled is None:
+            raise Conflict(f"Revision {number} of {current.name} is what runs.", code="already_so")
+        said = f"{by.name} went back from revision {running} to revision {number}."
+        if cancelled is not None:
+            said = f"{by.name} cancelled the rollout of revision {cancelled.number}; revision {number} goes on."
+        note(current, "rolled_back", said)
+        before = {"revision": cancelled.number if cancelled else running}
+        after = {"revision": number, "authorization": target.authorization_reference}
+        record("endpoints.rollback", by=by, obj=current, project=current.project.slug, before=before, after=after)
+        if cancelled is not None:
+            _cancel(by, current, cancelled)
+        else:
+            _may_begin(current)
+            _may_run(target)
+            _begin(by, current, target)
+    return fresh(endpoint)
+
+
+def start_again(by: Actor, current: Endpoint) -> None:
+    """Reserve what an endpoint needs that is to run again; a rollout that was under way goes on in place, since nothing
+    runs beside it.
+
+    In the caller's transaction, after `desired` was moved. Raises Conflict `no_pool` and `gpu_quota`.
+    """
+    row = Endpoint.objects.filter(pk=current.pk)
+    following = current.next_revision
+    if following is not None:
+        row.update(**taking_place(current, following))
+        record(
+            "endpoints.roll_out", by=by, obj=current, project=current.project.slug,
+            before={"revision": runs(current).number}, after={"revision": following.number},
+            reason="It goes on in place: nothing runs beside it.",
+        )  # fmt: skip
+    move(row, Phase.SUSPENDED, Phase.PENDING, field="phase", phase_since=timezone.now())
+    now = fresh(current)
+    seats.reseat(by, now, runs(now), now.wanted_replicas)
+
+
+def _may_begin(current: Endpoint) -> None:
+    if current.desired == Desired.DELETED:
+        raise Conflict(f"{current.name} is deleted; nothing of it runs again.", code="wrong_state")
+    if current.rolling_out and current.desired == Desired.RUNNING:
+        following = current.next_revision or current.revision
+        raise Conflict(
+            f"Revision {following.number if following else ''} of {current.name} is being rolled out. Wait until that "
+            "has ended, or go back to the revision that runs to cancel it.",
+            code="rollout_running",
+        )
+
+
+def _may_run(target: Revision) -> None:
+    """Raise Conflict unless `target` may be started now."""
+    refused = refusal(target, timezone.now())
+    if refused is not None:
+        raise Conflict(refused.sentence, code=refused.code)
+    if target.version.state == VersionState.RETIRED:
+        name = f"{target.version.asset.name} {target.version.version}"
+        raise Conflict(f"{name} is retired in the catalog; ask for a revision with another.", code="version_retired")
+
+
+def _begin(by: Actor, current: Endpoint, target: Revision) -> None:
+    """Write what the worker will make true: beside what runs, in its place, or waiting for room."""
+    row = Endpoint.objects.filter(pk=current.pk)
+    Revision.objects.filter(pk=target.pk).update(outcome=RevisionOutcome.UNTRIED, outcome_sentence="")
+    answering = current.desired == Desired.RUNNING and current.phase in ANSWERING
+    if answering and not _takes_place(by, current, target):
+        beside = seats.seats_of(current).growth is None
+        row.update(
+            next_revision=target, next_beside=beside, next_attempts=0, remark="", due_at=None,
+        )  # fmt: skip
+    else:
+        row.update(**taking_place(current, target), upstreams=[], due_at=None, drain_until=timezone.now())
+        if current.desired == Desired.RUNNING:
+            said = {"reason_code": "revision_opened", "reason_turn": "portal", "phase_since": timezone.now()}
+            said["reason_sentence"] = f"Revision {target.number} is to run; a worker picks it up now."
+            aim = Phase.PROVISIONING if answering else Phase.PENDING
+            if current.phase != aim:
+                move(row, current.phase, aim, field="phase", **said)
+            if not answering:
+                seats.reseat(by, current, target, target.replicas)
+    epoch.bump()
+    nudge(current.pk)
+
+
+def _takes_place(by: Actor, current: Endpoint, target: Revision) -> bool:
+    """Reserve what `target` needs beside what runs. True when it can only take its place, and enough is held for it."""
+    amount = seats.accelerators(target)
+    seats.give_back(by, current, seats.GROWTH, seats.SURGE)
+    if not amount:
+        return False
+    pool, own = seats.pool_of(current, target), seats.seats_of(current).own
+    refused: Conflict | None = None
+    try:
+        with transaction.atomic():
+            made = seats.take(by, current, target, seats.SURGE, amount)
+            if made is not None and made.state == ReservationState.HELD:
+                return False
+    except Conflict as error:  # the project's quota has no room for both
+        refused = error
+    if own is None or own.state != ReservationState.HELD or own.pool != pool.slug:
+        if refused is not None:
+            raise refused
+        return False  # it waits for room beside what runs
+    seats.give_back(by, current, seats.SURGE)
+    return amount <= own.amount or seats.grow(by, current, target, amount - own.amount)
+
+
+def _cancel(by: Actor, current: Endpoint, cancelled: Revision) -> None:
+    Endpoint.objects.filter(pk=current.pk).update(**NO_NEXT, due_at=None, drain_until=timezone.now())
+    Revision.objects.filter(pk=cancelled.pk).update(outcome=RevisionOutcome.CANCELLED)
+    seats.retire(by, current, seats.SURGE)
+    seats.give_back(by, current, seats.GROWTH)
+    nudge(current.pk)
