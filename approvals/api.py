@@ -3,8 +3,10 @@
 Bodies of requests are checked by approvals/bodies.py, so that the sentences are the same everywhere.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -14,15 +16,16 @@ from ninja import Router
 from pydantic import Field
 
 from approvals import services
-from approvals.bodies import EndpointBody
+from approvals.bodies import BODIES
 from approvals.models import Choice, Request, RequestKind, RequestState
 from approvals.representation import request_json, with_all
 from approvals.timeline import timeline
+from endpoints.reading import endpoint_or_404
 from portal.errors import GatehouseError, Invalid, NotFound
 from portal.http import cursor_page, require_match
 from projects.api import Body, answer, idempotent, project_or_404, scope
 from projects.models import is_slug
-from projects.permissions import visible
+from projects.permissions import require, visible
 from projects.principal import PortalRequest, Principal
 
 router = Router(tags=["requests"])
@@ -31,11 +34,20 @@ MAX_BULK = 100
 
 
 def _document(*, draft: bool) -> dict[str, Any]:
-    """Return the OpenAPI part of a request body, derived from the model that checks it."""
-    schema = EndpointBody.model_json_schema()
-    if draft:
-        schema["properties"]["draft"] = {"type": "boolean", "default": False, "description": "Keep it, do not send it."}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    """Return the OpenAPI part of a request body: one of the models that check it, by `kind`."""
+    schemas = []
+    for kind, model in BODIES.items():
+        schema = model.model_json_schema()
+        if kind != "endpoint":  # the one that a body without a kind means
+            schema["required"] = ["kind"]
+        if draft:
+            schema["properties"]["draft"] = {
+                "type": "boolean",
+                "default": False,
+                "description": "Keep it, do not send it.",
+            }
+        schemas.append(schema)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"oneOf": schemas}}}}}
 
 
 class DecisionIn(Body):
@@ -46,9 +58,16 @@ class DecisionIn(Body):
 
 
 class BulkIn(DecisionIn):
-    """One decision on several requests."""
+    """One decision on several requests, whatever their kinds."""
 
     ids: list[int] = Field(min_length=1, max_length=MAX_BULK)
+
+
+class RenewIn(Body):
+    """A later end date, and why."""
+
+    ends_on: dt.date
+    purpose: str = Field(max_length=8192)
 
 
 class CommentIn(Body):
@@ -94,7 +113,18 @@ def check(request: PortalRequest, payload: JsonBody[dict[str, Any]]) -> HttpResp
 def create(request: PortalRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
     """Send a request, or keep it as a draft with `"draft": true`."""
     data, draft = _split(payload)
-    made = (services.draft if draft else services.request_endpoint)(request.principal, data)
+    made = (services.draft if draft else services.send)(request.principal, data)
+    return _shown(request, made.pk, 201)
+
+
+@router.post("/endpoints/{endpoint_id}/renew", auth=scope("requests:write"), tags=["endpoints"])
+@idempotent
+def renew(request: PortalRequest, endpoint_id: UUID, body: RenewIn) -> HttpResponse:
+    """Ask for a later end date: sends a request of the kind renewal and answers with it. Somebody else decides."""
+    endpoint = endpoint_or_404(request.principal, endpoint_id)
+    require(request.principal, "request", endpoint.project)
+    asked = {"kind": "renewal", "endpoint": str(endpoint.pk), "ends_on": body.ends_on, "purpose": body.purpose}
+    made = services.send(request.principal, asked)
     return _shown(request, made.pk, 201)
 
 

@@ -1,8 +1,12 @@
-"""What a request may say, with bounds. Pages and the API go through the same door."""
+"""What a request may say, with bounds: one model per kind. Pages and the API go through the same door.
+
+What a body means, and what it does when it is approved, stands in approvals/kinds/.
+"""
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,15 +18,35 @@ from portal.http import clean_text, field_errors
 from projects.models import is_slug, slug_validator
 
 MAX_REPLICAS, MAX_CONCURRENCY, MAX_CONTEXT = 64, 1024, 10_000_000
-MAX_PURPOSE, MAX_DAYS = 2000, 730
+MAX_PURPOSE, MAX_DAYS, MAX_QUOTA = 2000, 730, 10**15
 
 
-class EndpointBody(BaseModel):
-    """A request for an endpoint. Every field may be empty in a draft; `complete` says what is missing for a
-    submission.
-    """
+class RequestBody(BaseModel):
+    """What all kinds share. Every field may be empty in a draft; `complete` says what a submission lacks."""
 
     model_config = ConfigDict(extra="forbid", strict=False)
+    NAMES: ClassVar[tuple[str, ...]] = ()  # one line, at most 40 characters
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind"})
+
+    kind: str
+    purpose: str | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """Return the body as it is kept and digested."""
+        return self.model_dump(mode="json")
+
+    def clean(self, problems: dict[str, str]) -> None:
+        """Tidy up beyond types and bounds; adds to `problems`, by field."""
+
+    def conflicts(self) -> dict[str, str]:
+        """Return what the fields of a whole body say against each other, by field."""
+        return {}
+
+
+class EndpointBody(RequestBody):
+    """A request for a new endpoint."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("project", "name", "asset", "version", "hardware_profile")
 
     kind: Literal["endpoint"] = "endpoint"
     project: str | None = Field(None, max_length=40)
@@ -34,32 +58,133 @@ class EndpointBody(BaseModel):
     replicas: int | None = Field(1, ge=1, le=MAX_REPLICAS)
     concurrency: int | None = Field(8, ge=1, le=MAX_CONCURRENCY)
     context_tokens: int | None = Field(4096, ge=1, le=MAX_CONTEXT)
-    purpose: str | None = None
     data_classification: Literal["public", "internal", "confidential", "restricted"] | None = None
     ends_on: dt.date | None = None
 
-    def stored(self) -> dict[str, Any]:
-        """Return the body as it is kept and digested."""
-        return self.model_dump(mode="json")
+    def clean(self, problems: dict[str, str]) -> None:
+        """Check the form of the name."""
+        if self.name and "name" not in problems and not is_slug(self.name):
+            problems["name"] = f"name is {self.name!r}. {slug_validator.message}"
 
 
+class RevisionBody(RequestBody):
+    """Another version, profile or size of a running endpoint. Without `asset` it stays the same one."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("endpoint", "asset", "version", "hardware_profile")
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "asset"})
+
+    kind: Literal["revision"] = "revision"
+    endpoint: str | None = Field(None, max_length=40, description="Id of the endpoint.")
+    asset: str | None = Field(None, max_length=40)
+    version: str | None = Field(None, max_length=40)
+    hardware_profile: str | None = Field(None, max_length=40)
+    replicas: int | None = Field(None, ge=1, le=MAX_REPLICAS)
+    concurrency: int | None = Field(None, ge=1, le=MAX_CONCURRENCY)
+    context_tokens: int | None = Field(None, ge=1, le=MAX_CONTEXT)
+
+
+class RenewalBody(RequestBody):
+    """A later end date of an endpoint."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("endpoint",)
+
+    kind: Literal["renewal"] = "renewal"
+    endpoint: str | None = Field(None, max_length=40, description="Id of the endpoint.")
+    ends_on: dt.date | None = None
+
+
+class AccessBody(RequestBody):
+    """To call another project's endpoint with keys of the own project. Without `data_classification` the data are
+    of the class that the endpoint was approved for.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]] = ("project", "endpoint")
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "data_classification"})
+
+    kind: Literal["access"] = "access"
+    project: str | None = Field(None, max_length=40, description="The project that wants to call.")
+    endpoint: str | None = Field(None, max_length=40, description="Id of the endpoint.")
+    data_classification: Literal["public", "internal", "confidential", "restricted"] | None = None
+    ends_on: dt.date | None = None
+
+
+class QuotaBody(RequestBody):
+    """More GPUs or tokens until a day: `soft` and `hard` are the numbers that shall count until then."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("project",)
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "target_name", "window", "soft", "hard"})
+
+    kind: Literal["quota"] = "quota"
+    project: str | None = Field(None, max_length=40)
+    quota: Literal["gpus", "tokens"] | None = None
+    target: Literal["project", "endpoint", "key"] | None = "project"
+    target_name: str | None = Field("", max_length=80, description="Name of the endpoint; name or prefix of the key.")
+    window: Literal["day", "month", ""] | None = ""
+    soft: int | None = Field(None, ge=1, le=MAX_QUOTA)
+    hard: int | None = Field(None, ge=1, le=MAX_QUOTA)
+    ends_on: dt.date | None = None
+
+    def clean(self, problems: dict[str, str]) -> None:
+        """Tidy the target's name; nothing and an empty text are the same."""
+        self.window = self.window or ""
+        try:
+            self.target_name = clean_text(self.target_name or "", field="target_name", high=80)
+        except Invalid as error:
+            problems.update(error.fields)
+
+    def conflicts(self) -> dict[str, str]:
+        """GPUs are held, not used up: no window, no soft limit. Tokens are counted over a window."""
+        found: dict[str, str] = {}
+        whole = self.target == "project"
+        if whole and self.target_name:
+            found["target_name"] = "target_name is only for the target endpoint or key. Leave it empty."
+        if not whole and not self.target_name:
+            found["target_name"] = f"target_name is missing. Give the name of the {self.target}."
+        if self.quota == "gpus":
+            if not whole:
+                found["target"] = f"target is {self.target!r}; GPUs are limited for a whole project. Choose project."
+            if self.window:
+                found["window"] = "window is only for tokens: GPUs are held, not used up. Leave it empty."
+            if self.soft is not None:
+                found["soft"] = "soft is only for tokens. Leave it empty and set hard."
+            if self.hard is None:
+                found["hard"] = "hard is missing. Say how many GPUs."
+            return found
+        if not self.window:
+            found["window"] = "window is missing. Choose day or month."
+        if self.soft is None and self.hard is None:
+            found["hard"] = "hard is missing. Say how many tokens, or set soft."
+        if self.soft is not None and self.hard is not None and self.soft > self.hard:
+            found["soft"] = f"soft is {self.soft:,}; the limit is hard, {self.hard:,}. Choose a smaller value."
+        return found
+
+
+BODIES: Mapping[str, type[RequestBody]] = {
+    "endpoint": EndpointBody,
+    "revision": RevisionBody,
+    "renewal": RenewalBody,
+    "access": AccessBody,
+    "quota": QuotaBody,
+}
 REQUIRED = tuple(name for name in EndpointBody.model_fields if name != "kind")
 assert set(Environment.values) == {"dev", "staging", "prod"}  # noqa: S101 - the literals above say the same
 assert set(DataClassification.values) == {"public", "internal", "confidential", "restricted"}  # noqa: S101
 
 
-def parse(data: Mapping[str, Any]) -> EndpointBody:
+def parse(data: Mapping[str, Any]) -> RequestBody:
     """Return the body in `data` after checking types and bounds; raises Invalid naming each field, its limit and the
-    fix.
+    fix. Without a kind it is a request for an endpoint.
     """
     if not isinstance(data, Mapping):
         raise Invalid("The body must be a JSON object.", fields={"body": "The body must be a JSON object."})
     kind = data.get("kind", "endpoint")
-    if kind != "endpoint":
+    model = BODIES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        known = ", ".join(BODIES)
         raise Invalid.field(
-            "kind", f"kind is {str(kind)[:40]!r}; this release takes endpoint.", code="kind_not_available"
+            "kind", f"kind is {str(kind)[:40]!r}; this release takes {known}.", code="kind_not_available"
         )
-    unknown = [str(name)[:60] for name in data if name not in EndpointBody.model_fields][:20]
+    unknown = [str(name)[:60] for name in data if name not in model.model_fields][:20]
     if unknown:
         fields = {name: f"{name} is not a field of this request. Remove it or check its spelling." for name in unknown}
         raise Invalid(fields[unknown[0]], fields=fields)
@@ -67,40 +192,55 @@ def parse(data: Mapping[str, Any]) -> EndpointBody:
         name = next(name for name, value in data.items() if isinstance(value, bool))
         raise Invalid.field(str(name)[:60], f"{str(name)[:60]} cannot be true or false.")
     try:
-        body = EndpointBody.model_validate(dict(data))
+        body = model.model_validate(dict(data))
     except ValidationError as error:
         raise field_errors(error.errors(include_url=False)) from error
-    problems: dict[str, str] = {}
-    for name in ("project", "name", "asset", "version", "hardware_profile"):
-        value = getattr(body, name)
-        if value is not None:
-            _clean_into(body, name, problems, high=40)
-    if body.name and "name" not in problems and not is_slug(body.name):
-        problems["name"] = f"name is {body.name!r}. {slug_validator.message}"
-    if body.purpose is not None:
-        _clean_into(body, "purpose", problems, high=MAX_PURPOSE, lines=True)
-    if body.ends_on is not None:
-        today = timezone.now().date()
-        if body.ends_on <= today:
-            problems["ends_on"] = f"ends_on is {body.ends_on}; choose a date after today ({today})."
-        elif body.ends_on > today + dt.timedelta(days=MAX_DAYS):
-            problems["ends_on"] = (
-                f"ends_on is {body.ends_on}; the limit is {MAX_DAYS} days from today. Choose an earlier date."
-            )
+    problems = _problems(body)
     if problems:
         raise Invalid(next(iter(problems.values())), fields=problems)
     return body
 
 
-def _clean_into(body: EndpointBody, name: str, problems: dict[str, str], *, high: int, lines: bool = False) -> None:
+def complete(body: RequestBody) -> None:
+    """Raise Invalid naming every field that a submission needs and `body` lacks, or that contradicts another one."""
+    needed = [name for name in type(body).model_fields if name not in type(body).OPTIONAL]
+    found = {name: f"{name} is missing. Fill it in." for name in needed if getattr(body, name) in (None, "")}
+    found = found or body.conflicts()
+    if found:
+        raise Invalid(next(iter(found.values())), fields=found)
+
+
+def _problems(body: RequestBody) -> dict[str, str]:
+    """Clean `body` in place and return what is out of bounds, by field."""
+    problems: dict[str, str] = {}
+    for name in type(body).NAMES:
+        if getattr(body, name) is not None:
+            _clean_into(body, name, problems, high=40)
+    if body.purpose is not None:
+        _clean_into(body, "purpose", problems, high=MAX_PURPOSE, lines=True)
+    endpoint = getattr(body, "endpoint", None)
+    if endpoint is not None and "endpoint" not in problems:
+        try:
+            setattr(body, "endpoint", str(uuid.UUID(endpoint)))  # noqa: B010 - not every kind has the field
+        except ValueError:
+            problems["endpoint"] = f"endpoint is {endpoint!r}; give the id of an endpoint, which has 36 characters."
+    _check_end(getattr(body, "ends_on", None), problems)
+    body.clean(problems)
+    return problems
+
+
+def _check_end(ends_on: dt.date | None, problems: dict[str, str]) -> None:
+    today = timezone.now().date()
+    if ends_on is None:
+        return
+    if ends_on <= today:
+        problems["ends_on"] = f"ends_on is {ends_on}; choose a date after today ({today})."
+    elif ends_on > today + dt.timedelta(days=MAX_DAYS):
+        problems["ends_on"] = f"ends_on is {ends_on}; the limit is {MAX_DAYS} days from today. Choose an earlier date."
+
+
+def _clean_into(body: RequestBody, name: str, problems: dict[str, str], *, high: int, lines: bool = False) -> None:
     try:
         setattr(body, name, clean_text(getattr(body, name), field=name, high=high, lines=lines) or None)
     except Invalid as error:
         problems.update(error.fields)
-
-
-def complete(body: EndpointBody) -> None:
-    """Raise Invalid naming every field that a submission needs and `body` lacks."""
-    missing = {name: f"{name} is missing. Fill it in." for name in REQUIRED if getattr(body, name) is None}
-    if missing:
-        raise Invalid(next(iter(missing.values())), fields=missing)

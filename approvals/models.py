@@ -98,6 +98,11 @@ class Request(models.Model):
             models.CheckConstraint(
                 condition=Q(kind="admission") | Q(project__isnull=False), name="request_has_a_project"
             ),
+            models.UniqueConstraint(  # two that are sent at the same instant; approvals/kinds/base.py says it in words
+                fields=["kind", "endpoint", "project"],
+                condition=Q(state="submitted", kind__in=["revision", "renewal", "access"]),
+                name="one_open_request_per_endpoint",
+            ),
         ]
         indexes = [
             models.Index(fields=["state", "submitted_at"], name="request_queue"),
@@ -114,12 +119,17 @@ class Request(models.Model):
 
     @property
     def ready_at(self) -> dt.datetime | None:
-        """When the endpoint answered for the first time: the lead time ends here. Wants `endpoint` selected."""
-        return self.endpoint.ready_at if self.endpoint else None
+        """When what was asked for could be used: the lead time ends here. Wants `endpoint` selected.
+
+        A new endpoint, when it answered for the first time; everything else counts from the approval.
+        """
+        if self.kind == RequestKind.ENDPOINT:
+            return self.endpoint.ready_at if self.endpoint else None
+        return self.decided_at if self.state == RequestState.APPROVED else None
 
     @property
     def lead_time(self) -> dt.timedelta | None:
-        """From the first submission to the first answer of the endpoint; None while it lasts."""
+        """From the first submission until it could be used; None while it lasts."""
         return self.ready_at - self.submitted_at if self.ready_at and self.submitted_at else None
 
 

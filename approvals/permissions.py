@@ -1,14 +1,20 @@
 """Who may do what with requests."""
 
-from approvals.models import Decision, Request
+from approvals.models import Decision, Request, RequestKind
 from projects.models import GOVERNANCE_LEADS, PLATFORM_ENGINEERS
-from projects.permissions import BUILDERS, MEMBERS, PLATFORM, Rule, register
+from projects.permissions import BUILDERS, MEMBERS, OWNER, PLATFORM, Rule, Second, register
 
 DECIDERS = frozenset({PLATFORM_ENGINEERS, GOVERNANCE_LEADS})
+OWNERS = frozenset({OWNER})
 
 
 def register_rules() -> None:
-    """Register the rules of this app."""
+    """Register the rules of this app.
+
+    A request to call an endpoint belongs to the project that asks; the owners of the endpoint's project read it and
+    may decide it. Its developers and viewers learn of it when it is granted.
+    """
+    theirs = {"kind": RequestKind.ACCESS.value}
     register(
         Rule(
             Request,
@@ -19,6 +25,18 @@ def register_rules() -> None:
                 "comment": MEMBERS | DECIDERS,
                 "decide": DECIDERS,
             },
+            Second("endpoint__project_id", theirs, dict.fromkeys(("view", "comment", "decide"), OWNERS)),
         )
     )
-    register(Rule(Decision, "request__project_id", {"view": MEMBERS | PLATFORM}))
+    register(
+        Rule(
+            Decision,
+            "request__project_id",
+            {"view": MEMBERS | PLATFORM},
+            Second(
+                "request__endpoint__project_id",
+                {f"request__{name}": value for name, value in theirs.items()},
+                {"view": OWNERS},
+            ),
+        )
+    )

@@ -2,12 +2,13 @@
 submission and at approval.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from catalog.models import HardwareProfile, Version, VersionState
 from projects.models import User
+from quotas.gpus import GpuLimit
 from quotas.models import Pool
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
@@ -32,7 +33,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Case:
-    """What the rules look at."""
+    """What the rules look at. `quota` None: no accelerator is asked for; `own_gpus` the endpoint has already."""
 
     version: Version
     profile: HardwareProfile
@@ -45,6 +46,9 @@ class Case:
     memory: dict[str, Any]
     name_taken: bool
     cluster: str | None
+    project: str = ""
+    quota: GpuLimit | None = None
+    own_gpus: int = 0
 
 
 Rule = Callable[[Case], Check]
@@ -136,6 +140,45 @@ def pool_can_hold(case: Case) -> Check:
     )
 
 
+def project_gpu_quota(case: Case) -> Check:
+    """A project holds and waits for no more accelerators than its quota; what an endpoint has counts as its own."""
+    title, more = "Within the project's GPU quota", case.profile.accelerator_count * case.replicas - case.own_gpus
+    limit = case.quota.limit if case.quota else None
+    if case.quota is None or limit is None:
+        reason = "No accelerator is needed." if case.quota is None else f"No GPU quota limits {case.project}."
+        return Check("project-gpu-quota", title, PASS, reason, "", "replicas")
+    left = max(0, limit - case.quota.held - case.quota.waiting)
+    waits = f" and waits for {case.quota.waiting}" if case.quota.waiting else ""
+    reason = f"{case.project} may hold {limit} GPUs; it holds {case.quota.held}{waits}."
+    if more <= left:
+        return Check("project-gpu-quota", title, PASS, reason, "", "replicas")
+    most = (left + case.own_gpus) // case.profile.accelerator_count
+    fewer = f"Set replicas to {most} or less" if most else "Suspend an endpoint"
+    return Check(
+        "project-gpu-quota",
+        title,
+        FAIL,
+        f"{reason} This needs {more} more.",
+        f"{fewer}, or ask for a larger GPU quota first.",
+        "replicas",
+    )
+
+
+def may_go_on(version: Version) -> Check:
+    """What runs may go on while its version is approved or deprecated; a retired or blocked one ends."""
+    state = VersionState(version.state)
+    good = {VersionState.APPROVED: PASS, VersionState.DEPRECATED: WARN}
+    verdict = good.get(state, FAIL)
+    return Check(
+        "cat-003",
+        "Version may go on",
+        verdict,
+        f"{version.asset.slug} {version.version} is {state.label.lower()}.",
+        "" if verdict == PASS else "Ask for a revision with an approved version.",
+        "endpoint",
+    )
+
+
 def profile_offered(case: Case) -> Check:
     """A profile that was switched off takes no new requests."""
     ok = case.profile.enabled
@@ -191,14 +234,19 @@ def prod_has_two(case: Case) -> Check:
 
 def no_demo_for_secrets(case: Case) -> Check:
     """The demo engine is for trying the portal, not for data that matters."""
-    demo = bool(case.version.runtime.get("demo"))
-    engine = "the demo engine" if demo else case.version.runtime.get("engine", "its engine")
-    bad = demo and case.data_classification in {"confidential", "restricted"}
+    return no_demo_for(case.version, case.data_classification)
+
+
+def no_demo_for(version: Version, classification: str) -> Check:
+    """As `no_demo_for_secrets`, for an endpoint that runs already."""
+    demo = bool(version.runtime.get("demo"))
+    engine = "the demo engine" if demo else version.runtime.get("engine", "its engine")
+    bad = demo and classification in {"confidential", "restricted"}
     return Check(
         "data-001",
         "Engine suits the data class",
         WARN if bad else PASS,
-        f"{case.data_classification} data on {engine}.",
+        f"{classification} data on {engine}.",
         "Use a version with a production engine." if bad else "",
         "data_classification",
     )
@@ -211,6 +259,7 @@ RULES: tuple[Rule, ...] = (
     fits_memory,
     within_context,
     pool_can_hold,
+    project_gpu_quota,
     environment_served,
     name_free,
     prod_has_two,
@@ -218,9 +267,14 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def run(case: Case) -> list[Check]:
-    """Return all verdicts, worst first."""
-    return sorted((rule(case) for rule in RULES), key=lambda check: (ORDER[check.verdict], check.id))
+def run(case: Case, rules: Iterable[Rule] = RULES) -> list[Check]:
+    """Return all verdicts of `rules`, worst first."""
+    return ordered(rule(case) for rule in rules)
+
+
+def ordered(checks: Iterable[Check]) -> list[Check]:
+    """Return `checks`, worst first."""
+    return sorted(checks, key=lambda check: (ORDER[check.verdict], check.id))
 
 
 def worse(frozen: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:

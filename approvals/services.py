@@ -1,26 +1,60 @@
-"""Asking and deciding. Each verb: guard, change and audit row in one transaction, then the side effects."""
+"""Asking and deciding. Each verb: guard, change, audit row and notification in one transaction.
+
+What a kind of request means stands in approvals/kinds/; nothing here asks which one it is.
+"""
 
 import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from approvals import plan as plans
-from approvals import policies
-from approvals.bodies import EndpointBody, complete, parse
-from approvals.models import Choice, Comment, Decision, Request, RequestKind, RequestState
+from approvals import policies, telling
+from approvals.bodies import RequestBody, complete, parse
+from approvals.deciding import (
+    DECISIONS,
+    MAX_REASON,
+    approve,
+    may_decide,
+    parse_stored,
+    reject,
+    request_changes,
+    slug_of,
+)
+from approvals.drafts import clone
+from approvals.kinds import KINDS
+from approvals.kinds.base import Subject
+from approvals.models import Comment, Request, RequestState
+from audit.models import Row
 from audit.services import record
-from endpoints.services import Authorization, open_endpoint
 from portal.errors import Conflict, Forbidden, Invalid
 from portal.http import clean_text
 from portal.states import move
-from projects.permissions import can, require
+from projects.permissions import require
 from projects.principal import Principal
-from quotas.services import reserve
 
-MAX_REASON = 2000
+__all__ = [
+    "DECISIONS",
+    "MAX_REASON",
+    "approve",
+    "change",
+    "check",
+    "clone",
+    "comment",
+    "draft",
+    "may_decide",
+    "parse_stored",
+    "reject",
+    "request_changes",
+    "send",
+    "submit",
+    "withdraw",
+]
+
+QUIET = dt.timedelta(minutes=10)  # within it, the autosaves of a draft share one audit row
+CHANGEABLE = {RequestState.DRAFT, RequestState.CHANGES_REQUESTED}
 
 
 def check(by: Principal, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,91 +65,104 @@ def check(by: Principal, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draft(by: Principal, data: Mapping[str, Any]) -> Request:
-    """Keep a request that is not sent yet; it may still lack fields. Raises Invalid and Forbidden."""
+    """Keep a request that is not sent yet; it may lack all fields but the one that says in which project it is.
+
+    Raises Invalid and Forbidden.
+    """
     body = parse(data)
     with transaction.atomic():
-        made = Request(kind=RequestKind.ENDPOINT, requester=by.person, body=body.stored())
-        _attach(by, made, body)
+        made = Request(kind=body.kind, requester=by.person, body=body.stored())
+        _attach(made, KINDS[body.kind].subject(by, body))
         made.save()
-        record("approvals.draft", by=by, obj=made, project=_slug(made), after={"name": made.name})
+        record("approvals.draft", by=by, obj=made, project=slug_of(made), after={"kind": made.kind, "name": made.name})
     return made
 
 
-def change(by: Principal, request: Request, data: Mapping[str, Any]) -> Request:
-    """Replace the body of a draft, or of a request that was sent back for changes. Raises Invalid, Forbidden and
-    Conflict.
+def change(
+    by: Principal,
+    request: Request,
+    data: Mapping[str, Any],
+    *,
+    autosaved: bool = False,
+    seen: dt.datetime | None = None,
+) -> Request:
+    """Replace the body of a draft, or of a request that was sent back for changes. The same body changes nothing.
+
+    `autosaved`: a form saved itself; for a draft at most one audit row in ten minutes is written for that, since
+    nobody has sent anything yet and submission keeps the whole body under its digest. `seen`: `updated_at` as the
+    caller knows it, so that two open forms do not overwrite each other. Raises Invalid, Forbidden, and Conflict:
+    `changed_meanwhile` when it is newer than `seen`.
     """
     _own(by, request, "change")
     body = parse(data)
     with transaction.atomic():
         current = Request.objects.select_for_update().get(pk=request.pk)
-        if current.state not in {RequestState.DRAFT, RequestState.CHANGES_REQUESTED}:
+        if current.state not in CHANGEABLE:
             raise Conflict(
                 f"{current} is {current.get_state_display().lower()}; only a draft or one sent back can be changed."
             )
-        before = current.body
-        current.body = body.stored()
-        _attach(by, current, body)
+        if body.kind != current.kind:
+            raise Invalid.field(
+                "kind", f"kind is {body.kind!r}; {current} is of the kind {current.kind}. Make a new one."
+            )
+        if seen is not None and current.updated_at != seen:
+            raise Conflict(
+                f"{current} was changed in another window since this one was opened. Reload to see it.",
+                code="changed_meanwhile",
+            )
+        before, after = current.body, body.stored()
+        if before == after:
+            return current
+        current.body = after
+        _attach(current, KINDS[body.kind].subject(by, body))
         current.save()
-        changed = {key for key in current.body if current.body[key] != before.get(key)}
-        record(
-            "approvals.change",
-            by=by,
-            obj=current,
-            project=_slug(current),
-            before={key: before.get(key) for key in changed},
-            after={key: current.body[key] for key in changed},
-        )
+        if not (autosaved and _just_recorded(by, current)):
+            changed = [key for key in after if after[key] != before.get(key)]
+            record(
+                "approvals.change",
+                by=by,
+                obj=current,
+                project=slug_of(current),
+                before={key: before.get(key) for key in changed},
+                after={key: after[key] for key in changed},
+            )
     return current
 
 
 def submit(by: Principal, request: Request) -> Request:
     """Send a draft, or send a changed request again: the plan is computed and frozen under its digest.
 
-    Raises Invalid naming the fields whose checks fail, and Conflict when the request is not a draft or sent back.
+    Raises Invalid naming the fields whose checks fail, and Conflict when the request is not a draft or sent back, or
+    when another one like it waits already (`already_asked`).
     """
     _own(by, request, "submit")
     with transaction.atomic():
         current = Request.objects.select_for_update().get(pk=request.pk)
         source = current.state
-        if source not in {RequestState.DRAFT, RequestState.CHANGES_REQUESTED}:
+        if source not in CHANGEABLE:
             raise Conflict(f"{current} is {current.get_state_display().lower()} already.")
         body = parse(current.body)
         complete(body)
-        found = plans.resolve(by, body)
-        plan = plans.build(by, body, resolved=found)
+        kind = KINDS[body.kind]
+        found = kind.resolve(by, body)
+        plan = kind.build(by, body, found)
         _refuse_failed(plan)
-        now = timezone.now()
-        moved = move(
-            Request.objects.filter(pk=current.pk),
-            source,
-            RequestState.SUBMITTED,
-            plan=plan,
-            plan_digest=plans.freeze(body, plan),
-            submission=current.submission + 1,
-            submitted_at=current.submitted_at or now,
-            version=found.version,
-            profile=found.profile,
-            project=found.project,
-            name=body.name,
-            environment=body.environment,
-            updated_at=now,
-        )
-        if not moved:
-            raise Conflict(f"{current} was sent by somebody else at the same moment.")
+        kind.guard(current, found)
+        _freeze(current, body, plan, found.subject)
         current.refresh_from_db()
         record(
             "approvals.submit",
             by=by,
             obj=current,
-            project=_slug(current),
+            project=slug_of(current),
             before={"state": source},
             after={"state": current.state, "plan_digest": current.plan_digest, "submission": current.submission},
         )
+        telling.submitted(current)
     return current
 
 
-def request_endpoint(by: Principal, data: Mapping[str, Any]) -> Request:
+def send(by: Principal, data: Mapping[str, Any]) -> Request:
     """Draft and submit in one transaction: nothing is kept when it is refused."""
     with transaction.atomic():
         body = parse(data)
@@ -132,8 +179,10 @@ def withdraw(by: Principal, request: Request) -> Request:
         current = Request.objects.select_for_update().get(pk=request.pk)
         if RequestState.WITHDRAWN not in Request.ARROWS["state"].get(current.state, ()):
             raise Conflict(f"{current} is {current.get_state_display().lower()} already.", code="already_decided")
-        _move(current, current.state, RequestState.WITHDRAWN)
-        record("approvals.withdraw", by=by, obj=current, project=_slug(current), before={"state": request.state})
+        own = Request.objects.filter(pk=current.pk)
+        if not move(own, current.state, RequestState.WITHDRAWN, updated_at=timezone.now()):
+            raise Conflict(f"{current} was decided at the same moment.", code="already_decided")
+        record("approvals.withdraw", by=by, obj=current, project=slug_of(current), before={"state": request.state})
     current.refresh_from_db()
     return current
 
@@ -144,169 +193,9 @@ def comment(by: Principal, request: Request, text: str) -> Comment:
     cleaned = clean_text(text, field="text", low=1, high=MAX_REASON, lines=True)
     with transaction.atomic():
         made = Comment.objects.create(request=request, author=by.person, text=cleaned)
-        record("approvals.comment", by=by, obj=request, project=_slug(request), after={"comment": made.pk})
+        record("approvals.comment", by=by, obj=request, project=slug_of(request), after={"comment": made.pk})
+        telling.commented(made)
     return made
-
-
-def approve(by: Principal, request: Request, *, reason: str = "") -> Request:
-    """Approve: the plan is checked again, GPUs are reserved or queued, and the endpoint is opened. All of it, or
-    nothing.
-
-    Approval never fails for room. Raises Forbidden for an own request, Conflict `already_decided` when somebody was
-    faster, and Conflict
-    `plan_stale` (with the new plan) when a check fails now that passed when the plan was frozen.
-    """
-    text = _reason(reason, low=0)
-    with transaction.atomic():
-        current = _decidable(by, request)
-        body = parse_stored(current)
-        found, now = _check_again(current, body)
-        _decide(by, current, Choice.APPROVE, RequestState.APPROVED, text, plans.freeze(body, now))
-        if found.cluster is None:
-            raise Conflict("No cluster serves this environment any more.", code="plan_stale", extra={"plan": now})
-        endpoint = open_endpoint(
-            by,
-            project=found.project,
-            name=body.name or "",
-            environment=body.environment or "",
-            cluster=found.cluster,
-            version=found.version,
-            profile=found.profile,
-            replicas=body.replicas or 1,
-            concurrency=body.concurrency or 1,
-            context_tokens=body.context_tokens or 1,
-            purpose=body.purpose or "",
-            data_classification=body.data_classification or "",
-            ends_on=body.ends_on,
-            created_by=current.requester,
-            authorization=Authorization(reference=current.number, digest=current.plan_digest, valid_until=body.ends_on),
-        )
-        gpus = found.profile.accelerator_count * (body.replicas or 1)
-        if found.pool is not None and gpus:
-            reserve(by, found.pool, gpus, holder=("endpoint", str(endpoint.pk)), project=found.project)
-        Request.objects.filter(pk=current.pk).update(endpoint=endpoint)
-    current.refresh_from_db()
-    return current
-
-
-def reject(by: Principal, request: Request, *, reason: str) -> Request:
-    """Say no, with a reason. Raises as `approve` does."""
-    text = _reason(reason, low=1)
-    with transaction.atomic():
-        current = _decidable(by, request)
-        _decide(by, current, Choice.REJECT, RequestState.REJECTED, text, "")
-    current.refresh_from_db()
-    return current
-
-
-def request_changes(by: Principal, request: Request, *, reason: str) -> Request:
-    """Send a request back to its requester, with a reason. Raises as `approve` does."""
-    text = _reason(reason, low=1)
-    with transaction.atomic():
-        current = _decidable(by, request)
-        _decide(by, current, Choice.REQUEST_CHANGES, RequestState.CHANGES_REQUESTED, text, "")
-    current.refresh_from_db()
-    return current
-
-
-DECISIONS = {"approve": approve, "reject": reject, "request_changes": request_changes}
-
-
-def may_decide(by: Principal, request: Request) -> bool:
-    """Whether `by` may decide `request`: for templates, the same rule as the services."""
-    return can(by, "decide", request) and not policies.is_own(by.person, request.requester_id)
-
-
-def parse_stored(request: Request) -> EndpointBody:
-    """Return the body of a submitted request; an end date that has passed since is kept, and is a matter for the
-    reviewer.
-    """
-    ends_on = request.body.get("ends_on")
-    if ends_on and dt.date.fromisoformat(ends_on) <= timezone.now().date():
-        raise Conflict(
-            f"The end date {ends_on} has passed while the request waited. Ask for changes.",
-            code="plan_stale",
-            extra={"plan": request.plan},
-        )
-    return parse(request.body)
-
-
-def _check_again(current: Request, body: EndpointBody) -> tuple[plans.Resolved, dict[str, Any]]:
-    """Return what the body names today and today's plan; raises Conflict when the frozen plan was altered or no
-    longer holds.
-    """
-    if plans.freeze(body, current.plan) != current.plan_digest:
-        raise Conflict(
-            "The plan differs from the one that was frozen at submission. Ask for a new submission.",
-            code="plan_tampered",
-        )
-    requester = Principal.of(current.requester)
-    try:
-        found = plans.resolve(requester, body)
-    except Invalid as error:
-        raise Conflict(
-            f"The plan is stale: {error.sentence}", code="plan_stale", extra={"plan": current.plan}
-        ) from error
-    now = plans.build(requester, body, resolved=found)
-    worse = policies.worse(current.plan["checks"], now["checks"])
-    if worse:
-        raise Conflict(
-            f"The plan is stale: {worse[0]['title']} fails now. {worse[0]['reason']}",
-            code="plan_stale",
-            extra={"plan": now},
-        )
-    return found, now
-
-
-def _decidable(by: Principal, request: Request) -> Request:
-    require(by, "decide", request)
-    if policies.is_own(by.person, request.requester_id):
-        raise Forbidden("Nobody decides on an own request. Ask another platform engineer.", code="own_request")
-    current = Request.objects.select_for_update().get(pk=request.pk)
-    if current.state != RequestState.SUBMITTED:
-        raise Conflict(
-            f"{current} is {current.get_state_display().lower()} already; there is nothing left to decide.",
-            code="already_decided",
-        )
-    return current
-
-
-def _decide(
-    by: Principal, current: Request, choice: Choice, target: RequestState, reason: str, digest_now: str
-) -> None:
-    decided = {} if choice == Choice.REQUEST_CHANGES else {"decided_at": timezone.now()}
-    _move(current, RequestState.SUBMITTED, target, **decided)
-    Decision.objects.create(
-        request=current,
-        requester=current.requester,
-        reviewer=by.person,
-        submission=current.submission,
-        decision=choice,
-        reason=reason,
-        plan_digest=current.plan_digest,
-        plan_digest_now=digest_now,
-        via=by.via,
-    )
-    record(
-        f"approvals.{choice.value}",
-        by=by,
-        obj=current,
-        project=_slug(current),
-        before={"state": RequestState.SUBMITTED.value},
-        after={"state": target.value, "plan_digest": current.plan_digest, "plan_digest_now": digest_now},
-        reason=reason,
-    )
-
-
-def _move(current: Request, source: str, target: str, **also: Any) -> None:
-    if not move(Request.objects.filter(pk=current.pk), source, target, updated_at=timezone.now(), **also):
-        raise Conflict(f"{current} was decided or withdrawn at the same moment.", code="already_decided")
-
-
-def _reason(reason: str, *, low: int) -> str:
-    if low and not reason.strip():
-        raise Invalid.field("reason", "Write a reason: the requester must know what to do next.")
-    return clean_text(reason, field="reason", low=low, high=MAX_REASON, lines=True)
 
 
 def _own(by: Principal, request: Request, verb: str) -> None:
@@ -317,13 +206,50 @@ def _own(by: Principal, request: Request, verb: str) -> None:
         raise Forbidden("The token is bound to another project.")
 
 
-def _attach(by: Principal, request: Request, body: EndpointBody) -> None:
-    """Copy what lists filter by; a draft may name a project only if its author may send requests there."""
-    if body.project is None:
-        raise Invalid.field("project", "project is missing. Fill it in.")
-    request.project = plans.project_for(by, body.project)
-    request.name = body.name or ""
-    request.environment = body.environment or ""
+def _attach(request: Request, subject: Subject) -> None:
+    """Copy what lists filter by."""
+    request.project = subject.project
+    request.name = subject.name
+    request.environment = subject.environment
+    # What an earlier submission named stays until the next one names it anew.
+    request.version = subject.version or request.version
+    request.profile = subject.profile or request.profile
+    request.endpoint = subject.endpoint or request.endpoint
+
+
+def _just_recorded(by: Principal, request: Request) -> bool:
+    """Whether a change of this draft is in the audit log already, so recent that another row would only fill it."""
+    if request.state != RequestState.DRAFT:
+        return False
+    rows = Row.objects.filter(object_kind="request", object_id=str(request.pk), actor=by.key)
+    return rows.filter(action__in=("approvals.draft", "approvals.change"), at__gt=timezone.now() - QUIET).exists()
+
+
+def _freeze(current: Request, body: RequestBody, plan: dict[str, Any], subject: Subject) -> None:
+    """Move to submitted with the plan under its digest; raises Conflict when somebody was faster."""
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            moved = move(
+                Request.objects.filter(pk=current.pk),
+                current.state,
+                RequestState.SUBMITTED,
+                plan=plan,
+                plan_digest=plans.freeze(body, plan),
+                submission=current.submission + 1,
+                submitted_at=current.submitted_at or now,
+                version=subject.version,
+                profile=subject.profile,
+                project=subject.project,
+                endpoint=subject.endpoint,
+                name=subject.name,
+                environment=subject.environment,
+                updated_at=now,
+            )
+    except IntegrityError as error:  # one_open_request_per_endpoint
+        raise Conflict("Another request like this was sent at the same moment.", code="already_asked") from error
+    if not moved:
+        raise Conflict(f"{current} was sent by somebody else at the same moment.")
 
 
 def _refuse_failed(plan: Mapping[str, Any]) -> None:
@@ -331,7 +257,3 @@ def _refuse_failed(plan: Mapping[str, Any]) -> None:
     if failed:
         fields = {check["field"]: f"{check['reason']} {check['fix']}".strip() for check in reversed(failed)}
         raise Invalid(f"{failed[0]['title']}: {fields[failed[0]['field']]}", fields=fields, code="checks_failed")
-
-
-def _slug(request: Request) -> str:
-    return request.project.slug if request.project else ""

@@ -5,7 +5,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from approvals.models import Request
+from django.db.models import QuerySet
+
+from approvals.models import Request, RequestKind, RequestState
 from audit.models import Row, Subject
 from endpoints.models import Event
 
@@ -16,6 +18,7 @@ SENTENCES = {
     "approvals.submit": ("submitted", "Sent for review; the plan is frozen."),
     "approvals.withdraw": ("withdrawn", "Taken back."),
     "approvals.comment": ("commented", "Commented."),
+    "approvals.expire": ("expired", "The draft expired: nobody touched it."),
     "approvals.approve": ("approved", "Approved."),
     "approvals.reject": ("rejected", "Rejected."),
     "approvals.request_changes": ("changes_requested", "Sent back for changes."),
@@ -43,10 +46,18 @@ def timeline(request: Request) -> list[Entry]:
     names = dict(Subject.objects.filter(key__in={row.actor for row in rows}).values_list("key", "name"))
     comments = dict(request.comments.values_list("pk", "text"))
     entries = [_entry(row, names.get(row.actor, row.actor), comments) for row in rows if row.action in SENTENCES]
-    if request.endpoint_id is not None:
-        events = Event.objects.filter(endpoint_id=request.endpoint_id).order_by("id")[:MAX_EVENTS]
-        entries += [Entry(event.at, event.code, event.sentence) for event in events]
+    entries += [Entry(event.at, event.code, event.sentence) for event in _events(request)[:MAX_EVENTS]]
     return sorted(entries, key=lambda entry: entry.at)
+
+
+def _events(request: Request) -> QuerySet[Event]:
+    """Return what the endpoint says about a request: a new one everything, a rollout what came after the approval."""
+    events = Event.objects.filter(endpoint=request.endpoint_id).order_by("id")
+    if request.kind == RequestKind.ENDPOINT and request.endpoint_id:
+        return events
+    if request.kind == RequestKind.REVISION and request.state == RequestState.APPROVED:
+        return events.filter(at__gte=request.decided_at)
+    return events.none()
 
 
 def _entry(row: Row, name: str, comments: dict[int, str]) -> Entry:

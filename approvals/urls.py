@@ -2,18 +2,21 @@
 
 from django.urls import path
 
-from approvals.views import forms, queue, requests
+from approvals.views import forms, insights, lists, queue, requests
 
 urlpatterns = [
-    path("requests/", requests.request_list, name="request_list"),
+    path("requests/", lists.request_list, name="request_list"),
+    path("requests/bulk/", lists.request_bulk, name="request_bulk"),
     path("requests/new/", forms.request_new, name="request_new"),
     path("requests/<int:pk>/", requests.request_detail, name="request_detail"),
     path("requests/<int:pk>/edit/", forms.request_edit, name="request_edit"),
     path("requests/<int:pk>/withdraw/", requests.request_withdraw, name="request_withdraw"),
     path("requests/<int:pk>/comment/", requests.request_comment, name="request_comment"),
     path("approvals/", queue.approval_list, name="approval_list"),
+    path("approvals/bulk/", queue.approval_bulk, name="approval_bulk"),
     path("approvals/<int:pk>/", queue.approval_detail, name="approval_detail"),
     path("approvals/<int:pk>/approve/", queue.approve, name="approval_approve"),
     path("approvals/<int:pk>/reject/", queue.reject, name="approval_reject"),
     path("approvals/<int:pk>/request-changes/", queue.request_changes, name="approval_request_changes"),
+    path("insights/", insights.insight_page, name="insights"),
 ]

@@ -4,15 +4,24 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('approvals', '0002_initial'),
+        ("approvals", "0002_initial"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='request',
-            name='kind',
-            field=models.CharField(choices=[('endpoint', 'Endpoint'), ('admission', 'Admission'), ('revision', 'Revision'), ('renewal', 'Renewal'), ('access', 'Access'), ('quota', 'Quota')], max_length=12),
+            model_name="request",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("endpoint", "Endpoint"),
+                    ("admission", "Admission"),
+                    ("revision", "Revision"),
+                    ("renewal", "Renewal"),
+                    ("access", "Access"),
+                    ("quota", "Quota"),
+                ],
+                max_length=12,
+            ),
         ),
     ]

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.urls import reverse
 
-from approvals.models import Request, RequestState
+from approvals.models import Request, RequestKind, RequestState
 from approvals.representation import last_decision
+from approvals.views.blocks import blocks, title
 from catalog.models import HardwareProfile
 from endpoints.models import Endpoint, Phase
 from portal.templatetags.gatehouse import bytes_h, day, duration_h, money
@@ -33,6 +34,22 @@ DEMO_ENGINE = {
 }  # fmt: skip
 
 
+KINDS = {
+    RequestKind.REVISION: "branch",
+    RequestKind.RENEWAL: "calendar",
+    RequestKind.ACCESS: "share",
+    RequestKind.QUOTA: "capacity",
+    RequestKind.ADMISSION: "catalog",
+}
+
+
+def kind_chip(kind: str) -> Cell | None:
+    """Return the chip of a request's kind; None for a new endpoint, which most of them ask for."""
+    icon = KINDS.get(RequestKind(kind))
+    label = RequestKind(kind).label
+    return {"label": label, "colour": "blue", "icon": icon, "kind": "outline"} if icon else None
+
+
 def state_chip(state: str) -> Cell:
     """Return the chip of a request's state."""
     colour, icon = STATE_LOOK[RequestState(state)]
@@ -51,7 +68,7 @@ def state_line(request: Request, *, mine: bool, decides: bool) -> Cell:
     if state == RequestState.DRAFT:
         line |= {"sentence": "Not sent yet.", "turn": owner, "mine": mine, "since": request.created_at}
     elif state == RequestState.SUBMITTED:
-        turn = "You or another reviewer" if decides else "Platform engineers, governance leads"
+        turn = "You or another reviewer" if decides else _reviewers(request)
         line |= {"sentence": "Waits for one decision.", "turn": turn, "mine": decides, "since": request.submitted_at}
     elif state == RequestState.CHANGES_REQUESTED and last is not None:
         line |= {
@@ -74,12 +91,35 @@ def state_line(request: Request, *, mine: bool, decides: bool) -> Cell:
     return line
 
 
+def _reviewers(request: Request) -> str:
+    if request.kind == RequestKind.ACCESS and request.endpoint is not None:
+        return f"Owners of {request.endpoint.project.slug}, or the platform"
+    return "Platform engineers, governance leads"
+
+
+def granted(request: Request) -> str:
+    """Return what the approval of a request other than for a new endpoint did."""
+    ends_on = request.body.get("ends_on")
+    until = f" until {iso_day(ends_on)}" if ends_on else ""
+    if request.kind == RequestKind.RENEWAL:
+        return f"{request.name} may run{until}."
+    if request.kind == RequestKind.ACCESS and request.endpoint is not None:
+        return f"Call it as {request.endpoint.project.slug}/{request.endpoint.name}{until}."
+    if request.kind == RequestKind.QUOTA:
+        return f"The larger quota counts{until}."
+    return ""
+
+
 def approved_line(request: Request, reviewer: str) -> Cell:
-    """Return sentence and turn of an approved request: from then on its endpoint speaks."""
+    """Return sentence and turn of an approved request: from then on a new endpoint or revision speaks."""
     endpoint = request.endpoint
     by = f"Approved by {reviewer}." if reviewer else "Approved."
     if endpoint is None:
-        return {"sentence": by}
+        return {"sentence": f"{by} {granted(request)}".strip()}
+    if request.kind not in {RequestKind.ENDPOINT, RequestKind.REVISION}:
+        gone = " The endpoint was deleted." if endpoint.phase == Phase.DELETED else ""
+        action = {} if gone else _endpoint_action(endpoint)
+        return {"sentence": f"{by} {granted(request)}{gone}", **action}
     if endpoint.phase == Phase.READY:
         return {"sentence": f"{by} The endpoint is ready.", **_endpoint_action(endpoint)}
     if endpoint.phase == Phase.DELETED:
@@ -94,16 +134,19 @@ def _endpoint_action(endpoint: Endpoint) -> Cell:
 
 
 def what(request: Request) -> str:
-    """Return the name of the asset that a request is about, with its version."""
+    """Return the name of the asset that a request is about, with its version; of a quota what is limited."""
     if request.version is not None:
         return f"{request.version.asset.name} {request.version.version}"
+    if request.kind == RequestKind.QUOTA:
+        return title(request.plan) or f"{str(request.body.get('quota') or '').capitalize()} quota".strip()
     return " ".join(str(request.body.get(name) or "") for name in ("asset", "version")).strip() or "–"
 
 
 def where(request: Request) -> str:
-    """Return environment and hardware profile, as far as they are known."""
+    """Return environment and hardware profile, as far as they are known, and the kind where it is no new endpoint."""
     profile = request.profile.slug if request.profile else request.body.get("hardware_profile")
-    return " · ".join(str(part) for part in (request.environment, profile) if part) or request.get_kind_display()
+    kind = "" if request.kind == RequestKind.ENDPOINT else request.get_kind_display().lower()
+    return " · ".join(str(part) for part in (kind, request.environment, profile) if part) or "new endpoint"
 
 
 def per_month(plan: Mapping[str, Any]) -> str:
@@ -127,35 +170,46 @@ def counts(plan: Mapping[str, Any]) -> Cell:
 def plan_cells(
     plan: Mapping[str, Any], *, ends_on: str | None, profile: HardwareProfile | None, digest: str = ""
 ) -> Cell:
-    """Return a plan (live or frozen) in the units of the page. `ends_on` is an ISO date."""
-    currency = plan["cost"]["currency"]
+    """Return a plan (live or frozen) of any kind in the units of the page. `ends_on` is an ISO date.
+
+    Parts that a kind does not have are None or empty: memory, room, cost.
+    """
+    gpus, room = plan.get("gpus", {"per_replica": 0, "total": 0}), plan.get("room")
+    shown = ((SIMULATED, plan.get("simulated") and gpus["total"]), (DEMO_ENGINE, plan.get("demo")))
+    memory = plan.get("memory")
     return {
-        "memory": memory_cells(plan["memory"], accelerated=bool(plan["gpus"]["per_replica"])),
-        "notes": plan["memory"].get("notes", []),
-        "gpus": plan["gpus"]["total"],
-        "room": plan["room"],
-        "room_tone": "ok" if not plan["room"].get("position") else "wait",
-        "after": plan["room"].get("held", 0) + plan["gpus"]["total"],
-        "per_month": money(plan["cost"]["per_month"], currency),
-        "cost_rows": [
-            ("Per hour", plan["cost"]["per_hour_inputs"], money(plan["cost"]["per_hour"], currency)),
-            ("Per month", plan["cost"]["per_month_inputs"], money(plan["cost"]["per_month"], currency)),
-            (f"Until {_day(ends_on)}", plan["cost"]["until_end_inputs"], money(plan["cost"]["until_end"], currency)),
-        ],
+        "memory": memory_cells(memory, accelerated=bool(gpus["per_replica"])) if memory else None,
+        "notes": memory.get("notes", []) if memory else [],
+        "blocks": blocks(plan),
+        "gpus": gpus["total"],
+        "room": room,
+        "room_tone": "ok" if room and not room.get("position") else "wait",
+        "after": _after(plan),
+        "per_month": per_month(plan) if plan.get("cost") else "",
+        "cost_rows": _cost_rows(plan.get("cost"), ends_on),
         "verdicts": [{**check, "id": check["id"]} for check in plan["checks"]],
         "counts": counts(plan),
         "reviews": plan["reviews"],
-        "estimate": estimate_cells(plan["lead_time"]),
+        "estimate": estimate_cells(plan["lead_time"], plan.get("kind", "endpoint")),
         "cluster": plan.get("cluster"),
         "profile": profile.name if profile else "",
-        "chips": [
-            chip
-            for chip, shown in ((SIMULATED, plan["simulated"] and plan["gpus"]["total"]), (DEMO_ENGINE, plan["demo"]))
-            if shown
-        ],
+        "chips": [chip for chip, wanted in shown if wanted],
         "digest": digest,
         "short_digest": short_digest(digest),
     }
+
+
+def _after(plan: Mapping[str, Any]) -> int:
+    """Return what the pool would hold when it is done: what an endpoint gives back is not held any more."""
+    room = plan.get("room") or {}
+    return int(room.get("held", 0) + room.get("needed", 0) - room.get("own", 0))
+
+
+def _cost_rows(cost: Mapping[str, Any] | None, ends_on: str | None) -> list[tuple[str, str, str]]:
+    if not cost:
+        return []
+    labels = (("Per hour", "per_hour"), ("Per month", "per_month"), (f"Until {_day(ends_on)}", "until_end"))
+    return [(label, cost[f"{name}_inputs"], money(cost[name], cost["currency"])) for label, name in labels]
 
 
 def iso_day(value: str) -> str:
@@ -193,11 +247,14 @@ def memory_cells(memory: Mapping[str, Any], *, accelerated: bool) -> Cell | None
     }
 
 
-def estimate_cells(estimate: Mapping[str, Any]) -> Cell:
+def estimate_cells(estimate: Mapping[str, Any], kind: str) -> Cell:
     """Return the honest estimate: half of them, nine of ten, and from how many."""
+    new = kind == "endpoint"
     if not estimate["samples"]:
-        return {"head": "", "text": "No data yet: nobody has got an endpoint in the last 90 days."}
+        what = "nobody has got an endpoint" if new else "nobody has got such a request approved"
+        return {"head": "", "text": f"No data yet: {what} in the last 90 days."}
+    ninety = duration_h(estimate["p90_seconds"])
     return {
         "head": duration_h(estimate["p50_seconds"]),
-        "text": f"9 of 10 were live within {duration_h(estimate['p90_seconds'])}. {estimate['sentence']}",
+        "text": f"9 of 10 were {'live' if new else 'approved'} within {ninety}. {estimate['sentence']}",
     }

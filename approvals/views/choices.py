@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db.models import Count, Prefetch, Q, Sum
 
 from approvals.bodies import EndpointBody
-from approvals.plan import Line, Resolved, place
+from approvals.kinds.endpoint import Resolved
+from approvals.sizing import Line, place
 from catalog import fit
 from catalog.models import HardwareProfile, Kind, Version, VersionState
 from endpoints.models import Cluster, Environment
@@ -75,7 +76,8 @@ class Offer:
         if project is None or version is None or profile is None:
             return None
         pool, cluster = place(profile, profile.pools.all(), self.clusters, body.environment or "")
-        return Resolved(project, version, profile, pool, cluster, self.lines.get(pool.pk) if pool else None)
+        line = self.lines.get(pool.pk) if pool else None
+        return Resolved(project, version, profile, pool, cluster, line, body.name or "", body.environment or "")
 
 
 def _line(pool: Any) -> Line:

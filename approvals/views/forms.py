@@ -5,7 +5,7 @@ It works without JavaScript: a button recalculates the plan.
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
 from django.db import transaction
@@ -117,7 +117,7 @@ def _posted(request: PortalRequest, current: Request | None) -> HttpResponse:
 
 def _write(request: PortalRequest, current: Request | None, data: dict[str, Any], *, send: bool) -> Request:
     if current is None:
-        return (services.request_endpoint if send else services.draft)(request.principal, data)
+        return (services.send if send else services.draft)(request.principal, data)
     with transaction.atomic():
         changed = services.change(request.principal, current, data)
         return services.submit(request.principal, changed) if send else changed
@@ -189,16 +189,15 @@ def _live(request: PortalRequest, offer: Offer, values: dict[str, str]) -> dict[
 
 def _lenient(data: dict[str, Any]) -> tuple[EndpointBody, dict[str, str]]:
     """Return the body of the fields that are right, and what is wrong with the others."""
-    try:
-        return parse(data), {}
-    except Invalid as error:
-        problems = dict(error.fields)
-    rest = {name: value for name, value in data.items() if name not in problems}
-    try:
-        return parse(rest), problems
-    except Invalid as error:  # types were wrong first, bounds are now
-        problems |= error.fields
-    return parse({name: value for name, value in rest.items() if name not in problems}), problems
+    problems: dict[str, str] = {}
+    rest = data
+    for _ in range(2):  # types are said first, bounds afterwards
+        try:
+            return cast(EndpointBody, parse(rest)), problems
+        except Invalid as error:
+            problems |= error.fields
+        rest = {name: value for name, value in rest.items() if name not in problems}
+    return cast(EndpointBody, parse(rest)), problems
 
 
 def _share(offer: Offer, values: dict[str, str]) -> dict[str, str] | None:

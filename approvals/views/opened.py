@@ -29,16 +29,14 @@ def opened_cells(request: PortalRequest, item: Request, refused: GatehouseError 
     """Return what a reviewer needs to decide in place (four queries). `refused`: why the last try was."""
     body, version = item.body, item.version
     fresh = refused.extra.get("plan") if refused is not None else None
-    shown = fresh if isinstance(fresh, dict) and fresh.get("cost") else item.plan
+    shown = fresh if isinstance(fresh, dict) and fresh.get("checks") else item.plan
     earlier, similar = _decisions(request, item)
     own = policies.is_own(request.principal.person, item.requester_id)
     return {
         "item": item,
         "purpose": body.get("purpose", ""),
-        "context": ", ".join(
-            (item.requester.username, f"{body['data_classification']} data", f"until {cells.iso_day(body['ends_on'])}")
-        ),
-        "plan": cells.plan_cells(shown, ends_on=body["ends_on"], profile=item.profile, digest=item.plan_digest),
+        "context": _context(item),
+        "plan": cells.plan_cells(shown, ends_on=_ends_on(item), profile=item.profile, digest=item.plan_digest),
         "is_fresh": shown is not item.plan,
         "pool": _pool_now(item),
         "trust": catalog_cells.trust(version) if version else [],
@@ -79,15 +77,21 @@ def _pool_now(item: Request) -> dict[str, Any] | None:
     if pool is None:
         return None
     free = max(0, min(pool.limit, pool.observed) - pool.held)
-    enough = free >= room["needed"]
-    words = f"{room['needed']} of {free} free" if enough else f"waits: {free} free, {room['needed']} needed"
+    own, needed = room.get("own", 0), room["needed"]
+    enough = free + own >= needed
+    if free >= needed:
+        words = f"{needed} of {free} free"
+    elif enough:
+        words = f"{free} free and {own} of its own: old engines end first"
+    else:
+        words = f"waits: {free} free, {needed} needed"
     return {"name": pool.name, "held": f"{pool.held} of {pool.limit} held now", "words": words, "enough": enough}
 
 
 def _decisions(request: PortalRequest, item: Request) -> tuple[list[Decision], list[dict[str, Any]]]:
     """Return earlier decisions on this request, and the newest ones about the same asset (one query)."""
-    alike = Q(at__gte=timezone.now() - dt.timedelta(days=SIMILAR_DAYS), request__kind=RequestKind.ENDPOINT)
-    alike &= Q(request__version__asset=item.version.asset_id if item.version else None)
+    alike = Q(at__gte=timezone.now() - dt.timedelta(days=SIMILAR_DAYS), request__kind=item.kind)
+    alike &= Q(request__version__asset=item.version.asset_id) if item.version else Q(request__project=item.project_id)
     own = Case(When(request=item, then=0), default=1)
     found = visible(request.principal, Decision.objects.all()).filter(Q(request=item) | alike)
     rows = list(
@@ -101,13 +105,39 @@ def _similar(row: Decision) -> dict[str, Any]:
     return {
         "number": row.request.number,
         "url": reverse("request_detail", args=[row.request_id]),
-        "name": f"{row.request.name} · {row.request.environment}",
+        "name": " · ".join(part for part in (row.request.name, row.request.environment) if part),
         "words": f"“{row.reason}” – {row.reviewer.username}" if row.reason else f"by {row.reviewer.username}",
         "chip": cells.state_chip(OUTCOMES[Choice(row.decision)]),
     }
 
 
+def _ends_on(item: Request) -> str | None:
+    """Return the end date that the cost of a plan is calculated to: the asked one, or the endpoint's own."""
+    asked: str | None = item.body.get("ends_on") or item.plan.get("endpoint", {}).get("ends_on")
+    return asked
+
+
+def _context(item: Request) -> str:
+    body = item.body
+    asker = item.requester.username
+    if item.kind == RequestKind.ACCESS and item.project is not None:
+        asker = f"{asker} for {item.project.slug}"
+    data = f"{body['data_classification']} data" if body.get("data_classification") else ""
+    until = f"until {cells.iso_day(body['ends_on'])}" if body.get("ends_on") else ""
+    return ", ".join(part for part in (asker, data, until) if part)
+
+
 def _consequence(item: Request) -> str:
+    """Return what approving does, before it happens."""
+    until = f" until {cells.iso_day(item.body['ends_on'])}" if item.body.get("ends_on") else ""
+    words = {
+        RequestKind.REVISION: "Approving rolls the revision out at once.",
+        RequestKind.RENEWAL: f"Approving lets {item.name} run{until}.",
+        RequestKind.ACCESS: f"Approving lets {item.project} call {item.name}{until} with keys of its own.",
+        RequestKind.QUOTA: f"Approving raises the quota at once{until}.",
+    }.get(RequestKind(item.kind))
+    if words:
+        return f"{words} You are the only reviewer needed."
     gpus = item.plan.get("gpus", {}).get("total", 0)
     what = f"Approving reserves {gpus} GPU{'s' if gpus != 1 else ''}, or queues for them, and" if gpus else "Approving"
     return f"{what} starts provisioning at once. You are the only reviewer needed."

@@ -1,44 +1,57 @@
 """The approval queue: oldest first; a row opens in place, and after a decision the next one opens.
 
-Every address works as a page of its own, so that the queue can be read and decided without JavaScript.
+Every address works as a page of its own, so that the queue can be read and decided without JavaScript. Filters, order
+and page stay in the address from row to row and over decisions.
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from approvals import lead_time, policies, services
+from approvals import lead_time, services
 from approvals.models import Request, RequestKind, RequestState
-from approvals.views import cells
 from approvals.views.opened import opened_cells
+from approvals.views.queue_list import ACTIONS, QUEUE, Stats, lines
 from approvals.views.requests import find
+from portal import listing
 from portal.errors import Conflict, Forbidden, GatehouseError, Invalid
-from portal.http import page
-from portal.templatetags.gatehouse import duration_h, money
-from projects.permissions import require_anywhere, visible
+from portal.listing import Asked
+from portal.templatetags.gatehouse import duration_h
+from projects import saved_views
+from projects.permissions import require, require_anywhere, visible
 from projects.principal import PortalRequest
 
-PAGE_SIZE = 25
 HELP = [
     "Oldest first, against the objective of five days from request to first answer. Nobody decides on an own request.",
-    "Approving checks the plan again, reserves accelerators or queues for them, and opens the endpoint.",
+    "Approving checks the plan again and then does what was asked for, for example reserves accelerators and opens the"
+    " endpoint.",
 ]
 DONE = {"approve": "approved", "reject": "rejected", "request_changes": "sent back for changes"}
+SENTENCES = {
+    "approve": "It is approved; what it asks for is under way.",
+    "reject": "It is rejected; the requester reads the reason.",
+    "request_changes": "It is sent back; the requester reads what to change.",
+}
 
 
 @require_GET
-def approval_list(request: PortalRequest) -> HttpResponse:
+def approval_list(request: PortalRequest) -> HttpResponseBase:
     """What waits for a decision."""
-    return _queue(request)
+    require_anywhere(request.principal, "decide", Request)
+    asked = _read(request)
+    if asked.csv:
+        return listing.csv_response(asked, _waiting(request), lambda rows: lines(request, rows, asked))
+    return _queue(request, asked)
 
 
 @require_GET
@@ -47,10 +60,12 @@ def approval_detail(request: PortalRequest, pk: int) -> HttpResponse:
     require_anywhere(request.principal, "decide", Request)
     found = _waiting(request).filter(pk=pk).first()
     if found is not None:
-        return _queue(request, opened=found)
+        return _queue(request, _read(request), opened=found)
     gone = find(request, pk)
+    if gone.state == RequestState.SUBMITTED:
+        require(request.principal, "decide", gone)
     messages.info(request, f"{gone} is {gone.get_state_display().lower()}; there is nothing left to decide.")
-    return _queue(request)
+    return _queue(request, _read(request))
 
 
 @require_POST
@@ -71,6 +86,38 @@ def request_changes(request: PortalRequest, pk: int) -> HttpResponse:
     return _decide(request, pk, "request_changes")
 
 
+@require_POST
+def approval_bulk(request: PortalRequest) -> HttpResponse:
+    """Decide the ticked requests with one reason, each with an outcome of its own."""
+    require_anywhere(request.principal, "decide", Request)
+    action, ids = listing.chosen_action(request, ACTIONS), listing.ticked(request)
+    keys = [int(text) for text in ids if text.isascii() and text.isdigit() and len(text) <= 18]
+    found = visible(request.principal, Request.objects.all()).filter(pk__in=keys)
+    rows = {str(item.pk): item for item in found.select_related("project", "requester", "version__asset", "profile")}
+    reason = request.POST.get("reason", "")
+
+    def act(item: Request) -> str:
+        services.DECISIONS[action.verb](request.principal, item, reason=reason)
+        return SENTENCES[action.verb]
+
+    outcomes = listing.perform(
+        ids,
+        rows,
+        act,
+        label=lambda item: f"{item.number} {item.name}".strip(),
+        url=lambda item: reverse("request_detail", args=[item.pk]),
+        missing="There is no such request, or you may not see it.",
+    )
+    back = listing.back_to(request, reverse("approval_list"))
+    context = {
+        "crumbs": [("Approvals", reverse("approval_list")), (action.label, "")],
+        "results": listing.outcome_context(
+            outcomes, title=f"{action.label}: results", back_url=back, back_label="Back to the queue"
+        ),
+    }
+    return listing.outcome_page(request, context)
+
+
 def _decide(request: PortalRequest, pk: int, verb: str) -> HttpResponse:
     require_anywhere(request.principal, "decide", Request)
     current = find(request, pk)
@@ -85,41 +132,48 @@ def _decide(request: PortalRequest, pk: int, verb: str) -> HttpResponse:
         if error.code != "own_request":
             raise
         return _refused(request, pk, error, reason, 403)
-    following = _after(request, decided)
+    asked = _read(request)
+    others = _waiting(request).exclude(requester=request.principal.person)
+    following: Request | None = listing.following(asked, others, decided)
     messages.success(
         request,
         f"{decided} is {DONE[verb]}." + (f" {following} is next." if following else " Nothing else waits for you."),
     )
-    return redirect("approval_detail", pk=following.pk) if following else redirect("approval_list")
+    return redirect(_with_query(asked, "approval_detail", following.pk) if following else asked.url())
 
 
 def _refused(request: PortalRequest, pk: int, error: GatehouseError, reason: str, status: int) -> HttpResponse:
     opened = _waiting(request).filter(pk=pk).first()
-    response = _queue(request, opened=opened, refused=error, reason=reason[: services.MAX_REASON * 2], status=status)
+    kept = reason[: services.MAX_REASON * 2]
+    response = _queue(request, _read(request), opened=opened, refused=error, reason=kept, status=status)
     response["HX-Push-Url"] = "false"  # the address of a decision is no page
     return response
 
 
+def _read(request: HttpRequest) -> Asked:
+    return listing.read(request, QUEUE, path=reverse("approval_list"))
+
+
+def _with_query(asked: Asked, route: str, pk: int) -> str:
+    """Return the address of one row or its decision, with what the list is asked for behind it."""
+    _, mark, query = asked.here.partition("?")
+    return f"{reverse(route, args=[pk])}{mark}{query}"
+
+
 def _waiting(request: PortalRequest) -> QuerySet[Request]:
-    """Return the queue, oldest first."""
+    """Return everything that waits for a decision which the person's role allows."""
     found = visible(request.principal, Request.objects.all(), "decide")
-    found = found.filter(state=RequestState.SUBMITTED, kind=RequestKind.ENDPOINT)
+    found = found.filter(state=RequestState.SUBMITTED).exclude(kind=RequestKind.ADMISSION)
     if request.project is not None:
-        found = found.filter(project=request.project)
-    related = ("project", "requester", "version__asset", "profile")
-    ordered: QuerySet[Request] = found.select_related(*related).order_by("submitted_at", "id")
-    return ordered
-
-
-def _after(request: PortalRequest, decided: Request) -> Request | None:
-    """Return the next request that the person may decide, behind the decided one, else from the front."""
-    own = _waiting(request).exclude(requester=request.principal.person)
-    behind = Q(submitted_at__gt=decided.submitted_at) | Q(submitted_at=decided.submitted_at, pk__gt=decided.pk)
-    return own.filter(behind).first() or own.first()
+        theirs = Q(kind=RequestKind.ACCESS, endpoint__project=request.project)  # asked by another project
+        found = found.filter(Q(project=request.project) | theirs)
+    rows: QuerySet[Request] = found.select_related("project", "requester", "version__asset", "profile", "endpoint")
+    return rows
 
 
 def _queue(
     request: PortalRequest,
+    asked: Asked,
     *,
     opened: Request | None = None,
     refused: GatehouseError | None = None,
@@ -127,44 +181,39 @@ def _queue(
     status: int = 200,
 ) -> HttpResponse:
     require_anywhere(request.principal, "decide", Request)
-    now = timezone.now()
     waiting = _waiting(request)
-    stats, total, ahead = _stats(request, waiting, now, opened)
-    number = _page_number(request) if opened is None else ahead // PAGE_SIZE + 1
-    start = (number - 1) * PAGE_SIZE
-    shown = list(waiting[start : start + PAGE_SIZE])
-    context = {
+    stats = _stats(request, waiting, opened)
+    plain = not asked.filtered and asked.sort == QUEUE.sort
+    total = stats.total if not asked.filtered else None
+    found = listing.find(asked, waiting, showing=opened, start=stats.ahead + 1 if plain else None, total=total)
+    context: dict[str, Any] = {
         "crumbs": [("Home", reverse("home")), ("Approvals", "")],
         "help_text": HELP,
-        "stats": stats,
-        "rows": [_row(request, item, now, opened) for item in shown],
+        "stats": _strip(stats),
+        "rows": lines(request, found.rows, asked, opened),
+        "views": saved_views.menu(request.principal, asked),
+        "bulk": listing.bulk_bar(
+            reverse("approval_bulk"),
+            ACTIONS,
+            reason={"label": "Reason, kept in every record", "most": services.MAX_REASON},
+        ),
         "refused": refused,
-        "page": {
-            "start": start + 1 if shown else 0,
-            "end": start + len(shown),
-            "total": total,
-            "previous_url": _page_url(number - 1) if number > 1 else "",
-            "next_url": _page_url(number + 1) if start + PAGE_SIZE < total else "",
-        },
     }
     if opened is not None:
-        context["open"] = opened_cells(request, opened, refused, reason)
-    return page(request, "approvals/queue.html", context, part="queue", status=status)
+        context["open"] = opened_cells(request, opened, refused, reason) | _decision_urls(asked, opened)
+    response = found.render("approvals/queue.html", context, status=status)
+    if opened is not None:
+        response["HX-Push-Url"] = _with_query(asked, "approval_detail", opened.pk)
+    return response
 
 
-def _page_number(request: PortalRequest) -> int:
-    text = request.GET.get("page", "")
-    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) <= 6 else 1
+def _decision_urls(asked: Asked, opened: Request) -> dict[str, str]:
+    verbs = {"approve": "approval_approve", "reject": "approval_reject", "changes": "approval_request_changes"}
+    return {f"{name}_url": _with_query(asked, route, opened.pk) for name, route in verbs.items()}
 
 
-def _page_url(number: int) -> str:
-    return f"{reverse('approval_list')}?page={number}"
-
-
-def _stats(
-    request: PortalRequest, waiting: QuerySet[Request], now: dt.datetime, opened: Request | None
-) -> tuple[list[dict[str, Any]], int, int]:
-    """Return the strip of numbers, how many wait, and how many of them are older than the opened one (two queries)."""
+def _stats(request: PortalRequest, waiting: QuerySet[Request], opened: Request | None) -> Stats:
+    """Count what waits, for the strip of numbers and for the place of the opened one (one query)."""
     objective = dt.timedelta(seconds=settings.LEAD_TIME_OBJECTIVE_SECONDS)
     older = Q(pk__in=[])
     if opened is not None:
@@ -172,9 +221,13 @@ def _stats(
     numbers = waiting.order_by().aggregate(
         total=Count("pk"),
         own=Count("pk", filter=Q(requester=request.principal.person)),
-        overdue=Count("pk", filter=Q(submitted_at__lt=now - objective)),
+        overdue=Count("pk", filter=Q(submitted_at__lt=timezone.now() - objective)),
         ahead=Count("pk", filter=older),
     )
+    return Stats(**numbers)
+
+
+def _strip(numbers: Stats) -> Sequence[dict[str, Any]]:
     estimate = lead_time.estimate()
     samples, goal = estimate["samples"], duration_h(estimate["objective_seconds"])
     scope = (
@@ -183,59 +236,14 @@ def _stats(
         else "no data yet"
     )
     within = f"{round(estimate['share_within_objective'] * 100)} % within {goal}" if samples else f"objective {goal}"
-    strip = [
+    return [
         {
             "label": "Waiting for you",
-            "value": numbers["total"] - numbers["own"],
-            "scope": f"of {numbers['total']} open",
+            "value": numbers.total - numbers.own,
+            "scope": f"of {numbers.total} open",
             "bad": False,
         },
-        {"label": "Overdue", "value": numbers["overdue"], "scope": f"older than {goal}", "bad": numbers["overdue"] > 0},
+        {"label": "Overdue", "value": numbers.overdue, "scope": f"older than {goal}", "bad": numbers.overdue > 0},
         {"label": "Lead time, half", "value": duration_h(estimate["p50_seconds"]), "scope": scope, "bad": False},
         {"label": "Lead time, 9 of 10", "value": duration_h(estimate["p90_seconds"]), "scope": within, "bad": False},
     ]
-    return strip, numbers["total"], numbers["ahead"]
-
-
-def _row(request: PortalRequest, item: Request, now: dt.datetime, opened: Request | None) -> dict[str, Any]:
-    own = policies.is_own(request.principal.person, item.requester_id)
-    is_open = opened is not None and item.pk == opened.pk
-    cost = item.plan.get("cost", {"per_month": "0", "currency": settings.CURRENCY})
-    return {
-        "pk": item.pk,
-        "number": item.number,
-        "url": _page_url(1) if is_open else reverse("approval_detail", args=[item.pk]),
-        "open": is_open,
-        "name": item.name,
-        "by": f"{item.project.slug if item.project else 'catalog'} · {item.requester.username}",
-        "what": item.version.asset.name if item.version else "–",
-        "where": f"{item.environment} · {'sent again' if item.submission > 1 else 'new endpoint'}",
-        "gpus": item.plan.get("gpus", {}).get("total", 0),
-        "per_month": money(cost["per_month"], cost["currency"]),
-        "counts": cells.counts(item.plan),
-        "turn": "Another reviewer" if own else "You",
-        "mine": not own,
-        "age": _age(now - item.submitted_at if item.submitted_at else dt.timedelta()),
-    }
-
-
-def _age(age: dt.timedelta) -> dict[str, Any]:
-    """Return age against the objective: words, what is left, and the bar."""
-    seconds, goal = age.total_seconds(), settings.LEAD_TIME_OBJECTIVE_SECONDS
-    percent = min(100.0, seconds * 100 / goal)
-    late = seconds > goal
-    words, rest = _rough(seconds), _rough(abs(goal - seconds))
-    return {
-        "text": words,
-        "rest": f"{rest} overdue" if late else f"{rest} left",
-        "late": late,
-        "percent": percent,
-        "tone": "bad" if late else "warn" if percent >= 80 else "",
-        "label": f"{words} of {duration_h(goal)}",
-    }
-
-
-def _rough(seconds: float) -> str:
-    """Return a duration in whole hours, or in minutes below one: nobody decides by the minute."""
-    step = 3600 if seconds >= 3600 else 60
-    return duration_h(seconds // step * step) if seconds >= 60 else "under 1 min"

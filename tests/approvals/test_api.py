@@ -238,7 +238,7 @@ def test_raw_bodies_never_break_it(org: Org, api_for: Api, raw: bytes, status: i
 def test_kinds_that_are_not_in_this_release(org: Org, api_for: Api) -> None:
     """A code that pipelines can tell apart."""
     api = api_for(org.dana, *WRITE)
-    for kind in ("access", "mcp-access", "admission", "revision", "renewal", "quota", "waiver"):
+    for kind in ("mcp-access", "admission", "waiver"):
         problem(api.post("/requests", {"kind": kind}), 422, "kind_not_available")
 
 
@@ -266,9 +266,13 @@ def test_openapi_describes_the_body(org: Org, api_for: Api) -> None:
     """Derived from the model that checks it."""
     paths = api_for(org.dana).get("/openapi.json").json()["paths"]
     schema = paths["/api/v1/requests"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert {"project", "asset", "hardware_profile", "ends_on", "draft"} <= set(schema["properties"])
+    kinds = {part["properties"]["kind"]["const"]: part for part in schema["oneOf"]}
+    assert set(kinds) == {"endpoint", "revision", "renewal", "access", "quota"}
+    assert {"project", "asset", "hardware_profile", "ends_on", "draft"} <= set(kinds["endpoint"]["properties"])
+    assert all(part.get("required") == ["kind"] for kind, part in kinds.items() if kind != "endpoint")
+    assert kinds["quota"]["additionalProperties"] is False
     check = paths["/api/v1/requests/check"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert "draft" not in check["properties"]
+    assert not any("draft" in part["properties"] for part in check["oneOf"])
 
 
 def test_list_queries_do_not_grow(org: Org, api_for: Api, django_assert_max_num_queries: Any) -> None:

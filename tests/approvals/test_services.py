@@ -47,7 +47,7 @@ def whole_body(**fields: Any) -> dict[str, Any]:
 
 def test_it_works(org: Org) -> None:
     """Asked, approved, and an endpoint stands there with the request's number and digest as its authorization."""
-    made = services.request_endpoint(org.principal(org.dana), whole_body(name="scoring"))
+    made = services.send(org.principal(org.dana), whole_body(name="scoring"))
     assert (made.state, made.submission, made.name) == (RequestState.SUBMITTED, 1, "scoring")
     assert made.plan_digest == plans.freeze(parse(made.body), made.plan)
     done = services.approve(org.principal(org.pat), made, reason="Fine.")
@@ -63,12 +63,12 @@ def test_it_works(org: Org) -> None:
     assert actions(done) == ["approvals.draft", "approvals.submit", "approvals.approve"]
 
 
-def test_request_endpoint_keeps_nothing_when_it_is_refused(org: Org) -> None:
+def test_send_keeps_nothing_when_it_is_refused(org: Org) -> None:
     """A failing check leaves neither a draft nor an audit row."""
     body = whole_body()
     before = Row.objects.count()
     with pytest.raises(Invalid):
-        services.request_endpoint(org.principal(org.dana), body | {"asset": "nothing"})
+        services.send(org.principal(org.dana), body | {"asset": "nothing"})
     assert not Request.objects.exists() and Row.objects.count() == before
 
 
@@ -330,7 +330,7 @@ def test_a_tampered_plan_is_refused(org: Org, what: str) -> None:
 def test_bad_choices_name_their_field(org: Org, fields: dict[str, Any], field: str) -> None:
     """One sentence at the field; nothing is kept."""
     with pytest.raises(Invalid) as caught:
-        services.request_endpoint(org.principal(org.dana), whole_body() | fields)
+        services.send(org.principal(org.dana), whole_body() | fields)
     assert field in caught.value.fields
     assert not Request.objects.exists()
 
@@ -352,7 +352,7 @@ def test_only_approved_versions(org: Org, state: str) -> None:
     version = make_version(state)
     body = request_body(asset=version.asset.slug, hardware_profile=make_profile().slug)
     with pytest.raises(Invalid):
-        services.request_endpoint(org.principal(org.dana), body)
+        services.send(org.principal(org.dana), body)
 
 
 def test_an_mcp_server_is_not_served(org: Org) -> None:
@@ -360,7 +360,7 @@ def test_an_mcp_server_is_not_served(org: Org) -> None:
     make_cluster()
     version = make_version(asset=make_asset(kind="mcp-server"))
     with pytest.raises(Invalid) as caught:
-        services.request_endpoint(
+        services.send(
             org.principal(org.dana), request_body(asset=version.asset.slug, hardware_profile=make_profile().slug)
         )
     assert "MCP server" in caught.value.sentence
@@ -373,7 +373,7 @@ def test_a_pool_that_could_never_hold_it(org: Org) -> None:
     version = make_version()
     body = request_body(asset=version.asset.slug, hardware_profile=profile.slug, replicas=3)
     with pytest.raises(Invalid) as caught:
-        services.request_endpoint(org.principal(org.dana), body)
+        services.send(org.principal(org.dana), body)
     assert "Set replicas to 2 or less." in caught.value.fields["replicas"]
 
 
@@ -410,7 +410,7 @@ def test_the_pool_whose_cluster_serves_the_environment_is_chosen(org: Org) -> No
     body = request_body(asset=version.asset.slug, hardware_profile=profile.slug, environment="prod", replicas=2)
     plan = services.check(org.principal(org.dana), body)
     assert (plan["cluster"], plan["room"]["pool"]) == ("far", "b-far")
-    made = services.approve(org.principal(org.pat), services.request_endpoint(org.principal(org.dana), body))
+    made = services.approve(org.principal(org.pat), services.send(org.principal(org.dana), body))
     assert made.endpoint is not None and made.endpoint.cluster.slug == "far"
     assert Reservation.objects.get().pool == far
 
@@ -423,7 +423,7 @@ def test_a_bound_token_stays_in_its_project(org: Org) -> None:
     with pytest.raises((NotFound, Forbidden)):
         services.withdraw(bound, made)
     with pytest.raises(Invalid):
-        services.request_endpoint(bound, whole_body())
+        services.send(bound, whole_body())
 
 
 def test_the_audit_log_is_in_the_transaction(org: Org) -> None:

@@ -1,0 +1,149 @@
+"""A new endpoint: does it fit, is there room, what does it cost. Approval reserves accelerators and opens it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from approvals import policies, sizing
+from approvals.bodies import EndpointBody
+from approvals.kinds.base import Subject, named_project, project_for, refuse, shell
+from approvals.models import Request
+from approvals.sizing import Line, place
+from catalog.models import Asset, HardwareProfile, Version
+from endpoints.models import Cluster, Endpoint
+from endpoints.services import Authorization, name_is_taken, open_endpoint
+from portal.errors import Conflict, Invalid
+from projects.models import Project
+from projects.principal import Principal
+from quotas.costs import unit_price
+from quotas.gpus import gpu_limit
+from quotas.models import Pool
+from quotas.services import reserve
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The objects that a body names. `line` is what is known about the pool already; None = read it when needed."""
+
+    project: Project
+    version: Version
+    profile: HardwareProfile
+    pool: Pool | None
+    cluster: Cluster | None
+    line: Line | None = None
+    name: str = ""
+    environment: str = ""
+
+    @property
+    def subject(self) -> Subject:
+        """What the request keeps."""
+        return Subject(self.project, self.name, self.environment, self.version, self.profile)
+
+
+def subject(by: Principal, body: EndpointBody) -> Subject:
+    """Return what a draft is about: its project, and the names that were typed."""
+    return Subject(named_project(by, body), body.name or "", body.environment or "")
+
+
+def resolve(by: Principal, body: EndpointBody) -> Resolved:
+    """Look up what a whole `body` names; raises Invalid naming each field whose value the caller may not use."""
+    problems: dict[str, str] = {}
+    project: Project | None = None
+    try:
+        project = project_for(by, body.project or "")
+    except Invalid as error:
+        problems.update(error.fields)
+    version = find_version(by, body.asset or "", body.version or "", problems)
+    profile = find_profile(body.hardware_profile or "", problems)
+    if project is None or version is None or profile is None or problems:
+        refuse(problems)
+    pools = list(profile.pools.all()) if profile.accelerator_count else []
+    pool, cluster = place(profile, pools, Cluster.objects.all(), body.environment or "")
+    return Resolved(project, version, profile, pool, cluster, None, body.name or "", body.environment or "")
+
+
+def find_version(by: Principal, asset: str, name: str, problems: dict[str, str]) -> Version | None:
+    """Return a version of the catalog that the caller may read, or add to `problems` why there is none."""
+    visible = Version.objects.visible_to(by)
+    version: Version | None = visible.select_related("asset").filter(asset__slug=asset, version=name).first()
+    if version is None:
+        known = Asset.objects.filter(slug=asset, versions__in=visible).exists()
+        field, value = ("version", name) if known else ("asset", asset)
+        problems[field] = f"{field} {value!r} is not in the catalog. Choose an approved version from the catalog."
+    return version
+
+
+def find_profile(slug: str, problems: dict[str, str]) -> HardwareProfile | None:
+    """Return a hardware profile, or add to `problems` that there is none."""
+    profile = HardwareProfile.objects.filter(slug=slug).first()
+    if profile is None:
+        problems["hardware_profile"] = (
+            f"hardware_profile {slug!r} does not exist. Choose one from the list of profiles."
+        )
+    return profile
+
+
+def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
+    """Return the plan: memory, room, cost, checks, who decides, how long it usually takes."""
+    replicas, concurrency, context = body.replicas or 1, body.concurrency or 1, body.context_tokens or 1
+    memory = sizing.memory(found.version, found.profile, context, concurrency)
+    gpus = found.profile.accelerator_count * replicas
+    checks = policies.run(
+        policies.Case(
+            version=found.version,
+            profile=found.profile,
+            pool=found.pool,
+            replicas=replicas,
+            concurrency=concurrency,
+            context_tokens=context,
+            environment=body.environment or "",
+            data_classification=body.data_classification or "",
+            memory=memory,
+            name_taken=name_is_taken(found.project, body.name or ""),
+            cluster=found.cluster.slug if found.cluster else None,
+            project=found.project.slug,
+            quota=gpu_limit(found.project) if gpus else None,
+        )
+    )
+    return {
+        **shell("endpoint", checks),
+        **sizing.asset_facts(found.version, found.cluster),
+        "memory": memory,
+        "gpus": {"per_replica": found.profile.accelerator_count, "replicas": replicas, "total": gpus},
+        "room": sizing.room(found.pool, gpus, found.line),
+        "cost": sizing.cost(found.profile, replicas, body.ends_on),
+    }
+
+
+def guard(request: Request, found: Resolved) -> None:
+    """Two requests for one name may wait: the first approval takes it."""
+
+
+def apply(by: Principal, request: Request, body: EndpointBody, found: Resolved) -> Endpoint:
+    """Open the endpoint and reserve its accelerators, or a place in the queue: approval never fails for room."""
+    if found.cluster is None:
+        raise Conflict("No cluster serves this environment any more.", code="plan_stale", extra={"plan": request.plan})
+    replicas = body.replicas or 1
+    endpoint = open_endpoint(
+        by,
+        project=found.project,
+        name=body.name or "",
+        environment=body.environment or "",
+        cluster=found.cluster,
+        version=found.version,
+        profile=found.profile,
+        replicas=replicas,
+        concurrency=body.concurrency or 1,
+        context_tokens=body.context_tokens or 1,
+        purpose=body.purpose or "",
+        data_classification=body.data_classification or "",
+        ends_on=body.ends_on,
+        created_by=request.requester,
+        authorization=Authorization(reference=request.number, digest=request.plan_digest, valid_until=body.ends_on),
+    )
+    gpus = found.profile.accelerator_count * replicas
+    if found.pool is not None and gpus:
+        reserve(
+            by, found.pool, gpus, holder=("endpoint", str(endpoint.pk)), project=found.project,
+            price=unit_price(found.profile), currency=found.profile.currency,
+        )  # fmt: skip
+    return endpoint

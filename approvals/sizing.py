@@ -1,0 +1,180 @@
+"""What the plans of all kinds calculate: memory, room in the pool, list price. Each number names its inputs."""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from catalog import fit
+from catalog.models import HardwareProfile, Kind, Version
+from endpoints.models import Cluster
+from quotas.models import Pool, Reservation, ReservationState
+from quotas.services import room as room_of
+
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A pool at one moment: room in accelerators, and how many reservations wait (`ahead`) for how much (`waiting`)."""
+
+    limit: int
+    held: int
+    available: int
+    waiting: int
+    ahead: int
+
+
+def place(
+    profile: HardwareProfile, pools: Iterable[Pool], clusters: Iterable[Cluster], environment: str
+) -> tuple[Pool | None, Cluster | None]:
+    """Return where it would run: the first pool of the profile whose cluster serves the environment, and that cluster.
+
+    A profile without accelerators needs no pool. When no pool's cluster serves the environment the first pool is
+    returned alone.
+    """
+    serving = {cluster.slug: cluster for cluster in clusters if environment in cluster.environments}
+    if not profile.accelerator_count:
+        return None, next(iter(serving.values()), None)
+    offered = sorted(pools, key=lambda pool: pool.slug)
+    pool = next((pool for pool in offered if pool.cluster in serving), None)
+    return (pool, serving[pool.cluster]) if pool else (next(iter(offered), None), None)
+
+
+def asset_facts(version: Version, cluster: Cluster | None) -> dict[str, Any]:
+    """Return what a plan says about the version and about where it runs."""
+    return {
+        "asset": version.asset.slug,
+        "asset_name": version.asset.name,
+        "version": version.version,
+        "version_digest": version.digest,
+        "source": version.source,
+        "licence": version.licence,
+        "engine": version.runtime.get("engine", ""),
+        "demo": bool(version.runtime.get("demo")),
+        "cluster": cluster.slug if cluster else None,
+        "simulated": bool(cluster and cluster.simulated),
+    }
+
+
+def memory(version: Version, profile: HardwareProfile, context: int, concurrency: int) -> dict[str, Any]:
+    """Return the memory of one replica against its profile: `context` in tokens per call, `concurrency` in calls at
+    the same time (formulas: catalog/fit.py).
+    """
+    if version.asset.kind != Kind.MODEL:
+        return {
+            "fits": True,
+            "needed_bytes": 0,
+            "limit_bytes": 0,
+            "rows": [],
+            "sentence": "Nothing is loaded.",
+            "fix": "",
+            "notes": [],
+        }
+    plan = fit.memory(version.needs, profile, context, concurrency, settings.GPU_MEMORY_UTILISATION)
+    where = f"{profile.slug} gives {gib(plan.limit)}"
+    if plan.fits:
+        sentence = f"Needs {gib(plan.needed)}; {where}, {gib(plan.spare)} to spare."
+    else:
+        sentence = f"Needs {gib(plan.needed)}, but {where}: {gib(-plan.spare)} too much."
+    return {
+        "fits": plan.fits,
+        "needed_bytes": plan.needed,
+        "limit_bytes": plan.limit,
+        "spare_bytes": plan.spare,
+        "sentence": sentence,
+        "fix": "" if plan.fits else _memory_fix(version, plan, context, concurrency),
+        "notes": list(plan.notes),
+        "limit_formula": plan.limit_formula,
+        "rows": [
+            {"what": "Weights", "kind": "weights", "inputs": plan.weights_formula, "bytes": plan.weights},
+            {"what": "KV cache", "kind": "kv", "inputs": plan.kv_formula, "bytes": plan.kv_cache},
+            {"what": "Overhead", "kind": "overhead", "inputs": plan.overhead_formula, "bytes": plan.overhead},
+        ],
+    }
+
+
+def _memory_fix(version: Version, memory: fit.MemoryPlan, context: int, concurrency: int) -> str:
+    per_token = memory.kv_per_token * concurrency
+    free = memory.limit * 10 // 11 - memory.weights
+    if per_token and free >= per_token:
+        return (
+            f"Set context_tokens to {min(free // per_token, context):,} or less, or choose a larger hardware profile."
+        )
+    profiles = HardwareProfile.objects.filter(enabled=True)
+    fitting = fit.profiles_that_fit(version.needs, profiles, context, concurrency, settings.GPU_MEMORY_UTILISATION)
+    return (
+        f"Choose a larger hardware profile, for example {fitting[0][0].slug}."
+        if fitting
+        else "No profile is large enough; lower context_tokens or concurrency."
+    )
+
+
+def gib(size: int) -> str:
+    """Return bytes in GiB."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+def line_of(pool: Pool) -> Line:
+    """Return how `pool` stands now (two queries)."""
+    now = room_of(pool)
+    ahead = Reservation.objects.filter(pool=pool, state=ReservationState.WAITING).count()
+    return Line(now.limit, now.held, now.available, now.waiting, ahead)
+
+
+def room(pool: Pool | None, gpus: int, line: Line | None = None) -> dict[str, Any]:
+    """Return whether `pool` has room for `gpus` accelerators now. `line`: how it stands, when that is known already."""
+    if pool is None or not gpus:
+        return {"pool": None, "needed": 0, "sentence": "No accelerator is needed, so nothing has to wait."}
+    now = line or line_of(pool)
+    ahead = now.ahead
+    # Whoever waits does so because it does not fit, so a newcomer that fits starts at once (quotas/services.py).
+    position = 0 if gpus <= now.available else ahead + 1
+    sentence = (
+        f"Takes {gpus} of {now.available} free GPUs; starts at once after approval."
+        if not position
+        else f"{now.available} of {now.limit} GPUs are free and {ahead} wait; this one would be number {position}."
+    )
+    return {
+        "pool": pool.slug,
+        "pool_name": pool.name,
+        "simulated": pool.simulated,
+        "needed": gpus,
+        "limit": now.limit,
+        "held": now.held,
+        "waiting": ahead,
+        "available": now.available,
+        "position": position,
+        "sentence": sentence,
+    }
+
+
+def cost(profile: HardwareProfile, replicas: int, ends_on: dt.date | None) -> dict[str, Any]:
+    """Return the list price per hour, per month (730 h) and until `ends_on`, as decimal strings with the arithmetic
+    in words.
+    """
+    hourly = profile.price_per_hour * replicas
+    hours = max((ends_on - timezone.now().date()).days, 0) * 24 if ends_on else 0
+    return {
+        "currency": profile.currency,
+        "per_hour": money(hourly),
+        "per_hour_inputs": f"{replicas} × {money(profile.price_per_hour)}",
+        "per_month": money(hourly * settings.HOURS_PER_MONTH),
+        "per_month_inputs": f"{money(hourly)} × {settings.HOURS_PER_MONTH} h",
+        "until_end": money(hourly * hours),
+        "until_end_inputs": f"{money(hourly)} × {hours:,} h",
+    }
+
+
+def money(value: Decimal) -> str:
+    """Return an amount as plans keep it: a decimal string in cents."""
+    return str(value.quantize(CENT, rounding=ROUND_HALF_UP))
+
+
+def difference(after: str, before: str) -> str:
+    """Return how much more `after` is than `before`, both as `money` writes them, with its sign."""
+    return f"{Decimal(after) - Decimal(before):+}"

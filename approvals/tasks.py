@@ -1,0 +1,11 @@
+"""Background work."""
+
+from celery import shared_task
+
+from approvals import drafts
+
+
+@shared_task
+def purge() -> None:
+    """Let drafts expire that nobody touches any more."""
+    drafts.purge()
