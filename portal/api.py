@@ -17,13 +17,19 @@ from ninja.parser import Parser
 from ninja.types import DictStrAny
 
 from approvals.api import router as approvals_router
+from approvals.insights_api import router as insights_router
 from catalog.api import router as catalog_router
 from endpoints.api import router as endpoints_router
+from endpoints.idle_api import router as idle_router
+from endpoints.key_api import router as keys_router
+from endpoints.limits_api import router as limits_router
+from endpoints.sharing_api import router as sharing_router
 from portal.errors import GatehouseError, Invalid, Malformed, NotFound, TooLarge
 from portal.http import field_errors, page
 from projects.api import problem
 from projects.api import router as projects_router
 from projects.audit_api import router as audit_router
+from projects.notify.api import router as notify_router
 from quotas.api import router as quotas_router
 
 log = logging.getLogger(__name__)
@@ -97,8 +103,13 @@ api = NinjaAPI(
     docs_url="/docs",
     urls_namespace="api",
 )
+api.add_router("", notify_router)
 for router in (projects_router, audit_router, catalog_router, quotas_router, endpoints_router, approvals_router):
     api.add_router("", router)
+for part in (keys_router, sharing_router):
+    api.add_router("", part)
+for insight in (idle_router, insights_router, limits_router):
+    api.add_router("", insight)
 
 
 @api.exception_handler(GatehouseError)

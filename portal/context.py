@@ -1,50 +1,86 @@
 """What the frame of every page needs: menu, project switcher, theme, banner."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Count, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 
 from approvals.models import Request, RequestState
 from audit.models import Row
+from portal.guide import has_news
+from portal.help import of_route
 from portal.people import DEMO_PEOPLE
 from projects.middleware import SWITCHER
-from projects.models import GOVERNANCE_LEADS, PLATFORM_ENGINEERS, Project
+from projects.models import Project, User
 from projects.permissions import can_anywhere, visible
 from projects.principal import ANONYMOUS, Principal
 from projects.views import THEME_COOKIE, THEMES
 
+MOST_ENTRIES = 8
 
-def _entry(request: HttpRequest, label: str, name: str, icon: str, badge: int = 0) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class Counts:
+    """The numbers that every page shows of a person."""
+
+    unread: int = 0
+    waiting: int = 0  # requests of others that wait for a decision
+    news: bool = False
+
+
+def counts(principal: Principal, decides: bool) -> Counts:
+    """Return what the masthead and the menu count: one query for all of it."""
+    me = User.objects.filter(pk=principal.person.pk)
+    others = visible(principal, Request.objects.filter(state=RequestState.SUBMITTED), "decide").order_by()
+    others = others.exclude(requester=OuterRef("pk"))
+    waiting = others.values("state").annotate(how_many=Count("pk")).values("how_many") if decides else None
+    row = me.annotate(
+        unread=Count("notifications", filter=Q(notifications__read_at__isnull=True)),
+        waiting=Coalesce(Subquery(waiting), 0) if waiting is not None else Value(0),
+    ).values_list("unread", "waiting", "preference__seen_news")
+    unread, open_requests, seen = row.get()
+    return Counts(unread, open_requests, has_news(seen or ""))
+
+
+def _entry(request: HttpRequest, label: str, name: str, icon: str, go: str, badge: int = 0) -> dict[str, Any]:
     url = reverse(name)
     current = request.path == url or (url != "/" and request.path.startswith(url))
-    return {"label": label, "url": url, "icon": icon, "current": current, "badge": badge}
+    return {"label": label, "url": url, "icon": icon, "current": current, "badge": badge, "go": go}
 
 
-def navigation(request: HttpRequest, principal: Principal) -> list[dict[str, Any]]:
-    """Return the menu by what the person may do; at most eight entries (one query for the badge)."""
-    open_requests = Request.objects.filter(state=RequestState.SUBMITTED)
+def navigation(request: HttpRequest, principal: Principal, waiting: int = 0) -> list[dict[str, Any]]:
+    """Return the menu by what the person may do; at most eight entries, each with the letter that follows `g`."""
+    decides = can_anywhere(principal, "decide", Request)
+    reads_all = can_anywhere(principal, "view", Row)
+    home = _entry(request, "Home", "home", "home", "h")
+    requests = _entry(request, "Requests", "request_list", "requests", "r")
+    capacity = _entry(request, "Capacity", "capacity", "capacity", "p")
     use = [
-        _entry(request, "Home", "home", "home"),
-        _entry(request, "Catalog", "catalog_list", "catalog"),
-        _entry(request, "Requests", "request_list", "requests"),
-        _entry(request, "Endpoints", "endpoint_list", "endpoints"),
-        _entry(request, "Usage", "usage", "usage"),
+        home,
+        _entry(request, "Catalog", "catalog_list", "catalog", "c"),
+        requests,
+        _entry(request, "Endpoints", "endpoint_list", "endpoints", "e"),
+        _entry(request, "Usage", "usage", "usage", "u"),
     ]
-    groups = [{"group": "Use", "items": use}]
-    if principal.groups & {PLATFORM_ENGINEERS, GOVERNANCE_LEADS}:
-        waiting = open_requests.exclude(requester=principal.person).count()
-        decide = [
-            _entry(request, "Approvals", "approval_list", "approvals", waiting),
-            _entry(request, "Capacity", "capacity", "capacity"),
-        ]
-        groups.append({"group": "Decide", "items": decide})
+    decide: list[dict[str, Any]] = []
+    govern: list[dict[str, Any]] = []
+    if decides:
+        decide = [_entry(request, "Approvals", "approval_list", "approvals", "a", waiting), capacity]
     else:
-        use.append(_entry(request, "Capacity", "capacity", "capacity"))
-    if can_anywhere(principal, "view", Row):
-        groups.append({"group": "Govern", "items": [_entry(request, "Audit", "audit_list", "audit")]})
-    return groups
+        use.append(capacity)
+    if reads_all:
+        (decide if decides else govern).append(_entry(request, "Insights", "insights", "trendup", "i"))
+        govern.append(_entry(request, "Audit", "audit_list", "audit", "l"))
+    # Who has more sees all requests through the queue; who also asks has the product's name for the way home.
+    spare = [home] if can_anywhere(principal, "request", Project) else [requests]
+    if len(use) + len(decide) + len(govern) > MOST_ENTRIES:
+        use = [entry for entry in use if entry not in spare]
+    groups = [("Use", use), ("Decide", decide), ("Govern", govern)]
+    return [{"group": title, "items": items} for title, items in groups if items]
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -63,10 +99,17 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "project": None,
         "user_name": "",
         "initial": "",
+        "unread": 0,
+        "news": False,
+        "help": None,
     }
     if principal.is_authenticated:
         chosen = getattr(request, "project", None)
-        data["nav"] = navigation(request, principal)
+        known = counts(principal, can_anywhere(principal, "decide", Request))
+        data["nav"] = navigation(request, principal, known.waiting)
+        data["unread"], data["news"] = known.unread, known.news
+        match = request.resolver_match
+        data["help"] = of_route((match.url_name or "") if match else "")
         data["projects"] = [
             {"slug": item.slug, "name": item.slug, "current": chosen is not None and item.pk == chosen.pk}
             for item in getattr(request, "projects", None) or visible(principal, Project.objects.all())[:SWITCHER]

@@ -56,9 +56,20 @@ class Unauthenticated(GatehouseError):
 
 
 class Forbidden(GatehouseError):
-    """The reader may see the object, but not do this to it."""
+    """The reader may see the object, but not do this to it. `roles` would allow it, within `project_id` if there is
+    one: for the page that says whom to ask.
+    """
 
     status, code, title = 403, "forbidden", "Not allowed"
+    roles: frozenset[str] = frozenset()
+    project_id: int | None = None
+
+    @classmethod
+    def for_want_of(cls, roles: frozenset[str], sentence: str, *, project_id: int | None = None) -> "Forbidden":
+        """Return the error for somebody who has none of `roles`."""
+        error = cls(sentence)
+        error.roles, error.project_id = roles, project_id
+        return error
 
 
 class InsufficientScope(Forbidden):

@@ -8,9 +8,9 @@ from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
 from django.utils.decorators import sync_only_middleware
 
+from portal import views
 from portal.errors import GatehouseError, Invalid, NotFound
 from portal.logs import request_id_var
 from projects.api import problem
@@ -83,16 +83,10 @@ class expected_errors:
             return self.get_response(request)
         if request.path.startswith("/api/"):
             return problem(error, getattr(request, "request_id", ""))
-        return _page(request, error)
+        return views.expected(request, error)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer for expected errors only; the rest stays a 500."""
         if not isinstance(exception, GatehouseError):
             return None
-        return _page(request, exception)
-
-
-def _page(request: HttpRequest, error: GatehouseError) -> HttpResponse:
-    known = error.status if error.status in {400, 403, 404, 409, 429} else 400
-    context = {"sentence": error.sentence, "title": error.title, "errors": error.errors}
-    return render(request, f"{known}.html", context, status=error.status)
+        return views.expected(request, exception)

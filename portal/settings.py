@@ -265,8 +265,25 @@ STORAGES = {
 }
 WHITENOISE_MAX_AGE = 3600
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# --- The way out: mail and webhooks
+# -----------------------------------------------------------------------------------------------
+_smtp = env.smtp(env.text("GATEHOUSE_SMTP_URL", ""))
+MAIL_ON = EMBEDDED or _smtp is not None  # off: nothing is queued, and the preferences page says so
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text(
+    "GATEHOUSE_MAIL_FROM",
+    "Gatehouse <gatehouse@localhost>" if EMBEDDED or not MAIL_ON else None,
+    example="Gatehouse <gatehouse@example.com>",
+)
 # Embedded mail goes to the console; in production never, since a log must not hold links that reset a password.
-EMAIL_BACKEND = f"django.core.mail.backends.{'console' if EMBEDDED else 'smtp'}.EmailBackend"
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if _smtp else 'console' if EMBEDDED else 'dummy'}.EmailBackend"
+if _smtp:
+    EMAIL_HOST, EMAIL_PORT = _smtp.host, _smtp.port
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _smtp.user, _smtp.password
+    EMAIL_USE_SSL, EMAIL_USE_TLS = _smtp.tls == "tls", _smtp.tls == "starttls"
+EMAIL_TIMEOUT = 10
+OUTBOUND_HTTP = EMBEDDED  # elsewhere http:// is for targets on an allow-list
+OUTBOUND_ALLOW = {"webhook": env.targets("GATEHOUSE_WEBHOOK_ALLOW")}
 
 # --- The portal's own
 # --------------------------------------------------------------------------------------------------------

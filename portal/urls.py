@@ -4,9 +4,11 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from portal import health, home
+from portal import health, search
+from portal import help as help_pages
 from portal.admin import make_read_only
 from portal.api import api, not_found, public
+from portal.home import views as home
 
 make_read_only(admin.site)
 _api = path("api/v1/", api.urls)
@@ -14,7 +16,14 @@ public(_api)
 
 urlpatterns = [
     path("", home.home, name="home"),
+    path("home/<str:card>/", home.home_card, name="home_card"),
+    path("search/", search.search, name="search"),
+    path("help/", help_pages.help_index, name="help"),
+    path("help/<slug:name>/", help_pages.help_page, name="help_page"),
+    path("news/", help_pages.news, name="news"),
+    path("news/read/", help_pages.news_read, name="news_read"),
     path("", include("projects.urls")),
+    path("", include("projects.notify.urls")),
     path("", include("catalog.urls")),
     path("", include("quotas.urls")),
     path("", include("endpoints.urls")),
@@ -30,7 +39,7 @@ urlpatterns = [
     path(f"{settings.ADMIN_PATH}/", admin.site.urls),
 ]
 
-handler400 = "portal.home.bad_request"
-handler403 = "portal.home.forbidden"
-handler404 = "portal.home.missing"
-handler500 = "portal.home.mistake"
+handler400 = "portal.views.bad_request"
+handler403 = "portal.views.forbidden"
+handler404 = "portal.views.missing"
+handler500 = "portal.views.mistake"

@@ -5,7 +5,17 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from audit.models import Row, Seal, Subject
-from projects.models import ApiKey, Epoch, Membership, Project, User
+from projects.models import (
+    ApiKey,
+    Delivery,
+    Epoch,
+    Membership,
+    Notification,
+    Preference,
+    Project,
+    User,
+    Webhook,
+)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -42,5 +52,30 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     exclude = ("hash",)
 
 
-for model in (Project, Membership, Epoch, Row, Seal, Subject):
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    """What people were told."""
+
+    list_display = ("title", "kind", "person", "project", "created_at", "read_at")
+    list_select_related = ("person", "project")
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ReadOnlyAdmin):
+    """Webhooks, without what signs their calls."""
+
+    list_display = ("name", "project", "enabled", "created_by", "created_at")
+    list_select_related = ("project", "created_by")
+    exclude = ("signing",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """The queue of mails and calls: what waits, what was given up and why."""
+
+    list_display = ("channel", "kind", "state", "attempts", "due_at", "last_error")
+    list_filter = ("channel", "state")
+
+
+for model in (Preference, Project, Membership, Epoch, Row, Seal, Subject):
     admin.site.register(model, ReadOnlyAdmin)

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from django.http import HttpResponse
+from django.utils import timezone
 
 from projects.models import Project, User
 from projects.permissions import visible
 from projects.principal import ANONYMOUS, PortalRequest, Principal
+from projects.zones import zone_of
 
 PROJECT_SESSION_KEY = "project"
 SWITCHER = 50  # projects that the switcher offers
@@ -30,6 +32,8 @@ def principal(get_response: Callable[[PortalRequest], HttpResponse]) -> Callable
                 request.projects = list(mine[:SWITCHER])
                 listed = next((project for project in request.projects if project.pk == chosen), None)
                 request.project = listed or mine.filter(pk=chosen).first()
+            with timezone.override(zone_of(user)):  # times on pages are the person's own
+                return get_response(request)
         return get_response(request)
 
     return middleware

@@ -3,6 +3,7 @@
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
 
 from audit.services import Actor, record
@@ -16,6 +17,7 @@ def create_person(
     *,
     username: str,
     full_name: str = "",
+    email: str = "",
     password: str | None = None,
     groups: tuple[str, ...] = (),
     service: bool = False,
@@ -29,6 +31,12 @@ def create_person(
     if unknown:
         raise Invalid.field("groups", f"groups holds {unknown}; choose from {', '.join(PLATFORM_GROUPS)}.")
     user = User(username=name, first_name=clean_text(full_name, field="full_name", high=150), is_service=service)
+    user.email = clean_text(email, field="email", high=254)
+    if email:
+        try:
+            validate_email(user.email)
+        except ValidationError as error:
+            raise Invalid.field("email", "email must look like dana@example.com.") from error
     if password is None:
         user.set_unusable_password()
     else:

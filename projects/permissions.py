@@ -4,11 +4,11 @@ Unregistered means denied.
 Each app registers one rule per model in AppConfig.ready. Superuser is not a business role and is not looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from audit.models import Row
 from portal.errors import Forbidden, InsufficientScope, NotFound
@@ -22,6 +22,7 @@ from projects.models import (
     Project,
     Role,
     User,
+    Webhook,
 )
 from projects.principal import Principal
 
@@ -50,6 +51,25 @@ SHORT_LIVED = frozenset({"approvals:decide", "policies:write", "admin"})
 
 
 @dataclass(frozen=True)
+class Second:
+    """A second project that has a say in some objects of a model: in those whose fields have the values of `when`."""
+
+    project: str  # lookup from the model to that project's id
+    when: Mapping[str, str]  # lookups from the model to plain columns
+    actions: Mapping[str, frozenset[str]]  # action → roles in that project
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Rows that let members of further projects do some actions, until they end: grants on single objects."""
+
+    rows: Callable[[], QuerySet[Any]]  # the grants that hold now
+    target: str  # column of a grant: the object's id
+    project: str  # column of a grant: the project that it is given to
+    actions: Mapping[str, frozenset[str]]  # action → roles in that project
+
+
+@dataclass(frozen=True)
 class Rule:
     """Who may do what with one model. `project` is the lookup from the model to its project's id; None means
     platform-wide.
@@ -58,6 +78,8 @@ class Rule:
     model: type[Model]
     project: str | None
     actions: Mapping[str, frozenset[str]]  # action → project roles, platform groups, or "*" for anyone signed in
+    second: Second | None = None
+    grant: Grant | None = None
 
 
 _rules: dict[type[Model], Rule] = {}
@@ -105,15 +127,45 @@ def register_own_rules() -> None:
             },
         )
     )
+    hooks = frozenset({OWNER, PLATFORM_ENGINEERS})  # an address may hold a secret in its path
+    verbs = ("view", "create", "change", "delete", "rotate", "test", "replay")
+    register(Rule(Webhook, "project_id", dict.fromkeys(verbs, hooks)))
     register(Rule(User, None, {"view": EVERYONE}))
     register(Rule(Row, None, {"view": PLATFORM}))  # audit imports no app, so its rule stands here
 
 
-def _project_id(rule: Rule, obj: Model) -> int | None:
+def _value(path: str, obj: Model) -> Any:
     value: Any = obj
-    for step in (rule.project or "").split("__"):
-        value = getattr(value, step)
+    for step in path.split("__"):
+        value = getattr(value, step) if value is not None else None
+    return value
+
+
+def _project_id(path: str, obj: Model) -> int | None:
+    value = _value(path, obj)
     return int(value) if value is not None else None
+
+
+def _second_says(principal: Principal, action: str, rule: Rule, obj: Model) -> bool:
+    """Whether a role in the object's second project allows `action`."""
+    second = rule.second
+    if second is None or action not in second.actions:
+        return False
+    if not principal.is_authenticated or any(_value(path, obj) != value for path, value in second.when.items()):
+        return False
+    return principal.role_in(_project_id(second.project, obj)) in second.actions[action]
+
+
+def _granted(principal: Principal, action: str, rule: Rule) -> QuerySet[Any]:
+    """Return the objects that a grant to one of the principal's projects opens for `action`."""
+    grant = rule.grant
+    if grant is None or action not in grant.actions or not principal.is_authenticated:
+        return rule.model._default_manager.none()
+    mine = [pk for pk in principal.roles if principal.role_in(pk) in grant.actions[action]]
+    if not mine:
+        return rule.model._default_manager.none()
+    given = grant.rows().filter(**{f"{grant.project}__in": mine})
+    return rule.model._default_manager.filter(pk__in=given.values(grant.target))
 
 
 def _roles(principal: Principal, project_id: int | None) -> frozenset[str]:
@@ -140,8 +192,12 @@ def can(principal: Principal, action: str, obj: Model, *, model: type[Model] | N
     if model is not None and isinstance(obj, Project):
         project_id: int | None = obj.pk
     else:
-        project_id = None if rule.project is None else _project_id(rule, obj)
-    return bool(rule.actions[action] & _roles(principal, project_id))
+        project_id = None if rule.project is None else _project_id(rule.project, obj)
+    if rule.actions[action] & _roles(principal, project_id):
+        return True
+    if model is not None:
+        return False
+    return _second_says(principal, action, rule, obj) or _granted(principal, action, rule).filter(pk=obj.pk).exists()
 
 
 def can_anywhere(principal: Principal, action: str, model: type[Model]) -> bool:
@@ -155,7 +211,8 @@ def can_anywhere(principal: Principal, action: str, model: type[Model]) -> bool:
         return bool(rule.actions[action] & _roles(principal, None))
     held = set(principal.groups) | {"*"}
     held |= {role for project, role in principal.roles.items() if principal.project_id in (None, project)}
-    return bool(rule.actions[action] & held)
+    allowed = rule.actions[action] | (rule.second.actions.get(action, frozenset()) if rule.second else frozenset())
+    return bool(allowed & held)
 
 
 def require(principal: Principal, action: str, obj: Model, *, model: type[Model] | None = None) -> None:
@@ -166,13 +223,23 @@ def require(principal: Principal, action: str, obj: Model, *, model: type[Model]
         return
     if not can(principal, "view", obj):
         raise NotFound(f"There is no such {obj._meta.verbose_name}, or you may not see it.")
-    raise Forbidden(forbidden_sentence(action, model or type(obj)))
+    raise _refusal(action, model or type(obj), obj)
 
 
 def require_anywhere(principal: Principal, action: str, model: type[Model]) -> None:
     """Raise Forbidden unless some role of `principal` allows `action` on objects of `model`."""
     if not can_anywhere(principal, action, model):
-        raise Forbidden(forbidden_sentence(action, model))
+        raise _refusal(action, model)
+
+
+def _refusal(action: str, model: type[Model], obj: Model | None = None) -> Forbidden:
+    """Return the error with the roles that would do, and the project in which they must be held."""
+    rule = _rules.get(model)
+    project_id = obj.pk if isinstance(obj, Project) else None
+    if obj is not None and project_id is None and rule is not None and rule.project is not None:
+        project_id = _project_id(rule.project, obj)
+    roles = rule.actions.get(action, frozenset()) if rule else frozenset()
+    return Forbidden.for_want_of(roles, forbidden_sentence(action, model), project_id=project_id)
 
 
 def forbidden_sentence(action: str, model: type[Model]) -> str:
@@ -199,9 +266,23 @@ def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view")
         return queryset if allowed & _roles(principal, None) else queryset.none()
     bound = {rule.project: principal.project_id} if principal.project_id is not None else {}
     if allowed & (principal.groups | EVERYONE):
-        return queryset.filter(**bound)
-    member_of = Membership.objects.filter(user=principal.person, role__in=allowed).values("project_id")
-    return queryset.filter(**{f"{rule.project}__in": member_of}, **bound)
+        own = Q(**bound)
+    else:
+        own = Q(**{f"{rule.project}__in": _projects_of(principal, allowed)}, **bound)
+    if not own:  # everything is visible already
+        return queryset
+    second, grant = rule.second, rule.grant
+    theirs = Q(pk__in=_granted(principal, action, rule).values("pk")) if grant and action in grant.actions else Q()
+    if second is not None and action in second.actions:
+        said = Q(**{f"{second.project}__in": _projects_of(principal, second.actions[action])}, **second.when)
+        if principal.project_id is not None:
+            said &= Q(**{second.project: principal.project_id})
+        theirs |= said
+    return queryset.filter(own | theirs if theirs else own)
+
+
+def _projects_of(principal: Principal, roles: frozenset[str]) -> QuerySet[Any]:
+    return Membership.objects.filter(user=principal.person, role__in=roles).values("project_id")
 
 
 def require_scope(principal: Principal, scope: str) -> None:

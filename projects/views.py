@@ -1,20 +1,18 @@
-"""Pages of projects: members, the switcher, the theme; and the audit log, which belongs to no app above."""
+"""Pages of projects: members, the switcher, the theme. Their lists stand in `projects.lists`."""
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
-from audit.models import Row, Subject
 from portal.errors import GatehouseError, NotFound
 from portal.http import page
 from projects import services
 from projects.middleware import PROJECT_SESSION_KEY
 from projects.models import Membership, Project, Role, User, is_slug
-from projects.permissions import can, require_anywhere, visible
+from projects.permissions import can, visible
 from projects.principal import PortalRequest
 
 THEMES = ("", "light", "dark", "high-contrast")
@@ -60,29 +58,6 @@ def _project(request: PortalRequest, slug: str) -> Project:
     if project is None:
         raise NotFound(f"There is no project {slug}, or you may not see it.")
     return project
-
-
-@require_GET
-def project_list(request: PortalRequest) -> HttpResponse:
-    """The projects that the person may see, with the own role."""
-    roles = request.principal.roles
-    rows = [
-        {
-            "slug": item.slug,
-            "name": item.name,
-            "team": item.owner_team,
-            "cost_centre": item.cost_centre,
-            "role": roles.get(item.pk, ""),
-        }
-        for item in visible(request.principal, Project.objects.all())[:500]
-    ]
-    context = {
-        "heading": "Projects",
-        "lead": "A project holds members, endpoints, keys and usage.",
-        "rows": rows,
-        "crumbs": [("Home", reverse("home")), ("Projects", None)],
-    }
-    return page(request, "projects/list.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -161,51 +136,3 @@ def remove_member(request: PortalRequest, slug: str) -> HttpResponse:
     services.remove_member(request.principal, project, username=name)
     messages.success(request, f"{name} is no longer a member.")
     return redirect("project_detail", slug=slug)
-
-
-AUDIT_FILTERS = {"action": "Action", "project": "Project", "object_id": "Object id", "request_id": "Request id"}
-AUDIT_BROWSED = 10_000  # the newest are browsed here; an export holds everything
-
-
-@require_GET
-def audit_list(request: PortalRequest) -> HttpResponse:
-    """The audit log, newest first, filtered by action, project, object or request."""
-    require_anywhere(request.principal, "view", Row)
-    chosen = {name: request.GET.get(name, "").replace("\0", "").strip()[:80] for name in AUDIT_FILTERS}
-    rows = Row.objects.order_by("-id").filter(**{name: value for name, value in chosen.items() if value})
-    pages = Paginator(rows[:AUDIT_BROWSED], 50)
-    shown = pages.get_page(request.GET.get("page"))
-    names = dict(Subject.objects.filter(key__in={row.actor for row in shown}).values_list("key", "name"))
-    query = request.GET.copy()
-    query.pop("page", None)
-    link = "?" + (query.urlencode() + "&" if query else "")
-    context = {
-        "crumbs": [("Home", reverse("home")), ("Audit", None)],
-        "filters": [{"name": name, "label": label, "value": chosen[name]} for name, label in AUDIT_FILTERS.items()],
-        "rows": [_audit_row(row, names) for row in shown],
-        "page": {
-            "start": shown.start_index(),
-            "end": shown.end_index(),
-            "total": pages.count,
-            "previous_url": f"{link}page={shown.previous_page_number()}" if shown.has_previous() else "",
-            "next_url": f"{link}page={shown.next_page_number()}" if shown.has_next() else "",
-        },
-    }
-    return page(request, "projects/audit.html", context)
-
-
-def _audit_row(row: Row, names: dict[str, str]) -> dict[str, object]:
-    return {
-        "at": row.at,
-        "actor": names.get(row.actor, row.actor),
-        "via": row.via,
-        "action": row.action,
-        "kind": row.object_kind,
-        "object_id": row.object_id,
-        "object_short": row.object_id if len(row.object_id) <= 12 else f"{row.object_id[:8]}…",
-        "project": row.project,
-        "before": row.before,
-        "after": row.after,
-        "reason": row.reason,
-        "request_id": row.request_id,
-    }

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -25,7 +26,9 @@ UNITS = ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "
 FAR_DAYS = 90  # beyond this a date says more than a number of days
 
 
+# A page holds a hundred icons and chips, and few different ones. `typed`: the same words marked as safe are other words.
 @register.simple_tag
+@lru_cache(maxsize=1024, typed=True)
 def icon(name: str, label: str = "") -> SafeString:
     """Return one icon of the sprite: decoration without `label`, an image named `label` with one."""
     href = f"{static('gatehouse/icons.svg')}#{name}"
@@ -35,6 +38,48 @@ def icon(name: str, label: str = "") -> SafeString:
         access,
         href,
     )
+
+
+@register.simple_tag
+def chip(cell: Mapping[str, Any]) -> SafeString:
+    """Return a state or an attribute as a chip: icon and word, never colour alone.
+
+    `cell` = {label, colour: green|blue|orange|red|purple|grey|teal, icon?, kind: filled (a state) | outline (an
+    attribute), title?}
+    """
+    get = cell.get
+    return _chip(str(get("label", "")), get("colour"), get("icon"), get("kind"), str(get("title") or ""))
+
+
+@lru_cache(maxsize=2048, typed=True)
+def _chip(label: str, colour: str | None, picture: str | None, kind: str | None, title: str) -> SafeString:
+    return format_html(
+        '<span class="pf-v6-c-label pf-m-compact pf-m-{}{}"{}><span class="pf-v6-c-label__content">{}'
+        '<span class="pf-v6-c-label__text">{}</span></span></span>',
+        kind or "filled",
+        f" pf-m-{colour}" if colour and colour != "grey" else "",
+        format_html(' title="{}"', title) if title else "",
+        format_html('<span class="pf-v6-c-label__icon">{}</span>', icon(picture)) if picture else "",
+        label,
+    )
+
+
+@register.simple_tag
+def tick(value: str, label: str) -> SafeString:
+    """Return the cell that ticks a row for the bar of `_list_bulk.html`: `value` = its id, empty where the reader may
+    do nothing with the row; `label` = what people call it.
+    """
+    box = (
+        format_html(
+            '<label class="gh-rowcheck"><input class="pf-v6-c-check__input" type="checkbox" form="bulk" name="id"'
+            ' value="{}" data-tick aria-label="{}"></label>',
+            value,
+            _("Tick %(label)s") % {"label": label},
+        )
+        if value
+        else ""
+    )
+    return format_html('<td class="pf-v6-c-table__td pf-v6-c-table__check">{}</td>', box)
 
 
 @register.simple_tag

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 APPS = ("approvals", "audit", "catalog", "endpoints", "portal", "projects", "quotas")
-READ = re.compile(r"env\.(?:text|flag|number|choice|words)\(\s*\"([A-Z_]+)\"")
+READ = re.compile(r"env\.(?:text|flag|number|choice|words|targets)\(\s*\"([A-Z_]+)\"")
 
 
 def listed() -> set[str]:

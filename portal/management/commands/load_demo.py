@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from audit.models import Row
 from audit.services import system
 from catalog.models import HardwareProfile
 from endpoints.fleet import create_cluster
@@ -19,6 +20,8 @@ from projects import services
 from projects.models import Project, User
 from projects.people import create_person
 from projects.principal import Principal
+from quotas.gpus import taken
+from quotas.grants import set_quotas
 from quotas.models import Pool
 from quotas.pools import create_pool
 
@@ -42,6 +45,11 @@ PROJECTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"omar": "owner"},
     ),
 }
+GPUS = {"fraud-detection": 6, "search-ranking": 4}
+TOKENS = [
+    {"target": "project", "window": "day", "soft": 2_000_000, "hard": 5_000_000},
+    {"target": "project", "window": "month", "soft": 20_000_000, "hard": 40_000_000},
+]
 
 
 class Command(BaseCommand):
@@ -85,6 +93,7 @@ class Command(BaseCommand):
                     simulated=True,
                     profiles=_gpu_profiles(),
                 )
+            _set_quotas(engineer)
         for line in printed:
             self.stdout.write(line)
 
@@ -98,6 +107,7 @@ class Command(BaseCommand):
                 system("demo"),
                 username=person["username"],
                 full_name=person["name"],
+                email=f"{person['username']}@example.com",
                 password=password,
                 groups=tuple(person["groups"]),
             )
@@ -113,6 +123,15 @@ class Command(BaseCommand):
             for username, role in members.items():
                 services.set_member(engineer, project, username=username, role=role)
             services.remove_member(engineer, project, username=engineer.name)
+
+
+def _set_quotas(engineer: Principal) -> None:
+    """Give each project its quotas, once: what somebody has set or taken away since then stays as it is."""
+    for project in Project.objects.filter(slug__in=GPUS):
+        if Row.objects.filter(action="quotas.set_quotas", project=project.slug).exists():
+            continue
+        gpus = max(GPUS[project.slug], sum(taken(project)))  # an older demo may hold more already
+        set_quotas(engineer, project, {"gpus": {"limit": gpus}, "tokens": TOKENS})
 
 
 def _gpu_profiles() -> list[str]:

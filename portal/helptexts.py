@@ -1,0 +1,189 @@
+"""The words of the help on each page: the guide to read on in, then two paragraphs, by route name."""
+
+from collections.abc import Mapping
+
+# The files of docs/ that are pages, in the order of the flow.
+GUIDES: Mapping[str, str] = {
+    "catalog": "The catalog",
+    "requests": "Requests",
+    "approvals": "Approvals",
+    "endpoints": "Endpoints",
+    "gateway": "Calling models: the gateway",
+    "usage": "Usage and capacity",
+    "quotas": "Quotas",
+    "notifications": "Notifications and webhooks",
+    "notifications": "Notifications and webhooks",
+    "operations": "Operations",
+}
+
+_FORM = (
+    "requests",
+    "The plan beside the form is worked out from your answers: memory, accelerators, room in the pool, cost, and each "
+    "check with what would mend it. It is frozen when you send the request.",
+    "Nothing you type is lost when a field is wrong. A draft is seen by your project and decided by nobody.",
+)
+_REQUEST = (
+    "requests",
+    "The state says in one sentence what is going on, and whose turn it is. Until a decision you can withdraw it; "
+    "after “changes requested” you edit and send it again.",
+    "What is approved is what is started: the plan and its digest do not change after you have sent it.",
+)
+_QUEUE = (
+    "approvals",
+    "The oldest request against the five-day objective comes first. A row opens in place with plan, checks, room and "
+    "similar decisions; a approves, c asks for changes, r rejects, j and k move.",
+    "Nobody decides on an own request. The plan is computed again when you decide; if it got worse you are shown the "
+    "new one first.",
+)
+_ENDPOINT = (
+    "endpoints",
+    "The state is what was observed, not what was clicked: one sentence, whose turn it is, and what happens next. "
+    "A failed endpoint says who is affected and what was tried.",
+    "Call it with a key of its project at the address shown. Suspending gives its accelerators back; resuming "
+    "reserves them again and may have to wait.",
+)
+_KEYS = (
+    "gateway",
+    "A key belongs to a project and may be bound to endpoints. Its secret is shown once, when it is made; afterwards "
+    "only its beginning is.",
+    "Rotate a key to get a new secret while the old one still works for a while. A revoked key stops within a second "
+    "on every gateway.",
+)
+_CAPACITY = (
+    "usage",
+    "A box is an accelerator. What other projects hold is shown as “another project”. Accelerators come back when "
+    "their process is seen to be gone, not when somebody clicks.",
+    "When the pool is full an approved endpoint waits with a position; the first one that fits is started by itself.",
+)
+_NOTICES = (
+    "notifications",
+    "What happened to your requests, endpoints, quotas and keys, each with the page to go to. Nothing here has to be "
+    "answered by mail.",
+    "Preferences say what also comes by mail, at once or once a day, and in which time zone.",
+)
+_HOOKS = (
+    "notifications",
+    "A webhook is told about events by a signed POST. Check the signature with the secret that is shown once.",
+    "What could not be delivered is tried again for a day and then waits here; you can send it again by hand.",
+)
+_PROJECT = (
+    "requests",
+    "Owners manage members, developers request and operate, viewers read. Keys, endpoints, quotas and usage belong to "
+    "a project.",
+    "Not your project? Its owners give you a role; every change here leaves a row in the audit log.",
+)
+_INDEX = (
+    "requests",
+    "The way is always the same: catalog, request, approval, endpoint, key. The checklists tick themselves from what "
+    "really happened.",
+    "Press ? for the keys that work everywhere, and / to search.",
+)
+
+DEFAULT = _INDEX
+TEXTS: Mapping[str, tuple[str, ...]] = {
+    "home": (
+        "requests",
+        "What waits for you stands on top, then what runs and what is left of your quotas. Every number opens the "
+        "list behind it.",
+        "The switcher at the top narrows every page to one project. Press / to search and ? for all keys.",
+    ),
+    "search": (
+        "catalog",
+        "Every word must stand somewhere in the name, the project or the model. R-12, or just 12, finds that request.",
+        "You find only what you may see: people of your own projects, and nothing of projects that you are not in.",
+    ),
+    "help": _INDEX,
+    "help_page": _INDEX,
+    "news": _INDEX,
+    "catalog_list": (
+        "catalog",
+        "Only approved versions can be requested. Counts beside a filter say how many assets it would show together "
+        "with the other filters.",
+        "“Fits on” assumes 4,096 tokens and 8 calls at a time; the asset's page lets you try other numbers.",
+    ),
+    "catalog_detail": (
+        "catalog",
+        "A loaded version never changes: what was reviewed is what runs. Evidence says what a check found, and what "
+        "nobody has verified; open a line to read the raw report.",
+        "The memory arithmetic shows each number's inputs. Where a version is blocked, everybody reads why.",
+    ),
+    "catalog_compare": (
+        "catalog",
+        "Lines that are not the same for all versions say “differs”. Memory and price assume 4,096 tokens and 8 calls "
+        "at a time, or the model's own limit.",
+        "The address holds the choice: send it to whoever decides with you.",
+    ),
+    "request_list": (
+        "requests",
+        "Requests of your projects, with whose turn it is. Filters and order are in the address, so a view can be "
+        "saved and sent.",
+        "A request decided days ago is still readable with its plan, checks and reason.",
+    ),
+    "request_new": _FORM,
+    "request_edit": _FORM,
+    "request_detail": _REQUEST,
+    "approval_list": _QUEUE,
+    "approval_detail": _QUEUE,
+    "endpoint_list": (
+        "notifications",
+        "Endpoints of your projects as they were last observed. Ticked ones can be suspended and resumed together, "
+        "with one answer each.",
+        "One that ends soon can be renewed by a request; after its end it is suspended and later deleted, with "
+        "reminders before.",
+    ),
+    "endpoint_detail": _ENDPOINT,
+    "endpoint_events": _ENDPOINT,
+    "endpoint_logs": (
+        "endpoints",
+        "The last lines of the engine, without prompts or answers: those are never logged.",
+        "When an engine cannot start, the reason is usually in the last ten lines; the endpoint's page says it in a "
+        "sentence where it is known.",
+    ),
+    "endpoint_delete": (
+        "endpoints",
+        "The page counts what a deletion affects before it happens. Its name stays reserved for 30 days, its usage "
+        "and its audit rows stay.",
+        "Suspending instead keeps address and keys and gives the accelerators back.",
+    ),
+    "key_list": _KEYS,
+    "key_create": _KEYS,
+    "key_rotate": _KEYS,
+    "key_revoke": _KEYS,
+    "usage": (
+        "usage",
+        "Each call is counted once, by the gateway, before its last byte leaves. Hours and days are UTC.",
+        "Time to first token is measured at the gateway; p95 means that 95 of 100 calls were faster.",
+    ),
+    "capacity": _CAPACITY,
+    "insights": (
+        "approvals",
+        "Lead time runs from sending a request to the first ready endpoint. A number without enough samples says so "
+        "instead of guessing.",
+        "The objective is five days; the share within it and the sample size stand beside each percentile.",
+    ),
+    "project_list": _PROJECT,
+    "project_detail": _PROJECT,
+    "audit_list": (
+        "notifications",
+        "Every change leaves a row in the same transaction: who, what, before and after, through which door. Rows "
+        "cannot be changed or deleted.",
+        "Rows are sealed in a chain of hashes; “manage.py audit verify” checks it, also in an export and off line.",
+    ),
+    "notification_list": _NOTICES,
+    "preferences": _NOTICES,
+    "webhook_list": _HOOKS,
+    "webhook_detail": _HOOKS,
+    "webhook_create": _HOOKS,
+    "webhook_change": _HOOKS,
+    "webhook_rotate": _HOOKS,
+    "webhook_delete": _HOOKS,
+    "project_webhook_list": _HOOKS,
+    "project_webhook_create": _HOOKS,
+    "limits": (
+        "quotas",
+        "A soft limit warns, a hard one refuses the call or the start. Tokens are counted by day or month, GPUs while "
+        "they are held.",
+        "The limit that binds is the one with least left. Owners ask for more by a request of kind quota; a raise "
+        "ends by itself on its day.",
+    ),
+}

@@ -1,0 +1,201 @@
+"""Who looks at the first page, and every number on it: all of them come with one query."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Exists, IntegerField, Max, OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from approvals.models import Decision, Request, RequestState
+from audit.models import Row, Seal
+from catalog.models import Evidence, Version, VersionState
+from endpoints.models import Desired, Endpoint, Phase
+from projects.models import (
+    AUDITORS,
+    GOVERNANCE_LEADS,
+    PLATFORM_ENGINEERS,
+    ApiKey,
+    KeyState,
+    Membership,
+    Project,
+    Role,
+    User,
+)
+from projects.permissions import visible
+from projects.principal import PortalRequest, Principal
+from quotas.models import Pool
+
+ENDS_DAYS, KEYS_DAYS, WEEK_DAYS = 30, 14, 7
+LIVING_KEYS = (KeyState.ACTIVE, KeyState.ROTATING)
+MINE = (RequestState.DRAFT, RequestState.CHANGES_REQUESTED)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The person with what the page may show: everything, or one project when one is chosen in the switcher."""
+
+    principal: Principal
+    project: Project | None = None
+    most: int = 6  # lines of a list
+
+    @classmethod
+    def of(cls, request: PortalRequest, *, most: int = 6) -> "Sight":
+        """Return the sight of a request."""
+        return cls(request.principal, request.project, most)
+
+    @cached_property
+    def now(self) -> dt.datetime:
+        """The moment of the page."""
+        return timezone.now()
+
+    @property
+    def scoped(self) -> dict[str, Project]:
+        """The filter of the project that was chosen, for models with a field `project`."""
+        return {"project": self.project} if self.project is not None else {}
+
+    def holds(self, *roles: str) -> bool:
+        """Whether the person has one of `roles` in a project that is shown."""
+        return bool(self.projects_as(*roles))
+
+    def projects_as(self, *roles: str) -> list[int]:
+        """Return the ids of the projects that are shown and in which the person has one of `roles`, sorted."""
+        shown = None if self.project is None else self.project.pk
+        return sorted(pk for pk, role in self.principal.roles.items() if role in roles and shown in (None, pk))
+
+    @property
+    def engineer(self) -> bool:
+        """Whether the person runs the platform."""
+        return PLATFORM_ENGINEERS in self.principal.groups
+
+    @property
+    def lead(self) -> bool:
+        """Whether the person answers for governance."""
+        return GOVERNANCE_LEADS in self.principal.groups
+
+    @property
+    def auditor(self) -> bool:
+        """Whether the person reads everything."""
+        return AUDITORS in self.principal.groups
+
+    @property
+    def decides(self) -> bool:
+        """Whether the person decides requests."""
+        return self.engineer or self.lead
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether the person sees all projects."""
+        return self.decides or self.auditor
+
+    @property
+    def builder(self) -> bool:
+        """Whether the person may ask for endpoints here."""
+        return self.holds(Role.OWNER, Role.DEVELOPER)
+
+    @property
+    def member(self) -> bool:
+        """Whether the person belongs to a project that is shown."""
+        return self.holds(*Role.values)
+
+    @property
+    def owner(self) -> bool:
+        """Whether the person owns a project that is shown."""
+        return self.holds(Role.OWNER)
+
+    def endpoints(self) -> QuerySet[Endpoint]:
+        """Return the endpoints that count: of all projects for platform roles, else of the person's own."""
+        rows = visible(self.principal, Endpoint.objects.exclude(phase=Phase.DELETED)).filter(**self.scoped)
+        return rows if self.everywhere else rows.filter(project__in=self.projects_as(*Role.values))
+
+    def queue(self) -> QuerySet[Request]:
+        """Return what waits for a decision of this person."""
+        rows = visible(self.principal, Request.objects.filter(state=RequestState.SUBMITTED, **self.scoped), "decide")
+        return rows.exclude(requester=self.principal.person)
+
+    def ending_keys(self) -> QuerySet[ApiKey]:
+        """Return the keys that end soon: of owned projects, or of all for governance."""
+        soon = self.now + dt.timedelta(days=KEYS_DAYS)
+        rows = ApiKey.objects.filter(state__in=LIVING_KEYS, purpose="api", expires_at__lte=soon, **self.scoped)
+        return rows if self.lead else rows.filter(project__in=self.projects_as(Role.OWNER))
+
+    def ending_endpoints(self) -> QuerySet[Endpoint]:
+        """Return the endpoints whose last day is near, or over."""
+        last = self.now.date() + dt.timedelta(days=ENDS_DAYS)
+        rows = self.endpoints().exclude(desired=Desired.DELETED).filter(ends_on__lte=last)
+        return rows if self.everywhere else rows.filter(project__in=self.projects_as(Role.OWNER, Role.DEVELOPER))
+
+    def blocked_running(self) -> QuerySet[Endpoint]:
+        """Return what runs although its version is blocked."""
+        return self.endpoints().filter(desired=Desired.RUNNING, revision__version__state=VersionState.BLOCKED)
+
+    @cached_property
+    def numbers(self) -> Mapping[str, int]:
+        """Every number of the page by name, as far as the person's roles want it (one query)."""
+        wanted = self._of_projects() | self._of_platform()
+        named = {f"number_{name}": part for name, part in wanted.items()}  # a person has fields of their own
+        row: Mapping[str, Any] = User.objects.filter(pk=self.principal.person.pk).values(**named).get()
+        return {name: int(row[f"number_{name}"] or 0) for name in wanted}
+
+    def _of_projects(self) -> dict[str, Any]:
+        endpoints = self.endpoints()
+        found = {
+            "endpoints": _count(endpoints),
+            "failed": _count(endpoints.filter(phase=Phase.FAILED)),
+            "ending": _count(self.ending_endpoints()),
+            "my_turn": _count(Request.objects.filter(requester=self.principal.person, state__in=MINE, **self.scoped)),
+        }
+        if self.owner or self.lead:
+            found["keys_ending"] = _count(self.ending_keys())
+        if self.owner:
+            members = Membership.objects.filter(project__in=self.projects_as(Role.OWNER))
+            found["members"] = _count(members, distinct="user")
+        return found
+
+    def _of_platform(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.decides:
+            queue, late = self.queue(), self.now - dt.timedelta(seconds=settings.LEAD_TIME_OBJECTIVE_SECONDS)
+            found |= {"waiting": _count(queue), "overdue": _count(queue.filter(submitted_at__lt=late))}
+        if self.engineer:
+            found |= {name: _sum(Pool.objects.all(), name) for name in ("held", "limit")}
+        if self.lead or self.auditor:
+            found |= {"blocked_running": _count(self.blocked_running()), "unsealed": _count(unsealed())}
+        if self.lead:
+            found |= {
+                "in_review": _count(Version.objects.filter(state=VersionState.IN_REVIEW)),
+                "blocked": _count(Version.objects.filter(state=VersionState.BLOCKED)),
+                "unproven": _count(unproven()),
+            }
+        if self.auditor:
+            since = self.now - dt.timedelta(days=WEEK_DAYS)
+            found["decisions"] = _count(visible(self.principal, Decision.objects.filter(at__gte=since)))
+            found["sealed"] = Subquery(Seal.objects.order_by("-sequence").values("sequence")[:1])
+        return found
+
+
+def unproven() -> QuerySet[Version]:
+    """Return the approved versions without any evidence."""
+    proof = Evidence.objects.filter(version=OuterRef("pk"))
+    return Version.objects.filter(~Exists(proof), state=VersionState.APPROVED)
+
+
+def unsealed() -> QuerySet[Row]:
+    """Return the rows behind the last seal."""
+    last = Seal.objects.order_by().values(one=Value(1)).annotate(top=Max("row_id")).values("top")
+    return Row.objects.filter(id__gt=Coalesce(Subquery(last), 0))
+
+
+def _count(rows: QuerySet[Any], *, distinct: str = "pk") -> Coalesce:
+    """Return a number of rows as a part of another query; a joined row counts once."""
+    counted = rows.order_by().values(one=Value(1)).annotate(n=Count(distinct, distinct=True)).values("n")
+    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+
+
+def _sum(rows: QuerySet[Any], field: str) -> Coalesce:
+    summed = rows.order_by().values(one=Value(1)).annotate(n=Sum(field)).values("n")
+    return Coalesce(Subquery(summed, output_field=IntegerField()), 0)

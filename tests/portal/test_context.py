@@ -1,0 +1,72 @@
+"""The frame: a menu of at most eight by role, keys that match it, counts by one query."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from portal import context
+from projects.models import Membership, Notification
+from tests.conftest import Org
+from tests.factories import make_request
+
+ClientFor = Callable[[Any], Client]
+USE = ["Home", "Catalog", "Requests", "Endpoints", "Usage"]
+MENUS = {
+    "dana": [*USE, "Capacity"],
+    "vic": [*USE, "Capacity"],
+    "omar": [*USE, "Capacity"],
+    "pat": ["Home", "Catalog", "Endpoints", "Usage", "Approvals", "Capacity", "Insights", "Audit"],
+    "yasmine": ["Home", "Catalog", "Endpoints", "Usage", "Approvals", "Capacity", "Insights", "Audit"],
+    "aud": [*USE, "Capacity", "Insights", "Audit"],
+}
+
+
+def menu(page: str) -> list[str]:
+    sidebar = page.split('id="sidebar"')[1].split("</nav>")[0]
+    return re.findall(r'nav__link-text">([^<]+)<', sidebar)
+
+
+@pytest.mark.parametrize("name", list(MENUS))
+def test_menu_by_role(org: Org, client_for: ClientFor, name: str) -> None:
+    client = client_for(getattr(org, name))
+    page = client.get("/").content.decode()
+    assert menu(page) == MENUS[name] and len(MENUS[name]) <= context.MOST_ENTRIES
+    links = re.findall(r'<a class="pf-v6-c-nav__link[^"]*" href="([^"]+)"', page)
+    assert [client.get(link).status_code for link in links] == [200] * len(links), "no entry leads to a refusal"
+
+
+def test_a_decider_who_also_asks_keeps_requests(org: Org, client_for: ClientFor) -> None:
+    Membership.objects.create(project=org.fraud, user=org.pat, role="developer")
+    assert menu(client_for(org.pat).get("/").content.decode()) == [
+        "Catalog", "Requests", "Endpoints", "Usage", "Approvals", "Capacity", "Insights", "Audit",
+    ]  # fmt: skip
+
+
+def test_each_entry_has_its_own_key_and_the_map_lists_it(org: Org, client_for: ClientFor) -> None:
+    page = client_for(org.pat).get("/").content.decode()
+    keys = re.findall(r'data-go="(.)"', page)
+    assert len(keys) == len(set(keys)) >= 8
+    shown = page.split('class="gh-keys-list"')[1]
+    assert all(f'<kbd class="gh-kbd">{key}</kbd>' in shown for key in keys)
+
+
+def test_counts_are_one_query(org: Org) -> None:
+    make_request(org.dana)
+    Membership.objects.create(project=org.fraud, user=org.pat, role="developer")
+    make_request(org.pat)
+    for number in range(3):
+        Notification.objects.create(person=org.pat, kind="x", title="x", url="/", once=str(number))
+    unread = Notification.objects.filter(person=org.pat, read_at=None).count()
+    Notification.objects.filter(kind="x", once="0").update(read_at=timezone.now())
+    principal = org.principal(org.pat)
+    with CaptureQueriesContext(connection) as seen:
+        found = context.counts(principal, decides=True)
+    assert len(seen) == 1
+    assert found == context.Counts(unread=unread - 1, waiting=1, news=True), "the own request is for others to decide"
+    assert context.counts(org.principal(org.dana), decides=False) == context.Counts(0, 0, True)
