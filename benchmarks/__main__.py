@@ -5,8 +5,15 @@ import sys
 from pathlib import Path
 
 from benchmarks.results import Result, keep, table
+from benchmarks.stores import stores
 
-BENCHES = ("gateway",)  # modules beside this one with run() -> list[Result]
+ALONE = ("gateway",)  # modules beside this one with run() -> list[Result]
+ON_STORES = (
+    "usage",
+    "metering",
+    "pages",
+)  # with measure(store) -> list[Result], run in a process of its own per database
+BENCHES = (*ALONE, *ON_STORES)
 
 
 def main(wanted: list[str]) -> int:
@@ -18,11 +25,16 @@ def main(wanted: list[str]) -> int:
     found: dict[str, list[Result]] = {}
     for name in wanted or BENCHES:
         print(f"{name} …", flush=True)
-        found[name] = importlib.import_module(f"benchmarks.{name}").run()
+        found[name] = _on_stores(name) if name in ON_STORES else importlib.import_module(f"benchmarks.{name}").run()
         print(table(found[name]), flush=True)
     if not wanted:
         keep(Path(__file__).parent / "results.json", found)
     return 0
+
+
+def _on_stores(name: str) -> list[Result]:
+    with stores() as databases:
+        return [result for database in databases for result in database.measure(name)]
 
 
 if __name__ == "__main__":

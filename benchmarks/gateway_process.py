@@ -6,13 +6,16 @@ in memory: on the hot path the database is not asked.
 """
 
 import hashlib
+import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import django
 import uvicorn
 import uvloop
+from django.utils import timezone
 
 django.setup()
 
@@ -20,8 +23,12 @@ from benchmarks.load import SECRET  # noqa: E402
 from endpoints.gateways.builtin.app import Gateway  # noqa: E402
 from endpoints.gateways.builtin.directory import Directory  # noqa: E402
 from endpoints.gateways.builtin.records import EndpointRecord, KeyRecord  # noqa: E402
+from endpoints.gateways.builtin.source import Quotas  # noqa: E402
 from endpoints.gateways.builtin.upstream import Pool, Upstream  # noqa: E402
+from quotas.bounds import Bound  # noqa: E402
 from quotas.journal import Journal  # noqa: E402
+from quotas.rollups import floor  # noqa: E402
+from quotas.spent import Spent  # noqa: E402
 
 
 class OneKey:
@@ -65,6 +72,16 @@ class OneKey:
     def endpoints(self, project_id: int) -> tuple[int, dict[str, EndpointRecord]]:
         """The one endpoint."""
         return 1, {"bench": self._endpoint}
+
+    def quotas(self, project_id: int) -> tuple[int, Quotas]:
+        """One quota that nobody reaches when BENCH_QUOTA is set, else none."""
+        bound = Bound(1, project_id, "bench", "tokens", "project", "", "day", None, 10**15)
+        return 1, {bound.target: (bound,)} if os.environ.get("BENCH_QUOTA") else {}
+
+    def spent(self, wanted: Sequence[Bound], journals: Sequence[str]) -> Spent:
+        """Nothing yet, and nothing of any journal."""
+        now = timezone.now()
+        return Spent(floor(now, "day"), floor(now, "month"), frozenset(bound.target for bound in wanted), {}, {})
 
 
 def serve(port: int, engine: str, folder: Path) -> None:
