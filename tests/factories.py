@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from catalog.listings import refresh
 from catalog.models import Asset, HardwareProfile, Kind, Version, VersionState
 from endpoints.models import Cluster, Endpoint
 from projects.models import User
@@ -53,7 +54,9 @@ def make_asset(slug: str = "", *, kind: str = Kind.MODEL, **fields: Any) -> Asse
         "summary": "For tests.",
         "tasks": ["chat"],
     }
-    return Asset.objects.create(slug=slug, kind=kind, **(defaults | fields))
+    made = Asset.objects.create(slug=slug, kind=kind, **(defaults | fields))
+    refresh(made)
+    return made
 
 
 def make_version(
@@ -82,6 +85,7 @@ def make_version(
     for verb in path:
         getattr(services, verb)(by, made, **({"reason": "for a test"} if verb == "block" else {}))
     made.refresh_from_db()
+    refresh(asset)
     return made
 
 
@@ -142,23 +146,44 @@ def request_body(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
+def living_body(kind: str, *, endpoint: Endpoint | None = None, **fields: Any) -> dict[str, Any]:
+    """A valid body of a request about something that is there: revision, renewal, access (of `endpoint`), quota."""
+    from approvals.kinds import revision
+
+    soon = timezone.now().date() + dt.timedelta(days=30)
+    why: dict[str, Any] = {"kind": kind, "purpose": "The fraud desk goes on with it."}
+    if endpoint is not None:
+        why["endpoint"] = str(endpoint.pk)
+    if kind == "revision" and endpoint is not None:
+        return revision.start(endpoint) | why | fields
+    if kind == "renewal" and endpoint is not None and endpoint.ends_on is not None:
+        return why | {"ends_on": (endpoint.ends_on + dt.timedelta(days=30)).isoformat()} | fields
+    why |= {"project": "fraud-detection", "ends_on": soon.isoformat()}
+    return why | ({"quota": "gpus", "hard": 6} if kind == "quota" else {}) | fields
+
+
 def make_request(
     requester: User,
     *,
+    kind: str = "endpoint",
     state: str = "submitted",
     version: Version | None = None,
     profile: HardwareProfile | None = None,
     **fields: Any,
 ) -> Any:
     """A request of `requester` walked to `state`: draft, submitted, changes_requested, approved, rejected or
-    withdrawn.
+    withdrawn. Other kinds than endpoint take the fields of `living_body`.
     """
     from approvals import services
 
-    make_cluster()
-    version = version or make_version()
-    profile = profile or make_profile()
-    body = request_body(asset=version.asset.slug, version=version.version, hardware_profile=profile.slug, **fields)
+    if kind == "endpoint":
+        make_cluster()
+        version = version or make_version()
+        profile = profile or make_profile()
+        names = {"asset": version.asset.slug, "version": version.version, "hardware_profile": profile.slug}
+        body = request_body(**names, **fields)
+    else:
+        body = living_body(kind, **fields)
     by = Principal.of(requester)
     made = services.draft(by, body)
     if state == "draft":

@@ -4,6 +4,7 @@ The columns: no token, a token without the scope, a stranger to the project, its
 platform engineer, a governance lead, an auditor, and a project's API key with the scopes that a key may have.
 """
 
+import datetime as dt
 import itertools
 import json
 import uuid
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
 from portal.api import api
 from projects.permissions import SCOPES
@@ -26,6 +28,7 @@ CALLERS = ("nobody", "no scope", "cy", "vic", "dana", "omar", "pat", "yasmine", 
 
 # The key is dana's, with tests.world.KEY_SCOPES: it reads, and its scopes hold nothing that writes.
 ANYBODY = "401 403 200 200 200 200 200 200 200 200"
+MEMBERS_READ_USAGE = "401 403 404 200 200 200 200 200 200 403"
 MEMBERS = "401 403 404 200 200 200 200 200 200 200"
 ME = "401 200 200 200 200 200 200 200 200 200"
 READ_PROJECT = "401 200 404 200 200 200 200 200 200 200"
@@ -68,7 +71,17 @@ def _request(world: World) -> Mapping[str, Any]:
     return {name: world.draft.body[name] for name in world.draft.body} | {"name": "more"}
 
 
+def _webhook(world: World) -> Mapping[str, Any]:
+    return {"project": "fraud-detection", "name": "tickets", "url": "https://93.184.215.14/tickets"}
+
+
+def _renewal(world: World) -> Mapping[str, Any]:
+    return {"ends_on": (timezone.now().date() + dt.timedelta(days=300)).isoformat(), "purpose": "It goes on."}
+
+
 ASSET = "/catalog/assets/{slug}"
+HOOK = "/webhooks/{webhook_id}"
+HOOK_SEEN = "401 403 404 404 404 200 200 404 404 403"
 VERSION = f"{ASSET}/versions/{{version}}"
 ENDPOINT = "/endpoints/{endpoint_id}"
 REQUEST = "/requests/{request_id}"
@@ -82,6 +95,18 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("get", "/projects/{slug}/members"): Row(READ_PROJECT),
     ("put", "/projects/{slug}/members/{user}"): Row(MANAGERS, "admin", lambda world: {"role": "developer"}),
     ("delete", "/projects/{slug}/members/{user}"): Row(MANAGERS.replace("200", "204"), "admin"),
+    # --- notifications are everybody's own; webhooks are for owners and engineers
+    ("get", "/notifications"): Row(ME),
+    ("post", "/notifications/read"): Row(ME, "", lambda world: {"all": True}),
+    ("get", "/webhooks"): Row("401 403 200 200 200 200 200 200 200 403", "admin"),
+    ("post", "/webhooks"): Row("401 403 404 403 403 201 201 403 403 403", "admin", _webhook),
+    ("get", HOOK): Row(HOOK_SEEN, "admin"),
+    ("patch", HOOK): Row(HOOK_SEEN, "admin", lambda world: {"enabled": False}),
+    ("delete", HOOK): Row(HOOK_SEEN.replace("200", "204"), "admin"),
+    ("post", f"{HOOK}/test"): Row(HOOK_SEEN.replace("200", "202"), "admin"),
+    ("post", f"{HOOK}/rotate"): Row(HOOK_SEEN, "admin"),
+    ("get", f"{HOOK}/deliveries"): Row(HOOK_SEEN, "admin"),
+    ("post", f"{HOOK}/replay"): Row(HOOK_SEEN.replace("200", "202"), "admin"),
     # --- audit
     ("get", "/audit"): Row(READ_AUDIT, "audit:read"),
     ("get", "/audit/export"): Row(READ_AUDIT, "audit:read"),
@@ -112,12 +137,28 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("post", "/pools"): Row(ENGINEERS_CREATE, "admin", _pool),
     ("patch", "/pools/{slug}"): Row(ENGINEERS, "admin", lambda world: {"limit": 9}),
     ("get", "/usage"): Row("401 403 200 200 200 200 200 200 200 403", "usage:read"),
+    ("get", "/insights/idle"): Row("401 403 200 200 200 200 200 200 200 403", "usage:read"),
+    ("get", "/insights/lead-time"): Row(ANYBODY, "requests:read"),
+    # an owner changes quotas too, apart from what the platform grants to the whole project
+    ("get", "/projects/{slug}/quotas"): Row(MEMBERS_READ_USAGE, "usage:read"),
+    ("put", "/projects/{slug}/quotas"): Row(MANAGERS, "admin", lambda world: {"tokens": []}),
+    ("get", "/projects/{slug}/limits"): Row(MEMBERS_READ_USAGE, "usage:read"),
     # --- endpoints and clusters
     ("get", "/endpoints"): Row(ANYBODY, "endpoints:read"),
     ("get", ENDPOINT): Row(MEMBERS, "endpoints:read"),
     ("get", f"{ENDPOINT}/events"): Row(MEMBERS, "endpoints:read"),
     ("get", f"{ENDPOINT}/revisions"): Row(MEMBERS, "endpoints:read"),
     ("get", f"{ENDPOINT}/logs"): Row(MEMBERS, "endpoints:read"),
+    ("patch", ENDPOINT): Row(
+        "401 403 404 403 403 200 403 403 403 403", "endpoints:write", lambda world: {"shareable": False}
+    ),
+    ("post", f"{ENDPOINT}/scale"): Row(OPERATORS, "endpoints:write", lambda world: {"replicas": 1}),
+    ("post", f"{ENDPOINT}/rollback"): Row(OPERATORS, "endpoints:write", lambda world: {"revision": 1}),
+    ("get", f"{ENDPOINT}/shares"): Row(MEMBERS, "endpoints:read"),
+    ("post", f"{ENDPOINT}/shares"): Row(
+        "401 403 404 403 403 201 403 403 403 403", "endpoints:write", lambda world: {"project": world.third.slug}
+    ),
+    ("delete", f"{ENDPOINT}/shares/{{share_id}}"): Row("401 403 404 403 403 200 403 403 403 403", "endpoints:write"),
     ("post", f"{ENDPOINT}/suspend"): Row(OPERATORS, "endpoints:write"),
     ("post", f"{ENDPOINT}/resume"): Row(OPERATORS, "endpoints:write"),
     ("post", f"{ENDPOINT}/retry"): Row(OPERATORS, "endpoints:write"),
@@ -147,6 +188,8 @@ OPERATIONS: dict[tuple[str, str], Row] = {
         "401 403 404 201 201 201 201 201 403 403", "requests:write", lambda world: {"text": "Which data?"}
     ),
     ("post", f"{REQUEST}/decisions"): Row(DECIDERS, "approvals:decide", _decision),
+    # Asks for a later end date: whoever may send requests in the endpoint's project.
+    ("post", f"{ENDPOINT}/renew"): Row("401 403 404 403 201 201 403 403 403 403", "requests:write", _renewal),
     # One result per id: what a caller may not do is said in the result.
     ("post", "/requests/decisions"): Row(
         "401 403 200 200 200 200 200 200 200 403",
@@ -155,7 +198,7 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ),
 }
 # Which object stands in a path: the one on which the verb can succeed.
-ENDPOINT_OF = {"resume": "suspended", "retry": "failed"}
+ENDPOINT_OF = {"resume": "suspended", "retry": "failed", "rollback": "suspended"}
 REQUEST_OF = {"submit": "draft", "patch": "draft"}
 
 
@@ -176,6 +219,8 @@ def path_of(method: str, path: str, world: World) -> str:
         "{user}": "vic",
         "{endpoint_id}": str(getattr(world, ENDPOINT_OF.get(verb, "running")).pk),
         "{key_id}": str(world.key.pk),
+        "{webhook_id}": str(world.webhook.pk),
+        "{share_id}": str(world.share.pk),
         "{request_id}": str(getattr(world, REQUEST_OF.get(verb, "submitted")).pk),
     }
     for name, value in values.items():
@@ -259,6 +304,7 @@ def test_an_unknown_object_answers_like_a_hidden_one(world: World, api_for: Any)
     unknown = {
         "{slug}": "no-such-thing", "{version}": "9.9", "{user}": "nobody", "{endpoint_id}": str(uuid.uuid4()),
         "{key_id}": str(uuid.uuid4()), "{request_id}": "987654",
+        "{webhook_id}": str(uuid.uuid4()), "{share_id}": "987654",
     }  # fmt: skip
     for (method, path), row in OPERATIONS.items():
         if "{" not in path or path.startswith(("/catalog", "/pools", "/clusters")):
@@ -329,7 +375,7 @@ def test_lists_show_only_what_the_caller_may_see(world: World, api_for: Any) -> 
     cases = itertools.product(("requests", "projects"), ("cy", "aud"))
     for name, person in cases:
         items = api_for(getattr(world.org, person)).get(f"/{name}").json()["items"]
-        seen = {item.get("project", item.get("slug")) for item in items}
+        seen = {item.get("project", item.get("slug")) for item in items} - {world.third.slug}
         assert seen == ({"search-ranking"} if person == "cy" else {"search-ranking", "fraud-detection"})
     assert Principal.of(world.org.cy).role_in(own.project_id) == "owner"
     assert request_body()["project"] == "fraud-detection"

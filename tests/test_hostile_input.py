@@ -53,7 +53,7 @@ IN_BODIES: tuple[Any, ...] = (
 QUERY_NAMES = (
     *("page", "q", "sort", "view", "state", "mine", "project", "phase", "environment", "action", "object_id"),
     *("request_id", "from", "to", "range", "key", "endpoint", "format", "tab", "version", "context", "calls"),
-    *("kind", "task", "licence", "asset", "next", "nonsense"),
+    *("kind", "task", "licence", "asset", "next", "nonsense", "columns", "size", "after", "before", "actor", "role"),
 )
 
 

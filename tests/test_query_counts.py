@@ -16,6 +16,7 @@ from catalog.services import collect_evidence
 from endpoints.models import Endpoint, Event, Phase
 from endpoints.services import issue_key
 from projects.models import Membership, Project, User
+from projects.notify.services import tell
 from projects.permissions import SCOPES
 from projects.principal import Principal
 from quotas.ingest import ingest
@@ -66,6 +67,7 @@ def grow(world: World, numbers: range, journal: Path) -> None:
         pool = make_pool(slug=f"pool-{number}", profiles=[make_profile(gpus=1, slug=f"gpu-grown-{number}")])
         reserve(pat, pool, 1, holder=("endpoint", str(endpoint.pk)), project=org.fraud)
         reserve(pat, world.pool, 1, holder=("endpoint", str(gone.pk)), project=org.fraud)
+        tell("endpoint.ready", [org.dana, pat.person], title=f"{endpoint.name} is ready.", project=org.fraud)
         with Journal(journal / str(number)) as book:
             row = {"project_id": org.fraud.pk, "endpoint_id": str(endpoint.pk), "endpoint": endpoint.name}
             at = timezone.now() - dt.timedelta(hours=number)
@@ -95,7 +97,8 @@ def api_addresses(world: World) -> list[tuple[str, str]]:
     paths = [path_of("get", path, world) for method, path in sorted(OPERATIONS) if method == "get"]
     lists = ["/usage?group_by=key,endpoint,person,project&limit=200", "/requests?assigned=me", "/requests?limit=200"]
     wanted = [path for path in (*paths, *lists) if path != "/audit/export"]
-    return [("pat" if "audit" in path or "assigned" in path else "dana", f"/api/v1{path}") for path in wanted]
+    for_pat = ("audit", "assigned", "webhooks")
+    return [("pat" if any(word in path for word in for_pat) else "dana", f"/api/v1{path}") for path in wanted]
 
 
 def measure(clients: dict[str, Client], addresses: list[tuple[str, str]]) -> dict[str, int]:

@@ -17,6 +17,8 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from endpoints.limits import living, quota_document
+from portal.http import etag
 from projects.models import User
 from tests.conftest import Org
 from tests.factories import make_version
@@ -32,7 +34,9 @@ ONLY_GET = "in  405 405 405 405 405 405 405"
 ONLY_POST = ONLY_GET
 NEVER_POST = "405 405 405 405 405 405 405 405"
 BUILDERS_AND_ENGINEERS = "in  404 403 302 302 302 403 403"
-DECIDERS = "in  403 403 403 403 302 302 403"
+DECIDERS = "in  404 403 403 403 302 302 403"
+HOOK_SEEN = "in  404 404 404 200 200 404 404"
+HOOK = {"name": "tickets", "url": "https://93.184.215.14/tickets", "enabled": "on"}
 
 
 @dataclass(frozen=True)
@@ -48,28 +52,69 @@ def _form(**fields: str) -> Data:
     return lambda world: fields
 
 
+def _ticked(action: str, name: str, **fields: str) -> Data:
+    return lambda world: {"action": action, "id": str(getattr(world, name).pk)} | fields
+
+
 def _request_form(world: World) -> Mapping[str, str]:
     names = ("project", "asset", "version", "hardware_profile", "environment", "purpose", "data_classification")
     numbers = ("replicas", "concurrency", "context_tokens", "ends_on")
     return {name: str(world.draft.body[name]) for name in (*names, *numbers)} | {"name": "more", "action": "send"}
 
 
+def _quota_form(world: World) -> Mapping[str, str]:
+    return {"version": etag(quota_document(world.org.fraud, living(world.org.fraud)))}
+
+
 PAGES: dict[str, Row] = {
     # --- projects and the frame
     "": Row(EVERYONE_SIGNED_IN),
+    "search/": Row(EVERYONE_SIGNED_IN),
+    "help/": Row(EVERYONE_SIGNED_IN),
+    "help/<slug:name>/": Row(EVERYONE_SIGNED_IN),
+    "news/": Row(EVERYONE_SIGNED_IN),
+    "news/read/": Row(ONLY_POST, "in  302 302 302 302 302 302 302"),
+    "home/<str:card>/": Row("in  404 404 404 404 200 404 404"),  # the card of the pools, for engineers
     "projects/": Row(EVERYONE_SIGNED_IN),
     "projects/switch/": Row(ONLY_POST, "in  404 302 302 302 302 302 302", _form(project="fraud-detection")),
     "projects/<slug:slug>/": Row(READ, "in  404 403 403 302 302 403 403", _form(user="ravi", role="viewer")),
     "projects/<slug:slug>/remove/": Row(ONLY_POST, "in  404 403 403 302 302 403 403", _form(user="vic")),
+    # a view is of the person who saved it
+    "views/save/": Row(ONLY_POST, "in  302 302 302 302 302 302 302", _form(name="Mine", next="/requests/?mine=1")),
+    "views/<int:view_id>/delete/": Row(ONLY_POST, "in  404 404 302 404 404 404 404"),
     "theme/": Row(ONLY_POST, "in  302 302 302 302 302 302 302", _form(theme="dark")),
+    # --- notifications; webhooks are for owners and engineers, since an address may hold a secret
+    "notifications/": Row(EVERYONE_SIGNED_IN),
+    "notifications/read/": Row(ONLY_POST, "in  302 302 302 302 302 302 302"),
+    "notifications/<int:notification_id>/open/": Row(ONLY_POST, "in  404 404 302 404 404 404 404"),
+    "preferences/": Row(
+        EVERYONE_SIGNED_IN,
+        "in  302 302 302 302 302 302 302",
+        _form(mail="daily", digest_hour="7", zone="Europe/Berlin"),
+    ),
+    "webhooks/": Row("in  403 403 403 403 200 403 403"),
+    "webhooks/new/": Row("in  403 403 403 403 200 403 403", "in  403 403 403 403 200 403 403", _form(**HOOK)),
+    "projects/<slug:slug>/webhooks/": Row("in  404 403 403 200 200 403 403"),
+    "projects/<slug:slug>/webhooks/new/": Row(
+        "in  404 403 403 200 200 403 403", "in  404 403 403 200 200 403 403", _form(**HOOK)
+    ),
+    "webhooks/<uuid:webhook_id>/": Row(HOOK_SEEN),
+    "webhooks/<uuid:webhook_id>/change/": Row(HOOK_SEEN, HOOK_SEEN.replace("200", "302"), _form(**HOOK)),
+    "webhooks/<uuid:webhook_id>/test/": Row(ONLY_POST, HOOK_SEEN.replace("200", "302")),
+    "webhooks/<uuid:webhook_id>/replay/": Row(ONLY_POST, HOOK_SEEN.replace("200", "302")),
+    "webhooks/<uuid:webhook_id>/rotate/": Row(HOOK_SEEN, HOOK_SEEN, _form(confirm="chat")),
+    "webhooks/<uuid:webhook_id>/delete/": Row(HOOK_SEEN, HOOK_SEEN.replace("200", "302"), _form(confirm="chat")),
     "audit/": Row("in  403 403 403 403 200 200 200"),
     # --- catalog, quotas
     "catalog/": Row(EVERYONE_SIGNED_IN),
+    "catalog/compare/": Row(EVERYONE_SIGNED_IN),
     "catalog/<str:slug>/": Row(EVERYONE_SIGNED_IN),
     "usage/": Row(EVERYONE_SIGNED_IN),
     "capacity/": Row(EVERYONE_SIGNED_IN),
     # --- endpoints
     "endpoints/": Row(EVERYONE_SIGNED_IN),
+    # Many at once: who may do it to none is refused, what is hidden is one line of the results.
+    "endpoints/bulk/": Row(ONLY_POST, "in  200 403 200 200 200 403 403", _ticked("resume", "suspended")),
     "endpoints/<uuid:endpoint_id>/": Row(READ),
     "endpoints/<uuid:endpoint_id>/status/": Row("in  404 286 286 286 286 286 286"),  # at rest: htmx asks no more
     "endpoints/<uuid:endpoint_id>/events/": Row(READ),
@@ -77,11 +122,16 @@ PAGES: dict[str, Row] = {
     "endpoints/<uuid:endpoint_id>/suspend/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
     "endpoints/<uuid:endpoint_id>/resume/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
     "endpoints/<uuid:endpoint_id>/retry/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
+    "endpoints/<uuid:endpoint_id>/suggest/": Row(ONLY_POST, "in  404 403 403 403 302 403 403"),
     "endpoints/<uuid:endpoint_id>/delete/": Row(
         "in  404 403 200 200 200 403 403", BUILDERS_AND_ENGINEERS, _form(confirm="running")
     ),
     "endpoints/<uuid:endpoint_id>/playground-key/": Row(ONLY_POST, "in  404 403 200 200 403 403 403"),
+    "projects/<slug:slug>/limits/": Row(READ, "in  404 403 403 302 302 403 403", _quota_form),
     "projects/<slug:slug>/keys/": Row(READ),
+    "projects/<slug:slug>/keys/bulk/": Row(
+        ONLY_POST, "in  404 403 200 200 200 403 403", _ticked("revoke", "key", confirm="revoke 1")
+    ),
     "projects/<slug:slug>/keys/new/": Row(
         "in  404 403 200 200 403 403 403",
         "in  404 403 200 200 403 403 403",
@@ -97,12 +147,16 @@ PAGES: dict[str, Row] = {
     # --- requests: cy may ask too, in a project of their own; here cy names one that is hidden from them
     "requests/": Row(EVERYONE_SIGNED_IN),
     "requests/new/": Row("in  200 403 200 200 403 403 403", "in  422 403 302 302 403 403 403", _request_form),
+    "requests/bulk/": Row(ONLY_POST, EVERYONE_SIGNED_IN, _ticked("withdraw", "submitted")),
     "requests/<int:pk>/": Row(READ),
     "requests/<int:pk>/edit/": Row("in  404 403 200 403 403 403 403", "in  404 403 302 403 403 403 403", _request_form),
     "requests/<int:pk>/withdraw/": Row(ONLY_POST, "in  404 403 302 403 403 403 403"),
     "requests/<int:pk>/comment/": Row(ONLY_POST, "in  404 302 302 302 302 302 403", _form(text="Which data?")),
-    "approvals/": Row("in  403 403 403 403 200 200 403"),
-    "approvals/<int:pk>/": Row("in  403 403 403 403 200 200 403"),
+    "insights/": Row(EVERYONE_SIGNED_IN),
+    # Owners have a queue of their own, for access to their endpoints; this request is for a new one.
+    "approvals/": Row("in  200 403 403 200 200 200 403"),
+    "approvals/bulk/": Row(ONLY_POST, "in  200 403 403 200 200 200 403", _ticked("approve", "submitted", reason="")),
+    "approvals/<int:pk>/": Row("in  404 403 403 403 200 200 403"),
     "approvals/<int:pk>/approve/": Row(ONLY_POST, DECIDERS),
     "approvals/<int:pk>/reject/": Row(ONLY_POST, DECIDERS, _form(reason="Too large.")),
     "approvals/<int:pk>/request-changes/": Row(ONLY_POST, DECIDERS, _form(reason="Name the data.")),
@@ -153,9 +207,14 @@ def path_of(route: str, world: World) -> str:
     verb = route.rstrip("/").rsplit("/", 1)[-1]
     names = {
         "<slug:slug>": world.org.fraud.slug,
+        "<slug:name>": "catalog",
         "<str:slug>": world.version.asset.slug,
+        "<str:card>": "pools",
         "<uuid:endpoint_id>": str(getattr(world, ENDPOINT_OF.get(verb, "running")).pk),
         "<uuid:key_id>": str(world.key.pk),
+        "<uuid:webhook_id>": str(world.webhook.pk),
+        "<int:notification_id>": str(world.notification.pk),
+        "<int:view_id>": str(world.view.pk),
         "<int:pk>": str(getattr(world, REQUEST_OF.get(verb, "submitted")).pk),
         "key/<key>": "key/1-not-a-key",
         "<key>": "not-a-key",
@@ -210,12 +269,16 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
     nothing = {
         "<slug:slug>": "no-such-project",
         "<str:slug>": "no-such-asset",
+        "<str:card>": "no-such-card",
         "<uuid:endpoint_id>": str(uuid.uuid4()),
         "<uuid:key_id>": str(uuid.uuid4()),
+        "<uuid:webhook_id>": str(uuid.uuid4()),
+        "<int:notification_id>": "987654",
+        "<int:view_id>": "987654",
         "<int:pk>": "987654",
     }
     draft = make_version("draft").asset.slug
-    for route in (route for route in PAGES if "<" in route and not route.startswith("accounts/")):
+    for route in (route for route in PAGES if "<" in route and not route.startswith(("accounts/", "help/"))):
         unknown = f"/{route}"
         for name, value in nothing.items():
             unknown = unknown.replace(name, value)

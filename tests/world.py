@@ -5,11 +5,14 @@ from typing import Any
 
 from catalog.models import HardwareProfile, Version
 from endpoints import services as endpoint_services
-from endpoints.models import Cluster, Endpoint, Phase
+from endpoints.models import Cluster, Endpoint, Phase, Share
+from endpoints.services import Authorization
 from portal import crypto
 from portal.states import move
-from projects.models import ApiKey
+from projects.models import ApiKey, Notification, Project, SavedView, Webhook
+from projects.notify import webhooks
 from projects.principal import Principal
+from projects.saved_views import save_view
 from quotas.models import Pool
 from tests.conftest import Org
 from tests.factories import make_cluster, make_endpoint, make_pool, make_profile, make_request, make_version
@@ -28,13 +31,18 @@ class World:
     profile: HardwareProfile
     pool: Pool
     cluster: Cluster
+    third: Project  # nobody's, with whom `running` is shared
+    share: Share
     running: Endpoint
-    suspended: Endpoint
+    suspended: Endpoint  # with a second revision
     failed: Endpoint
     key: ApiKey  # for calls only
     secret: str  # of another key of dana's, with KEY_SCOPES
     submitted: Any
     draft: Any
+    webhook: Webhook  # of fraud-detection, made by omar
+    notification: Notification  # dana's
+    view: SavedView  # dana's
 
 
 def _as_observed(endpoint: Endpoint, phase: str, **also: Any) -> None:
@@ -55,6 +63,14 @@ def furnish(org: Org) -> World:
     _as_observed(running, Phase.READY, upstreams=routes, reason_code="ready")
     _as_observed(failed, Phase.FAILED)
     suspended = endpoint_services.suspend(Principal.of(org.dana), suspended)
+    second = Authorization("R-0", "sha256:second")
+    endpoint_services.open_revision(
+        Principal.of(org.pat), suspended, version=version, profile=profile, replicas=1, concurrency=4,
+        context_tokens=2048, authorization=second,
+    )  # fmt: skip
+    third = Project.objects.create(slug="third", name="Third")
+    running = endpoint_services.set_shareable(Principal.of(org.omar), running, True)
+    share = endpoint_services.share(Principal.of(org.omar), running, third, ends_on=None)
     dana = Principal.of(org.dana)
     key, _ = endpoint_services.issue_key(dana, org.fraud, "scoring", [], None, 30)
     _, secret = endpoint_services.issue_key(dana, org.fraud, "reader", [], KEY_SCOPES, 30)
@@ -64,6 +80,8 @@ def furnish(org: Org) -> World:
         profile=profile,
         pool=pool,
         cluster=make_cluster(),
+        third=third,
+        share=share,
         running=running,
         suspended=suspended,
         failed=failed,
@@ -71,4 +89,9 @@ def furnish(org: Org) -> World:
         secret=secret,
         submitted=make_request(org.dana, version=version, profile=profile, name="submitted"),
         draft=make_request(org.dana, state="draft", version=version, profile=profile, name="draft"),
+        webhook=webhooks.create(
+            Principal.of(org.omar), project=org.fraud, name="chat", url="https://93.184.215.14/hook"
+        )[0],
+        notification=Notification.objects.create(person=org.dana, kind="endpoint.ready", title="Ready.", once="one"),
+        view=save_view(dana, name="Waiting", address="/requests/?state=submitted"),
     )

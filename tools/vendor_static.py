@@ -1,4 +1,4 @@
-"""Rebuild the vendored files under static/gatehouse/ from their npm packages: style sheet, fonts, icon sprite.
+"""Rebuild the vendored files under static/gatehouse/ from their npm packages: style sheet, fonts, icon sprite, charts.
 
     python tools/vendor_static.py             # installs the pinned packages into a scratch directory first
     python tools/vendor_static.py --from DIR  # DIR holds a node_modules with them already
@@ -7,6 +7,7 @@ The output is committed, so neither the portal nor its tests need npm. Versions 
 """
 
 import argparse
+import hashlib
 import re
 import shutil
 import subprocess
@@ -18,6 +19,13 @@ from pathlib import Path
 PATTERNFLY = "@patternfly/patternfly"
 ICONS = "@patternfly/react-icons"
 VERSION = "6.6.1"
+UPLOT, UPLOT_VERSION = "uplot", "1.6.32"
+# File in the package → our name and the SHA-256 of what it must be: this one is served to browsers as it comes.
+UPLOT_FILES = {
+    "dist/uPlot.iife.min.js": ("uplot.min.js", "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"),
+    "dist/uPlot.min.css": ("uplot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"),
+    "LICENSE": ("uplot.LICENSE", "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd"),
+}
 TARGET = Path(__file__).resolve().parent.parent / "static" / "gatehouse"
 
 COMPONENTS = (
@@ -152,6 +160,17 @@ def sprite(package: Path) -> str:
     return '<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n"
 
 
+def copy_uplot(package: Path) -> None:
+    """Copy the chart library; stops when a file is not the one that was looked at."""
+    (TARGET / "vendor").mkdir(parents=True, exist_ok=True)
+    for source, (name, wanted) in UPLOT_FILES.items():
+        content = (package / source).read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != wanted:
+            raise SystemExit(f"{source} of {UPLOT} has the SHA-256 {found}; expected is {wanted}.")
+        (TARGET / "vendor" / name).write_bytes(content)
+
+
 def build(modules: Path) -> None:
     """Write everything into static/gatehouse/ from the packages in `modules`."""
     package = modules / PATTERNFLY
@@ -162,17 +181,18 @@ def build(modules: Path) -> None:
         shutil.copyfile(
             package / "assets" / "fonts" / f"{font}.woff2", TARGET / "fonts" / f"{font.split('/')[1]}.woff2"
         )
+    copy_uplot(modules / UPLOT)
 
 
 def main() -> None:
     """Install the packages unless --from names a node_modules, then build."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--from", dest="modules", type=Path, help="a node_modules directory that holds both packages")
+    parser.add_argument("--from", dest="modules", type=Path, help="a node_modules directory that holds the packages")
     modules: Path | None = parser.parse_args().modules
     if modules:
         return build(modules)
     with tempfile.TemporaryDirectory() as scratch:
-        packages = [f"{PATTERNFLY}@{VERSION}", f"{ICONS}@{VERSION}"]
+        packages = [f"{PATTERNFLY}@{VERSION}", f"{ICONS}@{VERSION}", f"{UPLOT}@{UPLOT_VERSION}"]
         options = ["--prefix", scratch, "--ignore-scripts", "--legacy-peer-deps", "--no-audit", "--no-fund"]
         command = ["npm", "install", *options, *packages]
         if subprocess.run(command, check=False).returncode:

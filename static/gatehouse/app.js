@@ -64,6 +64,21 @@
     findAll("details[data-pop][open]").forEach((pop) => { if (pop !== except) pop.open = false; });
   }
 
+  /* -- suggestions under the search box ------------------------------------------------------------------------------------- */
+  function walkSuggestions(event) {
+    const form = event.target.closest?.(".gh-search");
+    if (!form) return;
+    const links = findAll("[data-suggestion]", form);
+    if (!links.length || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+    event.preventDefault();
+    const to = links.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1);
+    (to < 0 ? find("#search") : links[Math.min(to, links.length - 1)]).focus();
+  }
+  function closeSuggestions() {
+    const box = find("#suggestions");
+    if (box) box.replaceChildren();
+  }
+
   const narrow = matchMedia("(max-width: 74.99rem)");
   function showSidebarState() {
     const open = narrow.matches ? root.classList.contains("gh-nav-open") : !root.classList.contains("gh-nav-closed");
@@ -110,9 +125,25 @@
     if (field && submit) submit.disabled = field.value.trim() !== form.dataset.confirm;
   }
 
+  /* -- ticked rows of a list: how many, and all at once ------------------------------------------------------------------------ */
+  function countTicked() {
+    const ticks = findAll("input[data-tick]"), on = ticks.filter((tick) => tick.checked).length;
+    findAll("[data-ticked]").forEach((place) => { place.textContent = on; });
+    findAll("[data-tick-all]").forEach((all) => {
+      all.disabled = !ticks.length;
+      all.checked = on > 0 && on === ticks.length;
+      all.indeterminate = on > 0 && on < ticks.length;
+    });
+  }
+  function onTick(box) {
+    if (box.matches("[data-tick-all]")) findAll("input[data-tick]", box.closest("table")).forEach((tick) => { tick.checked = box.checked; });
+    countTicked();
+  }
+
   let lastAnnounced = "";
   function settle(scope) {
     refreshTimes();
+    countTicked();
     fold();
     findAll("form[data-confirm]").forEach((form) => { if (form.dataset.confirm) checkConfirm(form); });
     const wanted = scope.matches?.("[data-focus]") ? scope : find("[data-focus]", scope);
@@ -172,17 +203,20 @@
   let pendingG = 0;
   function onKey(event) {
     if (event.key === "Escape") {
-      const pop = document.activeElement?.closest("details[data-pop][open]");
+      const pop = document.activeElement?.closest("details[data-pop][open]") ?? find("details[data-pop][open]");
       closePops();
       pop?.firstElementChild.focus();
+      if (document.activeElement?.matches("[data-suggestion]")) find("#search")?.focus();
+      closeSuggestions();
       return;
     }
+    walkSuggestions(event);
     if (event.target.matches?.("[role=tab]")) walkTabs(event);
     const typing = event.target.closest?.("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable], dialog");
     if (typing || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     if (Date.now() - pendingG < 1200) {
       pendingG = 0;
-      const link = find(`.gh-sidebar a[data-go="${CSS.escape(event.key)}"]`);
+      const link = find(`a[data-go="${CSS.escape(event.key)}"]`);
       if (link) { event.preventDefault(); link.click(); }
       return;
     }
@@ -204,11 +238,13 @@
   function onClick(event) {
     const folded = event.target.closest?.("details[data-fold] > summary");
     if (folded) unfolded = !folded.parentElement.open;
-    const target = event.target.closest?.("[data-copy], [data-sidebar-toggle], [data-open-dialog], [data-fill], [role=tab]");
+    const target = event.target.closest?.("[data-copy], [data-sidebar-toggle], [data-open-dialog], [data-fill], [data-pop-close], [role=tab]");
+    if (!event.target.closest?.(".gh-search")) closeSuggestions();
     closePops(event.target.closest?.("details[data-pop]"));
     if (!target) return;
     if (target.matches("[data-copy]")) copy(target);
     else if (target.matches("[data-sidebar-toggle]")) toggleSidebar();
+    else if (target.matches("[data-pop-close]")) { const pop = target.closest("details"); pop.open = false; pop.firstElementChild.focus(); }
     else if (target.matches("[data-open-dialog]")) { closePops(); find(`#${target.dataset.openDialog}`)?.showModal(); }
     else if (target.matches("[role=tab]")) { if (target.closest("[data-tabs]")) selectTab(target); }
     else {
@@ -222,6 +258,7 @@
 
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", onKey);
+  document.addEventListener("focusin", (event) => { if (!event.target.closest?.(".gh-search")) closeSuggestions(); });
   document.addEventListener("input", (event) => {
     const form = event.target.form;
     if (form?.matches("[data-guard]")) changed.add(form);
@@ -229,9 +266,11 @@
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-autosubmit]")) event.target.form.requestSubmit();
+    if (event.target.matches("[data-tick], [data-tick-all]")) onTick(event.target);
   });
   document.addEventListener("submit", (event) => changed.delete(event.target));
   window.addEventListener("beforeunload", (event) => { if (guarded()) event.preventDefault(); });
+  window.addEventListener("pageshow", countTicked); // a browser that goes back keeps the ticks
   narrow.addEventListener("change", showSidebarState);
   single.addEventListener("change", fold);
 
