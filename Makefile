@@ -3,6 +3,7 @@
 
 PYTHON := .venv/bin/python
 WORKERS ?= 2
+TESTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast demo bench check format clean venv venv-dev
@@ -20,7 +21,7 @@ run: venv ## start the portal here (PORT=8000) and stay in the foreground
 	@exec $(PYTHON) -m portal.launcher
 
 test: venv-dev ## run everything that this machine has the components for; REQUIRE_ALL=1 makes a skip a failure
-	@exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup
+	@exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 test-fast: venv-dev ## the unit suite, at most a minute
 	@exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not browser and not processes"

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import Count, Max, Q, QuerySet
-from django.db.models.functions import TruncWeek
+from django.db.models import Count, Max, Q, QuerySet, TextField
+from django.db.models.functions import Cast, Left
 from django.utils import timezone
 
-from approvals.lead_time import SAMPLE_DAYS, percentile
+from approvals.lead_time import SAMPLE_DAYS, Moment, percentile
 from approvals.models import Request, RequestKind, RequestState
 from endpoints.models import Event, Phase
 from portal.templatetags.gatehouse import duration_h
@@ -87,7 +87,7 @@ def lead_times(principal: Principal, *, project: Project | None = None, kind: st
     """
     rows = visible(principal, Request.objects.filter(submitted_at__gte=since(), state__in=DECIDED))
     rows = rows.filter(**{name: value for name, value in (("project", project), ("kind", kind)) if value is not None})
-    columns = ("kind", "submitted_at", "decided_at", "endpoint__ready_at")
+    columns = ("kind", Moment("submitted_at"), Moment("decided_at"), Moment("endpoint__ready_at"))
     found: dict[tuple[str, str], list[float]] = {}
     for of_kind, sent, decided, ready in rows.order_by("-id").values_list(*columns)[:MAX_SAMPLES]:
         if sent is None or decided is None:
@@ -96,7 +96,7 @@ def lead_times(principal: Principal, *, project: Project | None = None, kind: st
         ends = ready if opens else decided
         for stage, begin, end in (("decision", sent, decided), ("ready", decided, ready), ("total", sent, ends)):
             if end is not None and (opens or stage != "ready"):
-                found.setdefault((of_kind, stage), []).append(max(0.0, (end - begin).total_seconds()))
+                found.setdefault((of_kind, stage), []).append(max(0.0, round(end - begin, 3)))
     kinds = [kind] if kind is not None else RequestKind.values
     return [
         _stage(of_kind, stage, sorted(found.get((of_kind, stage), ())))
@@ -136,9 +136,16 @@ def throughput(principal: Principal, *, project: Project | None = None) -> list[
 
 def _per_week(rows: QuerySet[Request], field: str, start: dt.datetime) -> dict[dt.datetime, tuple[int, int]]:
     """Return by week how many there are, and how many of them are open or decided."""
-    weeks = rows.filter(**{f"{field}__gte": start}).order_by().annotate(week=TruncWeek(field, tzinfo=UTC))
-    counts = weeks.values("week").annotate(all=Count("pk"), kept=Count("pk", filter=Q(state__in=(*OPEN, *DECIDED))))
-    return {row["week"]: (row["all"], row["kept"]) for row in counts}
+    # By day, as text: what SQLite truncates to weeks, it asks Python to truncate, row by row.
+    days = rows.filter(**{f"{field}__gte": start}).order_by().annotate(day=Left(Cast(field, TextField()), 10))
+    counts = days.values("day").annotate(all=Count("pk"), kept=Count("pk", filter=Q(state__in=(*OPEN, *DECIDED))))
+    found: dict[dt.datetime, tuple[int, int]] = {}
+    for row in counts:
+        day = dt.datetime.combine(dt.date.fromisoformat(row["day"]), dt.time(), tzinfo=UTC)
+        week = day - dt.timedelta(days=day.weekday())
+        came, kept = found.get(week, (0, 0))
+        found[week] = came + row["all"], kept + row["kept"]
+    return found
 
 
 def failures(principal: Principal, *, project: Project | None = None) -> list[Failure]:

@@ -8,12 +8,34 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import FloatField, Func
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from approvals.models import Request, RequestKind, RequestState
 
 SAMPLE_DAYS, SAMPLE_LIMIT = 90, 1000
 CACHE_SECONDS = 60
+
+
+class Moment(Func):
+    """A time as seconds since 1970, to the millisecond: numbers by the thousand, where making a `datetime` of each
+    takes longer than everything else.
+    """
+
+    arity = 1
+    output_field = FloatField()
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        """SQLite counts days."""
+        days = "(JULIANDAY(%(expressions)s) - 2440587.5) * 86400.0"
+        return self.as_sql(compiler, connection, template=days, **context)
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        """PostgreSQL counts seconds."""
+        seconds = "EXTRACT(EPOCH FROM %(expressions)s)::float8"
+        return self.as_sql(compiler, connection, template=seconds, **context)
 
 
 def cached(kind: str = RequestKind.ENDPOINT) -> dict[str, Any]:
@@ -29,8 +51,8 @@ def samples(kind: str = RequestKind.ENDPOINT) -> list[float]:
         done, end = found.filter(endpoint__ready_at__isnull=False), "endpoint__ready_at"
     else:
         done, end = found.filter(state=RequestState.APPROVED), "decided_at"
-    rows = done.values_list("submitted_at", end)[:SAMPLE_LIMIT]
-    return sorted((ready - sent).total_seconds() for sent, ready in rows if ready and sent)
+    rows = done.values_list(Moment("submitted_at"), Moment(end))[:SAMPLE_LIMIT]
+    return sorted(round(ready - sent, 3) for sent, ready in rows)
 
 
 def percentile(values: list[float], share: float) -> float | None:

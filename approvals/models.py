@@ -107,6 +107,7 @@ class Request(models.Model):
         indexes = [
             models.Index(fields=["state", "submitted_at"], name="request_queue"),
             models.Index(fields=["project", "-id"], name="request_project"),
+            models.Index(fields=["state", "kind", "requester"], name="request_waiting"),  # every page counts them
         ]
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 """Server time of the pages at the size of a large bank, and the first page of each list against its naive form."""
 
+import gc
 from collections.abc import Callable
 from functools import partial
 
@@ -31,6 +32,8 @@ NAIVE = "reference: every row read and asked for permission one by one; measured
 def measure(store: str) -> list[Result]:
     """Time every page for two people, then the lists against reading and checking every row."""
     scientist, engineer = seed_pages.bank()
+    gc.collect()
+    gc.freeze()  # as the server does when it starts
     results = []
     for who, person, paths in (("scientist", scientist, SCIENTIST), ("engineer", engineer, ENGINEER)):
         client = _client(person)

@@ -1,17 +1,16 @@
-"""The catalog page's filters: which assets match, and how many each facet would show."""
+"""The catalog page's filters, and which assets match; catalog/facets.py counts them."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models import F, Q, QuerySet
 from django.http import QueryDict
 
 from catalog.evidence.licence import short_name
-from catalog.models import STATE_ORDER, HardwareProfile, Kind, Listing, VersionState
+from catalog.models import HardwareProfile, Kind, Listing, VersionState
 
 PAGE_SIZE = 24
 MOST_COMPARED = 3
@@ -79,6 +78,7 @@ class Filters:
     page: int = 1
     ticked: tuple[str, ...] = ()
     crowded: bool = False  # more were ticked than can be compared
+    columns: tuple[str, ...] = ()  # of the table, when they are not the usual ones; the page checks them
 
     @classmethod
     def read(cls, query: QueryDict) -> "Filters":
@@ -100,19 +100,23 @@ class Filters:
             crowded=len(ticked) > MOST_COMPARED,
         )
 
-    def query(self, **changes: Any) -> str:
-        """Return the shortest query string ("?…") of these filters with `changes`; a change other than of the page
-        starts at page 1.
+    def pairs(self, **changes: Any) -> list[tuple[str, str]]:
+        """Return the shortest parameters of these filters with `changes`; a change other than of the page starts at
+        page 1.
         """
         other = replace(self, **{"page": 1, **changes})
         pairs = [(key, value) for key in KEYS for value in other.chosen.get(key, ())]
         for name, value, default in (
-            ("q", other.q, ""), ("sort", other.sort, "name"), ("view", other.view, "cards"), ("page", other.page, 1),
+            ("q", other.q, ""), ("sort", other.sort, "name"), ("view", other.view, "cards"),
+            ("columns", ",".join(other.columns), ""), ("page", other.page, 1),
         ):  # fmt: skip
             if value != default:
                 pairs.append((name, str(value)))
-        pairs += [("v", value) for value in other.ticked]
-        return f"?{urlencode(pairs)}" if pairs else "?"
+        return pairs + [("v", value) for value in other.ticked]
+
+    def query(self, **changes: Any) -> str:
+        """Return `pairs` as a query string ("?…")."""
+        return f"?{urlencode(self.pairs(**changes))}"
 
     def without(self, key: str, value: str) -> "Filters":
         """Return the filters with one value less."""
@@ -187,119 +191,16 @@ def _between(column: str, bounds: Mapping[str, tuple[int | None, str]], name: st
 def ordered(found: QuerySet[Listing], sort: str) -> QuerySet[Listing]:
     """Return the listings in the order that the person chose; the asset's id makes it total."""
     orders: dict[str, tuple[Any, ...]] = {
-        "name": ("rank", "name", "asset"),
-        "newest": ("-created_at", "asset"),
-        "smallest": (F("parameters").asc(nulls_last=True), "name", "asset"),
-        "context": (F("context_tokens").desc(nulls_last=True), "name", "asset"),
+        "name": ("rank", "name", "asset_id"),  # not "asset": that is the order of the assets, which no index here has
+        "newest": ("-created_at", "asset_id"),
+        "smallest": (F("parameters").asc(nulls_last=True), "name", "asset_id"),
+        "context": (F("context_tokens").desc(nulls_last=True), "name", "asset_id"),
     }
     return found.order_by(*orders[sort])
 
 
-# --- How many ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Counted:
-    """How many listings the search leaves, how many the facets leave of those, and the facets themselves."""
-
-    total: int
-    found: int
-    facets: list[dict[str, Any]]
-
-
-def count(listings: QuerySet[Listing], filters: Filters, limits: Sequence[Fit]) -> Counted:
-    """Count every facet beside the choices of the other facets: one grouped query, then arithmetic over its groups."""
-    chosen = {key: frozenset(values) for key, values in filters.chosen.items()}
-    counts: dict[str, Counter[str]] = {key: Counter() for key in KEYS}
-    known: dict[str, set[str]] = {key: set(filters.chosen.get(key, ())) for key in KEYS}
-    total = found = 0
-    for values, number in _groups(searched(listings, filters), limits):
-        total += number
-        missed = [key for key, wanted in chosen.items() if wanted.isdisjoint(values[key])]
-        if not missed:
-            found += number
-        for key in KEYS:
-            known[key].update(values[key])
-            if not missed or missed == [key]:
-                for value in values[key]:
-                    counts[key][value] += number
-    return Counted(total, found, _facets(known, counts, filters, limits))
-
-
-def _groups(
-    listings: QuerySet[Listing], limits: Sequence[Fit]
-) -> Iterable[tuple[dict[str, tuple[str, ...]], int]]:  # fmt: skip
-    """Return, for each combination of values, the values by facet and how many listings have it."""
-    columns = ("kind", "tasks", "licence", "evidence", "state")
-    grouped = (
-        listings.order_by()
-        .annotate(
-            size=_step("parameters", [limit for limit, _ in SIZES.values()]),
-            context=_step("context_tokens", [limit for limit, _ in CONTEXTS.values()]),
-            fit=_step(
-                "needed_bytes", [item.limit_bytes for item in limits] or [0]
-            ),  # PostgreSQL groups by no bare NULL,
-        )
-        .values_list(*columns, "size", "context", "fit")
-        .annotate(number=Count("pk"))
-    )
-    sizes, contexts = [(name,) for name in SIZES], [(name,) for name in CONTEXTS]
-    fitting = [tuple(item.slug for item in limits[place:]) for place in range(len(limits))]
-    for kind, tasks, licence, evidence, state, size, context, fit, number in grouped:
-        yield (
-            {
-                "kind": (kind,),
-                "task": tuple(tasks.strip("|").split("|")) if tasks else (),
-                "licence": (licence,) if licence else (),
-                "evidence": (evidence,),
-                "state": (state,),
-                "size": sizes[size] if size is not None else (),
-                "context": contexts[context] if context is not None else (),
-                "fit": fitting[fit] if fit is not None else (),
-            },
-            number,
-        )
-
-
-def _step(column: str, limits: Sequence[int | None]) -> Case:
-    """Return the place of the first limit that a column does not pass, as an expression; NULL where there is none."""
-    whens = [
-        When(**{f"{column}__isnull": False} if limit is None else {f"{column}__lte": limit}, then=Value(place))
-        for place, limit in enumerate(limits)
-    ]
-    return Case(*whens, default=Value(None), output_field=IntegerField())
-
-
-def _facets(
-    known: Mapping[str, set[str]], counts: Mapping[str, Counter[str]], filters: Filters, limits: Sequence[Fit]
-) -> list[dict[str, Any]]:
-    names = {item.slug: item.name for item in limits}
-    order = [item.slug for item in limits]
-    result = []
-    for key in KEYS:
-        chosen = filters.chosen.get(key, ())
-        values = sorted(known[key], key=lambda value: _place(key, value, order))
-        if key in {"task", "licence"}:  # long: the most frequent ones, and whatever is chosen
-            often = {value for value, _ in counts[key].most_common(10)}
-            values = [value for value in values if value in often or value in chosen]
-        options = [
-            {"id": f"f-{key}-{index}", "value": value, "label": label(key, value, names), "count": counts[key][value],
-             "checked": value in chosen}
-            for index, value in enumerate(values)
-        ]  # fmt: skip
-        if options:
-            result.append({"key": key, "title": TITLES[key], "options": options})
-    return result
-
-
-def _place(key: str, value: str, profiles: list[str]) -> tuple[int, str]:
-    fixed: dict[str, list[str]] = {
-        "state": [str(state) for state in STATE_ORDER],
-        "size": list(SIZES),
-        "context": list(CONTEXTS),
-        "kind": list(Kind.values),
-        "evidence": list(EVIDENCE),
-        "fit": profiles,
-    }
-    places = fixed.get(key, [])
-    return (places.index(value) if value in places else len(places), label(key, value).lower())
+def shown(found: QuerySet[Listing], sort: str, start: int) -> list[Listing]:
+    """Return one page of `found` (one query, and one for the evidence); the database sorts ids, not whole rows."""
+    ids = ordered(found, sort).values("pk")[start:][:PAGE_SIZE]
+    rows = ordered(Listing.objects.filter(pk__in=ids), sort)
+    return list(rows.select_related("asset", "version").prefetch_related("version__evidence"))

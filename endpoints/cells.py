@@ -1,6 +1,7 @@
-"""What pages show of endpoints and keys, computed before the template: chips, whose turn, steps, snippets, facts."""
+"""What pages show of endpoints and keys, computed before the template: chips, whose turn, steps, facts."""
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,12 @@ KEY_STATES = {
     KeyState.EXPIRED: ("grey", "expired"),
 }
 BEGINNINGS = {"accepted", "resumed", "retried"}
+IN_PLACE = {"revision_opened", "replacing", "rolled_back"}  # a beginning too, unless the one before answers meanwhile
+ROLLOUT = (*((name, f"rollout_{code}") for name, code in (
+    ("Scheduled", "scheduled"), ("Starting", "starting"), ("Loading", "loading"))), ("Takes over", "rolled_out"),
+)  # fmt: skip
 SETTLED = {Phase.READY, Phase.FAILED, Phase.SUSPENDED, Phase.DELETED}
+REFERENCE = re.compile(r"R-([1-9][0-9]{0,15})", re.ASCII)
 STEPS = (("Scheduled", "scheduled"), ("Starting", "starting"), ("Loading", "loading"), ("Ready", "ready"))
 
 
@@ -80,6 +86,8 @@ def broken_chip(row: Endpoint) -> Cell:
 
 def settled(row: Endpoint) -> bool:
     """Whether nothing changes before somebody acts, so that a page may stop asking."""
+    if row.desired == Desired.RUNNING and row.phase != Phase.FAILED and (row.rolling_out or row.drain_until):
+        return False
     at_rest = {Desired.RUNNING: SETTLED, Desired.SUSPENDED: {Phase.SUSPENDED}, Desired.DELETED: {Phase.DELETED}}
     return row.phase in at_rest[Desired(row.desired)]
 
@@ -103,7 +111,7 @@ def steps(row: Endpoint, events: Sequence[Event]) -> list[Cell]:
     """
     if row.desired != Desired.RUNNING or row.phase == Phase.SUSPENDED:
         return []
-    begin = max((index for index, one in enumerate(events) if one.code in BEGINNINGS), default=0)
+    begin = max((index for index, one in enumerate(events) if _begins(row, events, index)), default=0)
     series = events[begin:]
     # What a kept engine did before it became ready the first time is the story; later restarts begin another one.
     last = max((index for index, one in enumerate(series) if one.code == "scheduled"), default=None)
@@ -122,6 +130,38 @@ def steps(row: Endpoint, events: Sequence[Event]) -> list[Cell]:
         if code == "ready" and running:
             time = f"since {_clock(row.phase_since)}"
         made.append({"name": name, "state": _step_state(row, index, reached), "time": time})
+    return made
+
+
+def _begins(row: Endpoint, events: Sequence[Event], index: int) -> bool:
+    """Whether a start of what answers calls begins with this event."""
+    code = events[index].code
+    if code in BEGINNINGS:
+        return True
+    if code not in IN_PLACE:
+        return False
+    following = {one.code for one in events[index + 1 :]}
+    return "scheduled" in following or row.phase not in {Phase.READY, Phase.DEGRADED}
+
+
+def rollout_steps(row: Endpoint, events: Sequence[Event]) -> list[Cell]:
+    """Return the steps of a revision that starts beside the one that answers calls; `events` oldest first."""
+    if row.next_revision is None or not row.next_beside or row.desired != Desired.RUNNING:
+        return []
+    opened = {"revision_opened", "rolled_back"}
+    begin = max((index for index, one in enumerate(events) if one.code in opened), default=0)
+    series = events[begin:]
+    seen: dict[str, dt.datetime] = {}
+    for one in series:
+        seen.setdefault(one.code, one.at)
+    before = series[0].at if series else row.created_at
+    made = [{"name": "Opened", "state": "done", "time": _clock(before)}]
+    reached = max((index for index, (_, code) in enumerate(ROLLOUT) if code in seen), default=-1)
+    for index, (name, code) in enumerate(ROLLOUT):
+        at = seen.get(code)
+        state = "done" if index < reached else "current" if index == max(reached, 0) else "pending"
+        made.append({"name": name, "state": state, "time": _since(before, at) if at else ""})
+        before = at or before
     return made
 
 
@@ -151,64 +191,6 @@ def happens(row: Endpoint) -> str:
     return "The portal looks again by itself until it answers."
 
 
-def snippets(row: Endpoint) -> list[Cell]:
-    """Return code that calls the endpoint, with the real address and a placeholder for the key."""
-    url, model = f"{settings.BASE_URL}/v1", f"{row.project.slug}/{row.name}"
-    if row.revision and row.revision.version.needs.get("embedding"):
-        return _embedding_snippets(url, model)
-    python = (
-        f'from openai import OpenAI\n\nclient = OpenAI(base_url="{url}", api_key="gth_…")\n'
-        f'answer = client.chat.completions.create(\n    model="{model}",\n'
-        '    messages=[{"role": "user", "content": "Hello"}],\n)\nprint(answer.choices[0].message.content)'
-    )
-    curl = (
-        f"curl {url}/chat/completions \\\n  -H 'Authorization: Bearer gth_…' \\\n"
-        "  -H 'Content-Type: application/json' \\\n"
-        f'  -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\''
-    )
-    script = (
-        f'import OpenAI from "openai";\n\nconst client = new OpenAI({{ baseURL: "{url}", apiKey: "gth_…" }});\n'
-        f'const answer = await client.chat.completions.create({{\n  model: "{model}",\n'
-        '  messages: [{ role: "user", content: "Hello" }],\n});\nconsole.log(answer.choices[0].message.content);'
-    )
-    chain = (
-        f'from langchain_openai import ChatOpenAI\n\nmodel = ChatOpenAI(\n    base_url="{url}",\n    api_key="gth_…",\n'
-        f'    model="{model}",\n)\nprint(model.invoke("Hello").content)'
-    )
-    return _tabs(python, curl, script, chain)
-
-
-def _embedding_snippets(url: str, model: str) -> list[Cell]:
-    python = (
-        f'from openai import OpenAI\n\nclient = OpenAI(base_url="{url}", api_key="gth_…")\n'
-        f'answer = client.embeddings.create(model="{model}", input=["Hello"])\nprint(answer.data[0].embedding[:5])'
-    )
-    curl = (
-        f"curl {url}/embeddings \\\n  -H 'Authorization: Bearer gth_…' \\\n  -H 'Content-Type: application/json' \\\n"
-        f'  -d \'{{"model": "{model}", "input": ["Hello"]}}\''
-    )
-    script = (
-        f'import OpenAI from "openai";\n\nconst client = new OpenAI({{ baseURL: "{url}", apiKey: "gth_…" }});\n'
-        f'const answer = await client.embeddings.create({{ model: "{model}", input: ["Hello"] }});\n'
-        "console.log(answer.data[0].embedding.slice(0, 5));"
-    )
-    chain = (
-        f'from langchain_openai import OpenAIEmbeddings\n\nmodel = OpenAIEmbeddings(\n    base_url="{url}",\n'
-        f'    api_key="gth_…",\n    model="{model}",\n    check_embedding_ctx_length=False,\n)\n'
-        'print(model.embed_query("Hello")[:5])'
-    )
-    return _tabs(python, curl, script, chain)
-
-
-def _tabs(python: str, curl: str, script: str, chain: str) -> list[Cell]:
-    return [
-        {"label": "Python", "code": python, "note": "openai ≥ 1.0"},
-        {"label": "curl", "code": curl, "note": ""},
-        {"label": "JavaScript", "code": script, "note": "openai ≥ 4"},
-        {"label": "LangChain", "code": chain, "note": "langchain-openai"},
-    ]
-
-
 def playground(row: Endpoint, may_create_keys: bool) -> Cell:
     """Return the context of the playground, or why it cannot answer now."""
     blocked = ""
@@ -229,30 +211,46 @@ def playground(row: Endpoint, may_create_keys: bool) -> Cell:
 
 def facts(row: Endpoint, revision: Revision) -> list[Cell]:
     """Return the lines of the facts card: name and value, with `url` a link, with `copied` a copy field."""
-    profile = revision.profile
-    monthly = profile.price_per_hour * revision.replicas * settings.HOURS_PER_MONTH
-    hardware = profile.name if revision.replicas == 1 else f"{revision.replicas} × {profile.name}"
-    version = revision.version
+    profile, version = revision.profile, revision.version
+    count = row.wanted_replicas
+    monthly = profile.price_per_hour * count * settings.HOURS_PER_MONTH
+    of = f", {revision.replicas} approved" if count != revision.replicas else ""
+    following = f", {row.next_revision.number} on its way" if row.next_revision else ""
     return [
         {
             "name": "Model",
             "value": f"{version.asset.name} {version.version}",
             "url": reverse("catalog_detail", args=[version.asset.slug]),
         },
-        {"name": "Revision", "value": str(revision.number)},
+        {
+            "name": "Revision",
+            "value": f"{revision.number}{following}",
+            "url": reverse("endpoint_revisions", args=[row.pk]),
+        },
         {"name": "Engine", "value": str(revision.runtime.get("engine", "–"))},
-        {"name": "Hardware", "value": hardware},
+        {"name": "Hardware", "value": f"{count} × {profile.name}{of}"},
         {
             "name": "Context",
             "value": f"{revision.context_tokens:,} tokens, {revision.concurrency} calls at once per replica",
         },
         {"name": "Cluster", "value": row.cluster.name},
         {"name": "Data", "value": row.data_classification or "–"},
+        {"name": "Contact", "value": row.contact.username if row.contact else "nobody"},
         {"name": "Runs until", "value": day(row.ends_on) if row.ends_on else "no end date"},
         {"name": "Cost", "value": f"{money(monthly, profile.currency)} / month"},
-        {"name": "Approved as", "value": revision.authorization_reference, "copied": True},
+        {"name": "Approved as", "value": revision.authorization_reference,
+         "url": request_url(revision.authorization_reference)},
         {"name": "Id", "value": str(row.pk), "copied": True},
-    ]
+    ]  # fmt: skip
+
+
+def request_url(reference: str) -> str:
+    """Return the page of the request that people call R-12; "" for any other authorization.
+
+    Only the route's name is known here: what stands behind it belongs to a higher app, which checks its reader.
+    """
+    found = REFERENCE.fullmatch(reference)
+    return reverse("request_detail", args=[int(found[1])]) if found else ""
 
 
 def event_lines(events: Sequence[Event]) -> list[Cell]:
@@ -266,9 +264,9 @@ def event_lines(events: Sequence[Event]) -> list[Cell]:
     return lines
 
 
-def key_line(key: ApiKey, reader: Principal, names: dict[str, str], may: dict[str, bool]) -> Cell:
+def key_line(key: ApiKey, reader: Principal, names: dict[str, str] | None, may: dict[str, bool]) -> Cell:
     """Return a row of a table of keys; `may` says what the reader's role allows, `names` what its endpoints are
-    called.
+    called (None: the table does not say it, and no target is read).
     """
     colour, icon = KEY_STATES[KeyState(key.state)]
     living = key.state in {KeyState.ACTIVE, KeyState.ROTATING}
@@ -278,7 +276,9 @@ def key_line(key: ApiKey, reader: Principal, names: dict[str, str], may: dict[st
         actions.append({"label": "Rotate", "url": reverse("key_rotate", args=args)})
     if living and may["revoke"] and may_change(reader, key, "revoke"):
         actions.append({"label": "Revoke", "url": reverse("key_revoke", args=args), "danger": True})
-    bound = sorted(names.get(target.target_id, "a deleted endpoint") for target in key.targets.all())
+    known = {} if names is None else names
+    targets = [] if names is None else list(key.targets.all())
+    bound = sorted(known.get(target.target_id, "a deleted endpoint") for target in targets)
     return {
         "name": key.name, "person": key.person.username, "prefix": key.prefix, "last_used": key.last_used_at,
         "expires": key.expires_at if living else None, "ended": key.revoked_at or key.expires_at,

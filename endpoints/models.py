@@ -147,7 +147,11 @@ class Endpoint(models.Model):
                 fields=["project", "name"], condition=~Q(phase=Phase.DELETED), name="one_living_endpoint_per_name"
             )
         ]
-        indexes = [models.Index(fields=["project", "phase"], name="endpoint_project_phase")]
+        indexes = [
+            models.Index(fields=["project", "phase"], name="endpoint_project_phase"),
+            models.Index(fields=["name"], name="endpoint_name"),  # the order of the list, of all and of one state
+            models.Index(fields=["phase", "name"], name="endpoint_phase_name"),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -5,13 +5,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Exists, Max, OuterRef, Q, Sum
 from django.utils import timezone
 
 from endpoints.keys import PLAYGROUND, TARGET_KIND
 from endpoints.models import Endpoint, EngineCount
-from projects.models import ApiKey, KeyState
+from projects.models import ApiKey, KeyState, KeyTarget
 from quotas.models import UsageDay, UsageHour
+from quotas.rollups import floor
 
 LIVE_KEYS = (KeyState.ACTIVE, KeyState.ROTATING)
 
@@ -63,12 +64,78 @@ def engines(endpoint: Endpoint) -> Engines:
     return Engines(**found, error=error or "")
 
 
-def affected_keys(endpoint: Endpoint) -> tuple[int, dt.datetime | None]:
-    """Return how many living keys can call the endpoint, and when one of them was used last (one query)."""
-    bound = Q(targets__kind=TARGET_KIND, targets__target_id=str(endpoint.pk))
-    rows = ApiKey.objects.filter(bound | Q(targets__isnull=True), project=endpoint.project, state__in=LIVE_KEYS)
-    found = rows.exclude(purpose=PLAYGROUND).aggregate(count=Count("pk", distinct=True), used=Max("last_used_at"))
-    return found["count"], found["used"]
+@dataclass(frozen=True)
+class Load:
+    """Calls that the engines work on and that wait in them, as they said at `at` (None: never read)."""
+
+    running: int = 0
+    waiting: int = 0
+    at: dt.datetime | None = None
+
+
+def load(endpoint: Endpoint) -> Load:
+    """Return what the engines that calls go to have to do, as of their last reading (one query)."""
+    instances = [route.get("instance", "") for route in endpoint.upstreams]
+    found = EngineCount.objects.filter(endpoint=endpoint, instance__in=instances, error="").aggregate(
+        all_running=Sum("running", default=0.0), all_waiting=Sum("waiting", default=0.0), at=Max("at")
+    )
+    return Load(round(found["all_running"]), round(found["all_waiting"]), found["at"])
+
+
+def by_hour(endpoint: Endpoint) -> list[tuple[dt.datetime, Calls]]:
+    """Return the calls of each of the last 24 hours (UTC, the one that runs last), also where there were none (one
+    query).
+    """
+    first = floor(timezone.now(), "hour") - dt.timedelta(hours=23)
+    rows = UsageHour.objects.filter(endpoint_id=str(endpoint.pk), start__gte=first).order_by()
+    found = {row["start"]: _calls(row) for row in rows.values("start").annotate(**_sums())}
+    hours = [first + dt.timedelta(hours=number) for number in range(24)]
+    return [(hour, found.get(hour, Calls())) for hour in hours]
+
+
+def last_days(endpoint: Endpoint, days: int) -> tuple[Calls, dt.date | None]:
+    """Return the calls of the last `days` whole days (UTC, today included), and the last day with one (one query)."""
+    since = floor(timezone.now(), "day") - dt.timedelta(days=days - 1)
+    rows = UsageDay.objects.filter(endpoint_id=str(endpoint.pk), start__gte=since).order_by()
+    found = rows.aggregate(**_sums(), latest=Max("start", filter=Q(requests__gt=0)))
+    latest = found.pop("latest")
+    return _calls(found), latest.date() if latest else None
+
+
+def of_others(endpoint: Endpoint, start: dt.datetime, end: dt.datetime, *, hours: bool) -> Calls:
+    """Return the calls of other projects, with whom the endpoint is shared, in [start, end), whole hours or days UTC
+    (one query).
+    """
+    model: type[UsageHour] | type[UsageDay] = UsageHour if hours else UsageDay
+    rows = model._default_manager.filter(endpoint_id=str(endpoint.pk), start__gte=start, start__lt=end)
+    return _calls(rows.exclude(project_id=endpoint.project_id).aggregate(**_sums()))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Living keys that can call an endpoint: of its project, of others with whom it is shared, those that can call
+    nothing else; and when one of its project was used last.
+    """
+
+    own: int = 0
+    others: int = 0
+    only: int = 0
+    used: dt.datetime | None = None
+
+
+def affected_keys(endpoint: Endpoint) -> Keys:
+    """Return the keys that can call the endpoint (one query)."""
+    this = KeyTarget.objects.filter(kind=TARGET_KIND, target_id=str(endpoint.pk), key=OuterRef("pk"))
+    any_target = KeyTarget.objects.filter(key=OuterRef("pk"))
+    another = any_target.exclude(kind=TARGET_KIND, target_id=str(endpoint.pk))
+    bound = Q(Exists(this))
+    mine = Q(project=endpoint.project)
+    rows = ApiKey.objects.filter(bound | (mine & ~Exists(any_target)), state__in=LIVE_KEYS).exclude(purpose=PLAYGROUND)
+    found = rows.annotate(one=bound & ~Exists(another)).aggregate(
+        own=Count("pk", filter=mine), others=Count("pk", filter=~mine), only=Count("pk", filter=Q(one=True)),
+        used=Max("last_used_at", filter=mine),
+    )  # fmt: skip
+    return Keys(**found)
 
 
 def _sums() -> dict[str, Sum]:

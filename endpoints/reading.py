@@ -17,7 +17,7 @@ from projects.principal import Principal
 def whole(rows: QuerySet[Endpoint]) -> QuerySet[Endpoint]:
     """Return `rows` with everything selected that an endpoint shows about itself."""
     return rows.select_related(
-        "project", "cluster", "contact", "revision__version__asset", "revision__profile", "next_revision"
+        "project", "cluster", "contact", "revision__version__asset", "revision__profile", "next_revision", "fallback"
     )
 
 

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from endpoints.views import actions, capacity, detail, key_lists, keys, limits, lists
+from endpoints.views import (
+    actions,
+    capacity,
+    detail,
+    history,
+    key_lists,
+    keys,
+    limits,
+    lists,
+    revisions,
+    settings,
+    usage,
+)
 
 _one = "endpoints/<uuid:endpoint_id>/"
 _keys = "projects/<slug:slug>/keys/"
@@ -13,8 +25,17 @@ urlpatterns = [
     path("endpoints/bulk/", lists.endpoint_bulk, name="endpoint_bulk"),
     path(_one, detail.endpoint_detail, name="endpoint_detail"),
     path(f"{_one}status/", detail.endpoint_status, name="endpoint_status"),
-    path(f"{_one}events/", detail.endpoint_events, name="endpoint_events"),
-    path(f"{_one}logs/", detail.endpoint_logs, name="endpoint_logs"),
+    path(f"{_one}usage/", usage.endpoint_usage, name="endpoint_usage"),
+    path(f"{_one}revisions/", revisions.endpoint_revisions, name="endpoint_revisions"),
+    path(f"{_one}revisions/<int:number>/rollback/", revisions.endpoint_rollback, name="endpoint_rollback"),
+    path(f"{_one}events/", history.endpoint_events, name="endpoint_events"),
+    path(f"{_one}logs/", history.endpoint_logs, name="endpoint_logs"),
+    path(f"{_one}settings/", settings.endpoint_settings, name="endpoint_settings"),
+    path(f"{_one}scale/", settings.endpoint_scale, name="endpoint_scale"),
+    path(f"{_one}transfer/", settings.endpoint_transfer, name="endpoint_transfer"),
+    path(f"{_one}shareable/", settings.endpoint_shareable, name="endpoint_shareable"),
+    path(f"{_one}shares/", settings.endpoint_share, name="endpoint_share"),
+    path(f"{_one}shares/<int:share_id>/end/", settings.endpoint_unshare, name="endpoint_unshare"),
     path(f"{_one}suspend/", actions.endpoint_suspend, name="endpoint_suspend"),
     path(f"{_one}resume/", actions.endpoint_resume, name="endpoint_resume"),
     path(f"{_one}retry/", actions.endpoint_retry, name="endpoint_retry"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, OuterRef, Q, Subquery, Value
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
@@ -15,7 +15,7 @@ from portal.guide import has_news
 from portal.help import of_route
 from portal.people import DEMO_PEOPLE
 from projects.middleware import SWITCHER
-from projects.models import Project, User
+from projects.models import Notification, Project, User
 from projects.permissions import can_anywhere, visible
 from projects.principal import ANONYMOUS, Principal
 from projects.views import THEME_COOKIE, THEMES
@@ -32,18 +32,21 @@ class Counts:
     news: bool = False
 
 
+def _number(rows: QuerySet[Any]) -> Coalesce:
+    """Return how many `rows` there are as an expression: a subquery, which groups nothing of the row around it."""
+    one = rows.order_by().annotate(all_of_them=Value(1)).values("all_of_them")
+    return Coalesce(Subquery(one.annotate(how_many=Count("pk")).values("how_many")), 0)
+
+
 def counts(principal: Principal, decides: bool) -> Counts:
     """Return what the masthead and the menu count: one query for all of it."""
-    me = User.objects.filter(pk=principal.person.pk)
-    others = visible(principal, Request.objects.filter(state=RequestState.SUBMITTED), "decide").order_by()
-    others = others.exclude(requester=OuterRef("pk"))
-    waiting = others.values("state").annotate(how_many=Count("pk")).values("how_many") if decides else None
-    row = me.annotate(
-        unread=Count("notifications", filter=Q(notifications__read_at__isnull=True)),
-        waiting=Coalesce(Subquery(waiting), 0) if waiting is not None else Value(0),
-    ).values_list("unread", "waiting", "preference__seen_news")
-    unread, open_requests, seen = row.get()
-    return Counts(unread, open_requests, has_news(seen or ""))
+    me = User.objects.filter(pk=principal.person.pk).order_by()
+    unread = Notification.objects.filter(person=OuterRef("pk"), read_at__isnull=True)
+    others = visible(principal, Request.objects.filter(state=RequestState.SUBMITTED), "decide")
+    waiting = _number(others.exclude(requester=OuterRef("pk"))) if decides else Value(0)
+    row = me.annotate(unread=_number(unread), waiting=waiting).values_list("unread", "waiting", "preference__seen_news")
+    many, open_requests, seen = row.get()
+    return Counts(many, open_requests, has_news(seen or ""))
 
 
 def _entry(request: HttpRequest, label: str, name: str, icon: str, go: str, badge: int = 0) -> dict[str, Any]:

@@ -12,7 +12,6 @@ GUIDES: Mapping[str, str] = {
     "usage": "Usage and capacity",
     "quotas": "Quotas",
     "notifications": "Notifications and webhooks",
-    "notifications": "Notifications and webhooks",
     "operations": "Operations",
 }
 
@@ -41,6 +40,13 @@ _ENDPOINT = (
     "A failed endpoint says who is affected and what was tried.",
     "Call it with a key of its project at the address shown. Suspending gives its accelerators back; resuming "
     "reserves them again and may have to wait.",
+)
+_REVISIONS = (
+    "endpoints",
+    "A revision is what exactly runs, with the approval it runs under. A new one starts beside the one that answers "
+    "calls where there is room, else in its place; if it fails, the one that worked goes on.",
+    "Going back needs no request while the approval of the old revision holds and its version is neither blocked nor "
+    "retired. Going back to the one that runs cancels a rollout.",
 )
 _KEYS = (
     "gateway",
@@ -138,6 +144,31 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "The last lines of the engine, without prompts or answers: those are never logged.",
         "When an engine cannot start, the reason is usually in the last ten lines; the endpoint's page says it in a "
         "sentence where it is known.",
+    ),
+    "endpoint_usage": (
+        "usage",
+        "The same plots as on the usage page, of this endpoint alone: tokens by key, times, errors. Drag over a plot "
+        "to look closer; the range stands in the address.",
+        "The gateway's count is what quotas count. The engines' own count stands beside it: they differ by calls that "
+        "were cut off.",
+    ),
+    "endpoint_revisions": _REVISIONS,
+    "endpoint_rollback": _REVISIONS,
+    "endpoint_settings": (
+        "endpoints",
+        "Scale within what was approved at once; more replicas, a later last day and another model are requests, which "
+        "the links here begin for you.",
+        "The contact is asked and reminded first. Only owners decide with whom the endpoint is shared.",
+    ),
+    "endpoint_unshare": (
+        "endpoints",
+        "Ending a share refuses the calls of that project within a second; the page counts what it made of it.",
+        "Its keys stay. To keep others from asking again, make the endpoint not shareable.",
+    ),
+    "endpoint_suspend": (
+        "endpoints",
+        "The page counts what suspending affects before it happens, and who waits for the accelerators.",
+        "Address, keys, settings and approval stay. Resuming reserves accelerators again and may have to wait.",
     ),
     "endpoint_delete": (
         "endpoints",

@@ -102,7 +102,7 @@ def _assets(principal: Principal, words: list[str], most: int) -> Group:
     rows = Listing.objects.visible_to(principal)
     for word in words:
         rows = rows.filter(text__contains=word.lower())
-    found, more = _first(rows.select_related("asset").order_by("rank", "name", "asset"), most)
+    found, more = _first(rows.select_related("asset").order_by("rank", "name", "asset_id"), most)
     hits = [
         Hit(
             name=row.asset.name,

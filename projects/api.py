@@ -121,8 +121,8 @@ def answer(request: HttpRequest, body: Mapping[str, Any], status: int = 200, *, 
 def idempotent(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Give a POST operation its Idempotency-Key: the same key and body get the first answer again, for 24 hours.
 
-    A key with another body, or whose first call still runs, is a Conflict; so is a replay of an answer that held a
-    secret.
+    Key, work and answer are one transaction: whatever dies, either all of it stands or nothing, and a second call with
+    the key waits for the first. A key with another body is a Conflict; so is a replay of an answer that held a secret.
     """
 
     @wraps(view)
@@ -135,17 +135,15 @@ def idempotent(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
         principal: Principal = request.principal
         digest = crypto.digest(f"{request.method} {request.get_full_path()}\n".encode() + request.body)
         owner = f"{principal.key}:{principal.project_id or ''}"
-        kept = _claim(owner, name, digest)
-        if kept is not None:
-            return kept
-        row = IdempotentAnswer.objects.filter(principal=owner, key=name)
-        try:
+        with transaction.atomic():
+            kept = _claim(owner, name, digest)
+            if kept is not None:
+                return kept
             response = view(request, *args, **kwargs)
-        except BaseException:
-            row.delete()  # nothing was done: the next try may do it
-            raise
-        hidden = bool(getattr(response, "holds_secret", False))
-        row.update(status=response.status_code, body="" if hidden else response.content.decode(), secret=hidden)
+            hidden = bool(getattr(response, "holds_secret", False))
+            IdempotentAnswer.objects.filter(principal=owner, key=name).update(
+                status=response.status_code, body="" if hidden else response.content.decode(), secret=hidden
+            )
         return response
 
     return wrapper
@@ -163,10 +161,6 @@ def _claim(owner: str, name: str, digest: str) -> HttpResponse | None:
     if kept is None or kept.digest != digest:
         raise Conflict(
             "This Idempotency-Key was used for another request. Use a new one.", code="idempotency_key_reused"
-        )
-    if kept.status == 0:
-        raise Conflict(
-            "The first call with this Idempotency-Key is still running. Try again.", code="idempotency_in_progress"
         )
     if kept.secret:
         raise Conflict(

@@ -160,7 +160,7 @@ class IdempotentAnswer(models.Model):
     principal = models.CharField(max_length=80)
     key = models.CharField(max_length=200)
     digest = models.CharField(max_length=64)  # of method, path and body
-    status = models.PositiveSmallIntegerField(default=0)  # 0 while the first call still runs
+    status = models.PositiveSmallIntegerField(default=0)  # 0 only within the transaction of the first call
     body = models.TextField(blank=True)
     secret = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)

@@ -156,16 +156,19 @@ def _second_says(principal: Principal, action: str, rule: Rule, obj: Model) -> b
     return principal.role_in(_project_id(second.project, obj)) in second.actions[action]
 
 
-def _granted(principal: Principal, action: str, rule: Rule) -> QuerySet[Any]:
-    """Return the objects that a grant to one of the principal's projects opens for `action`."""
+def _granted(principal: Principal, action: str, rule: Rule) -> QuerySet[Any] | None:
+    """Return the grants to the principal's projects that allow `action`; None where there can be none."""
     grant = rule.grant
     if grant is None or action not in grant.actions or not principal.is_authenticated:
-        return rule.model._default_manager.none()
+        return None
     mine = [pk for pk in principal.roles if principal.role_in(pk) in grant.actions[action]]
-    if not mine:
-        return rule.model._default_manager.none()
-    given = grant.rows().filter(**{f"{grant.project}__in": mine})
-    return rule.model._default_manager.filter(pk__in=given.values(grant.target))
+    return grant.rows().filter(**{f"{grant.project}__in": mine}) if mine else None
+
+
+def _grant_says(principal: Principal, action: str, rule: Rule, obj: Model) -> bool:
+    """Whether a grant on this very object allows `action` (at most one query)."""
+    given = _granted(principal, action, rule)
+    return given is not None and rule.grant is not None and given.filter(**{rule.grant.target: obj.pk}).exists()
 
 
 def _roles(principal: Principal, project_id: int | None) -> frozenset[str]:
@@ -197,7 +200,7 @@ def can(principal: Principal, action: str, obj: Model, *, model: type[Model] | N
         return True
     if model is not None:
         return False
-    return _second_says(principal, action, rule, obj) or _granted(principal, action, rule).filter(pk=obj.pk).exists()
+    return _second_says(principal, action, rule, obj) or _grant_says(principal, action, rule, obj)
 
 
 def can_anywhere(principal: Principal, action: str, model: type[Model]) -> bool:
@@ -267,12 +270,15 @@ def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view")
     bound = {rule.project: principal.project_id} if principal.project_id is not None else {}
     if allowed & (principal.groups | EVERYONE):
         own = Q(**bound)
-    else:
+    elif allowed & MEMBERS:
         own = Q(**{f"{rule.project}__in": _projects_of(principal, allowed)}, **bound)
+    else:  # no role of a project would do
+        own = Q(pk__in=[])
     if not own:  # everything is visible already
         return queryset
     second, grant = rule.second, rule.grant
-    theirs = Q(pk__in=_granted(principal, action, rule).values("pk")) if grant and action in grant.actions else Q()
+    given = _granted(principal, action, rule)
+    theirs = Q(pk__in=given.values(grant.target)) if grant is not None and given is not None else Q()
     if second is not None and action in second.actions:
         said = Q(**{f"{second.project}__in": _projects_of(principal, second.actions[action])}, **second.when)
         if principal.project_id is not None:
@@ -282,7 +288,7 @@ def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view")
 
 
 def _projects_of(principal: Principal, roles: frozenset[str]) -> QuerySet[Any]:
-    return Membership.objects.filter(user=principal.person, role__in=roles).values("project_id")
+    return Membership.objects.filter(user=principal.person, role__in=roles & MEMBERS).values("project_id")
 
 
 def require_scope(principal: Principal, scope: str) -> None:

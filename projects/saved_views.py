@@ -15,7 +15,8 @@ from projects.principal import Principal
 
 MAX_VIEWS = 50  # of one list
 MAX_NAME, MAX_QUERY = 60, 1000
-PLACES = frozenset({"after", "before", "format"})  # where somebody stood in the list, which is no part of a view
+# Where somebody stood in the list, and what is ticked there, which is no part of a view.
+PLACES = frozenset({"after", "before", "format", "page", "v"})
 FULL = f"You have {MAX_VIEWS} saved views of this list; delete one first."
 
 
@@ -56,13 +57,21 @@ def delete_view(by: Principal, view_id: int) -> SavedView:
 
 def menu(by: Principal, asked: Asked) -> dict[str, Any]:
     """Return the context of the views menu in `_list_toolbar.html`: the person's views of this list (one query)."""
-    rows = SavedView.objects.filter(person=by.person, page=asked.listing.route).order_by("name", "id")
-    here = asked.query()
+    return menu_at(by, asked.listing.route, asked.url())
+
+
+def menu_at(by: Principal, route: str, address: str) -> dict[str, Any]:
+    """Return the context of the views menu of a list that reads its own address: `address` (path and query) in its
+    short form, of the list page `route` (one query).
+    """
+    path, _, query = address.partition("?")
+    rows = SavedView.objects.filter(person=by.person, page=route).order_by("name", "id")
+    here = sorted(_kept(query))
     items = [
         {
             "name": view.name,
-            "url": f"{asked.path}?{view.query}" if view.query else asked.path,
-            "current": parse_qsl(view.query) == here,
+            "url": f"{path}?{view.query}" if view.query else path,
+            "current": sorted(parse_qsl(view.query)) == here,  # one value ticked before another is the same view
             "delete_url": reverse("view_delete", args=[view.pk]),
         }
         for view in rows[:MAX_VIEWS]
@@ -70,7 +79,7 @@ def menu(by: Principal, asked: Asked) -> dict[str, Any]:
     return {
         "items": items,
         "current": next((item["name"] for item in items if item["current"]), ""),
-        "address": asked.url(),
+        "address": address,
         "full": FULL if len(items) >= MAX_VIEWS else "",
         "most": MAX_NAME,
     }
@@ -91,10 +100,13 @@ def _place(address: str) -> tuple[str, str]:
         page, parts = "", urlsplit("")
     if not known(page):
         raise Invalid.field("next", "Views are saved of list pages only. Open the list and save it from there.")
-    pairs = [(key, value) for key, value in parse_qsl(parts.query) if key not in PLACES]
-    query = urlencode(pairs)
+    query = urlencode(_kept(parts.query))
     if len(query) > MAX_QUERY:
         raise Invalid.field(
             "next", f"The filters of this view have {len(query):,} characters; the limit is {MAX_QUERY:,}. Use fewer."
         )
     return page, query
+
+
+def _kept(query: str) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in parse_qsl(query) if key not in PLACES]

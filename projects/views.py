@@ -85,15 +85,15 @@ def project_detail(request: PortalRequest, slug: str) -> HttpResponse:
         }
         for item in Membership.objects.filter(project=project).select_related("user").order_by("user__username")[:500]
     ]
-    taken = {member["user"] for member in members}
-    people = []
+    roles = {member["user"]: f"{member['user']} ({member['role']})" for member in members}
+    people: list[str] = []
     if manages:
         names = (
             User.objects.filter(is_active=True, is_service=False)
             .order_by("username")
             .values_list("username", flat=True)
         )
-        people = [name for name in names[:500] if name not in taken]
+        people = list(names[:500])
     context = {
         "heading": project.name,
         "lead": project.description or "Members, their roles, and what the project is charged to.",
@@ -109,7 +109,7 @@ def project_detail(request: PortalRequest, slug: str) -> HttpResponse:
                 "kind": "select" if people else "text",
                 "value": typed["user"],
                 "required": True,
-                "choices": [(name, name, False) for name in people],
+                "choices": [(name, roles.get(name, name), False) for name in people],
                 "error": error,
                 "help": "",
             },

@@ -6,6 +6,7 @@ file holds exactly the rows of the table.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from projects.models import Project
@@ -34,16 +35,44 @@ TIMES = (("ttft", "First token, s"), ("latency", "Answer, s"))
 ARROWS = {"ascending": "sortdesc", "descending": "sortdesc", "none": "sort"}  # the style sheet turns the first one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
-    """One group: its columns for the file, and what only the page needs."""
+    """One group. What it shows is worked out when it is asked for: of a thousand rows a page shows fifty."""
 
-    raw: Row
+    report: Report
+    place: Place
+    asked: Asked
+    project: Project | None
     name: str
-    context: str
-    url: str
-    cost_words: str
-    total: Total
+    everything: int  # tokens of all groups
+
+    @property
+    def total(self) -> Total:
+        """The sums of the group."""
+        return self.report.groups[self.place]
+
+    @cached_property
+    def raw(self) -> Row:
+        """The columns for the file."""
+        row = _named(self.report, self.place, self.project, self.name) | numbers(self.total)
+        row |= _money(self.report.cost_of(self.place)) | _owners(self.project)
+        row["share"] = round(100 * tokens(self.total) / self.everything, 1) if self.everything else 0.0
+        return row
+
+    @cached_property
+    def context(self) -> str:
+        """The words below the name."""
+        return _context(self.report, self.place, self.asked, self.project)
+
+    @cached_property
+    def url(self) -> str:
+        """The page of this group alone."""
+        return _address(self.report, self.place, self.asked, self.project)
+
+    @property
+    def cost_words(self) -> str:
+        """What was held, as money."""
+        return self.report.cost_of(self.place).words
 
     @property
     def counts(self) -> list[dict[str, object]]:
@@ -87,8 +116,10 @@ def lines(report: Report, asked: Asked, known: Mapping[int, Project]) -> list[Li
     """Return all rows of the table in the order that was asked for; equal ones by name."""
     name = name_of(report, known, several=False)
     everything = tokens(report.total)
-    found = [_line(report, place, asked, known, name(place), everything) for place in report.groups]
-    found.sort(key=lambda line: (line.name, str(line.raw.get("project", "")), line.context))
+    found = [
+        Line(report, place, asked, _project(report, place, known), name(place), everything) for place in report.groups
+    ]
+    found.sort(key=lambda line: (line.name, line.project.slug if line.project else "", line.context))
     by = asked.sort.removeprefix("-")
     down = asked.sort.startswith("-")
     if by == "name":
@@ -101,8 +132,11 @@ def _weight(line: Line, by: str) -> float | None:
     if by == "tokens":
         return float(tokens(line.total))
     if by == "cost":
-        return float(str(line.raw["cost"])) if line.raw.get("cost") is not None else None
-    value = line.raw[f"{by}_p95" if by in ("ttft", "latency") else by]
+        cost = line.report.cost_of(line.place).text
+        return None if cost is None else float(cost)
+    if by in NUMBERS:
+        return float(getattr(line.total, by))
+    value = line.raw[f"{by}_p95"]
     return None if value is None else float(cast("float", value))
 
 
@@ -110,14 +144,8 @@ def _signed(value: float | None, down: bool) -> float:
     return 0.0 if value is None else -value if down else value
 
 
-def _line(report: Report, place: Place, asked: Asked, known: Mapping[int, Project], name: str, everything: int) -> Line:
-    total, cost = report.groups[place], report.cost_of(place)
-    project = known[cast("int", place[0])] if report.group != "person" else None
-    raw = _named(report, place, project, name) | numbers(total) | _money(cost) | _owners(project)
-    raw["share"] = round(100 * tokens(total) / everything, 1) if everything else 0.0
-    return Line(
-        raw, name, _context(report, place, asked, project), _address(report, place, asked, project), cost.words, total
-    )
+def _project(report: Report, place: Place, known: Mapping[int, Project]) -> Project | None:
+    return known[cast("int", place[0])] if report.group != "person" else None
 
 
 def _named(report: Report, place: Place, project: Project | None, name: str) -> Row:
@@ -228,7 +256,7 @@ def series(report: Report, known: Mapping[int, Project]) -> tuple[list[Row], lis
     rows = []
     for slot, place in sorted(both, key=lambda one: (one[0], name(one[1]), str(one[1]))):
         total = report.detail.get((slot, place), Total())
-        project = known[cast("int", place[0])] if report.group != "person" else None
+        project = _project(report, place, known)
         cost = report.slot_costs.get((slot, place), Cost())
         named = _named(report, place, project, name(place))
         rows.append({"start": slot} | named | numbers(total) | _money(cost) | _owners(project))

@@ -160,7 +160,10 @@ class UsageHour(RollUp):
         constraints = [
             models.UniqueConstraint(fields=["project_id", "start", "endpoint_id", "key_id"], name="one_usage_hour")
         ]
-        indexes = [models.Index(fields=["start"], name="usage_hour_start")]
+        indexes = [
+            models.Index(fields=["start"], name="usage_hour_start"),
+            models.Index(fields=["endpoint_id", "start"], name="usage_hour_endpoint"),  # the last day of some endpoints
+        ]
 
     def __str__(self) -> str:
         return f"{self.endpoint} {self.start:%Y-%m-%d %H:%M}"

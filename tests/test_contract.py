@@ -32,7 +32,14 @@ ENDPOINT = {"id", "name", "project", "environment", "phase", "reason", "url", "r
 KEY = {"id", "name", "prefix", "endpoints", "scopes", "expires_at", "last_used_at", "state"}
 USAGE = {"requests", "errors", "input_tokens", "output_tokens", "cached_tokens"}
 USAGE |= {f"{what}_{share}" for what in ("ttft", "latency") for share in ("p50", "p95", "p99")}
-OTHER_KINDS = ("access", "mcp-access", "admission", "revision", "renewal", "quota", "waiver", "agent")
+USAGE |= {"cost", "currency", "cost_centre", "owner_team"}
+KINDS = {"endpoint", "revision", "renewal", "access", "quota"}
+OTHER_KINDS = ("mcp-access", "admission", "waiver", "agent")
+LIMIT = {"kind", "target_kind", "target", "window", "soft", "hard", "used", "left", "resets_at", "binds", "sentence"}
+WEBHOOK = {"id", "project", "name", "url", "kinds", "enabled"}
+DELIVERY = {"id", "kind", "state", "attempts", "due_at", "last_status", "last_error", "payload"}
+NOTE = {"id", "kind", "title", "text", "url", "project", "about", "created_at", "read_at"}
+SHARE = {"id", "project", "ends_on", "reason", "granted_by", "authorization", "created_at", "ended_at"}
 
 
 @pytest.fixture
@@ -108,11 +115,13 @@ def test_usage_rows(world: World, api_for: Api) -> None:
     assert columns[:3] == ["start", "endpoint", "key"] and set(columns[3:]) == USAGE
 
 
+NO_LISTS = {"/usage", "/projects/{slug}/quotas", "/projects/{slug}/limits"}  # documents, and usage has its own test
 LISTS = sorted(
     path
     for (method, path) in OPERATIONS
-    if method == "get" and not path.endswith(("}", "/me", "/export")) and path not in {"/usage"}
+    if method == "get" and not path.endswith(("}", "/me", "/export")) and path not in NO_LISTS
 )
+BESIDE = {"/insights/idle": {"idle_days"}, "/insights/lead-time": {"days", "objective_seconds"}}
 
 
 @pytest.mark.parametrize("path", [*LISTS, "/usage"])
@@ -120,8 +129,9 @@ def test_lists(path: str, world: World, api_for: Api) -> None:
     """{"items", "next"}; `limit` cuts where the list has pages, and its bounds are said."""
     me, where = api_for(world.org.pat, *SCOPES), path_of("get", path, world)
     body = me.get(where).json()
-    assert set(body) == {"items", "next"} and isinstance(body["items"], list) and body["next"] is None
-    if path.endswith(("/logs", "/timeline")):
+    assert set(body) == {"items", "next"} | BESIDE.get(path, set())
+    assert isinstance(body["items"], list) and body["next"] is None
+    if path.endswith(("/logs", "/timeline", "/lead-time")):
         return  # whole by nature
     for limit in (0, -1, 201, 10**30):
         assert problem(me.get(f"{where}?limit={limit}"), 422, "invalid")["errors"][0]["field"] == "limit"
@@ -212,8 +222,9 @@ POSTS = sorted(path for method, path in OPERATIONS if method == "post")
 @pytest.mark.parametrize("path", POSTS)
 def test_every_post_takes_an_idempotency_key(path: str, world: World, api_for: Api) -> None:
     """A retry gets the first answer again and does nothing; another call gets a refusal; no secret twice."""
-    person = world.org.dana if path.startswith("/requests") and "decisions" not in path else world.org.pat
-    person = world.org.dana if "/keys" in path else world.org.omar if path.endswith("/shares") else person
+    asks = path.startswith("/requests") and "decisions" not in path
+    person = world.org.dana if asks or path.endswith("/renew") or "/keys" in path else world.org.pat
+    person = world.org.omar if path.endswith("/shares") else person
     make_version("draft", asset=world.version.asset, version="2.0")
     make_version("deprecated", asset=world.version.asset, version="3.0")
     me, where, body = api_for(person, *SCOPES), path_of("post", path, world), OPERATIONS["post", path].body(world)
@@ -248,6 +259,35 @@ def test_an_idempotency_key_is_its_owners(world: World, api_for: Api) -> None:
     assert len(ids) == 2
 
 
+def test_the_fields_of_living_with_it(world: World, api_for: Api) -> None:
+    """Limits, quotas, webhooks with their deliveries, notifications, shares and revisions."""
+    omar, dana = api_for(world.org.omar, *SCOPES), api_for(world.org.dana, *SCOPES)
+    quotas = {"gpus": {"limit": 4}, "tokens": [{"target": "project", "window": "day", "soft": 5, "hard": 9}]}
+    pat, path = api_for(world.org.pat, *SCOPES), "/projects/fraud-detection/quotas"
+    assert pat.put(path, quotas, If_Match=pat.get(path)["ETag"]).json()["warnings"] == []
+    read = dana.get(path).json()
+    assert read == {"gpus": {"limit": 4}, "tokens": [{**quotas["tokens"][0], "name": ""}]}  # type: ignore[index]
+    limits = dana.get("/projects/fraud-detection/limits").json()
+    assert set(limits) == {"project", "items", "binds"} and limits["binds"] in limits["items"]
+    assert all(set(item) >= LIMIT for item in limits["items"])
+    assert {item["kind"] for item in limits["items"]} == {"tokens", "gpus", "pool", "api-calls"}
+    hooks = f"/webhooks/{world.webhook.pk}"
+    hook = omar.get(hooks).json()
+    assert set(hook) >= WEBHOOK and not {"secret", "signing"} & set(hook)
+    sent = omar.post(f"{hooks}/test")
+    assert sent.status_code == 202 and set(sent.json()) >= DELIVERY and sent.json()["kind"] == "webhook.test"
+    assert omar.get(f"{hooks}/deliveries").json()["items"][0] == sent.json()
+    assert set(sent.json()["payload"]) == {"type", "timestamp", "data"}
+    note = dana.get("/notifications?unread=true").json()["items"][0]
+    assert set(note) >= NOTE and set(note["about"]) == {"kind", "id"} and note["read_at"] is None
+    share = omar.get(f"/endpoints/{world.running.pk}/shares").json()["items"][0]
+    assert set(share) >= SHARE and share["project"] == "third"
+    revision = dana.get(f"/endpoints/{world.suspended.pk}/revisions").json()["items"][0]
+    assert set(revision["authorization"]) == {"reference", "digest", "valid_until"} and revision["number"] == 2
+    endpoint = dana.get(f"/endpoints/{world.running.pk}").json()
+    assert endpoint["contact"] == "dana" and endpoint["shareable"] is True and endpoint["shared"] is False
+
+
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +299,15 @@ def test_check_creates_nothing(world: World, api_for: Api) -> None:
     assert {"memory", "gpus", "room", "cost", "checks", "reviews"} <= set(plan)
     assert all({"id", "title", "verdict", "reason", "fix"} <= set(check) for check in plan["checks"])
     assert _counts() == before and not IdempotentAnswer.objects.exists()
+
+
+def test_every_kind_that_this_release_takes_is_named(world: World, api_for: Api) -> None:
+    """An unknown kind is answered with the known ones; each of them is checked field by field."""
+    me = api_for(world.org.dana, "requests:read", "requests:write")
+    said = problem(me.post("/requests/check", {"kind": "agent"}), 422, "kind_not_available")["detail"]
+    assert set(said.partition("takes ")[2].rstrip(".").split(", ")) == KINDS
+    for kind in KINDS:
+        assert problem(me.post("/requests/check", {"kind": kind}), 422, "invalid")["errors"], kind
 
 
 @pytest.mark.parametrize("kind", OTHER_KINDS)

@@ -35,6 +35,7 @@ ONLY_POST = ONLY_GET
 NEVER_POST = "405 405 405 405 405 405 405 405"
 BUILDERS_AND_ENGINEERS = "in  404 403 302 302 302 403 403"
 DECIDERS = "in  404 403 403 403 302 302 403"
+OWNER_ONLY = "in  404 403 403 302 403 403 403"
 HOOK_SEEN = "in  404 404 404 200 200 404 404"
 HOOK = {"name": "tickets", "url": "https://93.184.215.14/tickets", "enabled": "on"}
 
@@ -119,7 +120,18 @@ PAGES: dict[str, Row] = {
     "endpoints/<uuid:endpoint_id>/status/": Row("in  404 286 286 286 286 286 286"),  # at rest: htmx asks no more
     "endpoints/<uuid:endpoint_id>/events/": Row(READ),
     "endpoints/<uuid:endpoint_id>/logs/": Row(READ),
-    "endpoints/<uuid:endpoint_id>/suspend/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
+    "endpoints/<uuid:endpoint_id>/usage/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/revisions/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/revisions/<int:number>/rollback/": Row(
+        "in  404 403 200 200 200 403 403", BUILDERS_AND_ENGINEERS
+    ),
+    "endpoints/<uuid:endpoint_id>/settings/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/scale/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS, _form(replicas="1")),
+    "endpoints/<uuid:endpoint_id>/transfer/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS, _form(contact="omar")),
+    "endpoints/<uuid:endpoint_id>/shareable/": Row(ONLY_POST, OWNER_ONLY),
+    "endpoints/<uuid:endpoint_id>/shares/": Row(ONLY_POST, OWNER_ONLY, _form(project="search-ranking", ends_on="")),
+    "endpoints/<uuid:endpoint_id>/shares/<int:share_id>/end/": Row("in  404 403 403 200 403 403 403", OWNER_ONLY),
+    "endpoints/<uuid:endpoint_id>/suspend/": Row("in  404 403 200 200 200 403 403", BUILDERS_AND_ENGINEERS),
     "endpoints/<uuid:endpoint_id>/resume/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
     "endpoints/<uuid:endpoint_id>/retry/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS),
     "endpoints/<uuid:endpoint_id>/suggest/": Row(ONLY_POST, "in  404 403 403 403 302 403 403"),
@@ -183,7 +195,7 @@ PAGES: dict[str, Row] = {
 }
 
 # Which object stands in a path: the one on which the verb can succeed.
-ENDPOINT_OF = {"resume": "suspended", "retry": "failed"}
+ENDPOINT_OF = {"resume": "suspended", "retry": "failed", "rollback": "suspended"}
 REQUEST_OF = {"edit": "draft", "withdraw": "submitted"}
 ALLAUTH = {
     "accounts/^confirm-email/(?P<key>[-:\\w]+)/$": "accounts/confirm-email/<key>/",
@@ -211,6 +223,8 @@ def path_of(route: str, world: World) -> str:
         "<str:slug>": world.version.asset.slug,
         "<str:card>": "pools",
         "<uuid:endpoint_id>": str(getattr(world, ENDPOINT_OF.get(verb, "running")).pk),
+        "<int:share_id>": str(world.share.pk),
+        "<int:number>": "1",
         "<uuid:key_id>": str(world.key.pk),
         "<uuid:webhook_id>": str(world.webhook.pk),
         "<int:notification_id>": str(world.notification.pk),
@@ -274,6 +288,8 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         "<uuid:key_id>": str(uuid.uuid4()),
         "<uuid:webhook_id>": str(uuid.uuid4()),
         "<int:notification_id>": "987654",
+        "<int:share_id>": "987654",
+        "<int:number>": "987654",
         "<int:view_id>": "987654",
         "<int:pk>": "987654",
     }

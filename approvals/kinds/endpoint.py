@@ -15,14 +15,16 @@ from portal.errors import Conflict, Invalid
 from projects.models import Project
 from projects.principal import Principal
 from quotas.costs import unit_price
-from quotas.gpus import gpu_limit
+from quotas.gpus import GpuLimit, gpu_limit
 from quotas.models import Pool
 from quotas.services import reserve
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The objects that a body names. `line` is what is known about the pool already; None = read it when needed."""
+    """The objects that a body names. `line`, `taken` (the name) and `quota` are what is known already, where several
+    plans are built; None = read it when needed.
+    """
 
     project: Project
     version: Version
@@ -32,6 +34,8 @@ class Resolved:
     line: Line | None = None
     name: str = ""
     environment: str = ""
+    taken: bool | None = None
+    quota: GpuLimit | None = None
 
     @property
     def subject(self) -> Subject:
@@ -98,10 +102,10 @@ def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
             environment=body.environment or "",
             data_classification=body.data_classification or "",
             memory=memory,
-            name_taken=name_is_taken(found.project, body.name or ""),
+            name_taken=name_is_taken(found.project, body.name or "") if found.taken is None else found.taken,
             cluster=found.cluster.slug if found.cluster else None,
             project=found.project.slug,
-            quota=gpu_limit(found.project) if gpus else None,
+            quota=(found.quota or gpu_limit(found.project)) if gpus else None,
         )
     )
     return {

@@ -10,6 +10,7 @@ from approvals.kinds.endpoint import find_profile, find_version
 from approvals.kinds.renewal import subject_of
 from approvals.models import Request
 from approvals.policies import FAIL, PASS, WARN, Check
+from approvals.sizing import Line
 from catalog.models import HardwareProfile, Version, VersionState
 from endpoints import services as endpoints
 from endpoints.models import Endpoint, Revision
@@ -33,13 +34,14 @@ RULES = (
 
 @dataclass(frozen=True)
 class Resolved:
-    """The endpoint, what it runs now, and what it shall run."""
+    """The endpoint, what it runs now, and what it shall run. `line`: how the pool stands, when that is known."""
 
     endpoint: Endpoint
     now: Revision
     version: Version
     profile: HardwareProfile
     pool: Pool | None
+    line: Line | None = None
 
     @property
     def subject(self) -> Subject:
@@ -146,7 +148,7 @@ def _changes(found: Resolved, body: RevisionBody) -> list[dict[str, Any]]:
 
 def _room(found: Resolved, gpus: int, own: int) -> dict[str, Any]:
     """Return the room for the new engines beside the old ones, or in their place. `own` are held in the same pool."""
-    room = sizing.room(found.pool, gpus)
+    room = sizing.room(found.pool, gpus, found.line)
     if not room["pool"]:
         return room | {"way": "beside"}
     free = room["available"]

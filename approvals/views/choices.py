@@ -35,8 +35,8 @@ class Offer:
     lines: Mapping[int, Line]  # pool id → room and queue
 
     @classmethod
-    def load(cls, principal: Principal) -> "Offer":
-        """Read what is on offer: own projects, approved models, profiles with their pools, clusters (five queries)."""
+    def load(cls, principal: Principal, projects: Sequence[Project]) -> "Offer":
+        """Read what is on offer in `projects`: approved models, profiles with their pools, clusters (four queries)."""
         versions = Version.objects.visible_to(principal).filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
         waiting = Q(reservations__state=ReservationState.WAITING)
         pools = Pool.objects.annotate(
@@ -44,7 +44,7 @@ class Offer:
         )
         profiles = list(HardwareProfile.objects.filter(enabled=True).prefetch_related(Prefetch("pools", pools)))
         return cls(
-            projects=list(visible(principal, Project.objects.all(), "request").order_by("slug")),
+            projects=projects,
             versions=list(versions.select_related("asset").order_by("asset__name", "-approved_at", "-id")),
             profiles=profiles,
             clusters=list(Cluster.objects.all()),
@@ -78,6 +78,11 @@ class Offer:
         pool, cluster = place(profile, profile.pools.all(), self.clusters, body.environment or "")
         line = self.lines.get(pool.pk) if pool else None
         return Resolved(project, version, profile, pool, cluster, line, body.name or "", body.environment or "")
+
+
+def own_projects(by: Principal) -> list[Project]:
+    """Return the projects in which the person may send requests, by slug (one query)."""
+    return list(visible(by, Project.objects.all(), "request").order_by("slug"))
 
 
 def _line(pool: Any) -> Line:
@@ -178,9 +183,3 @@ def _kept(found: Iterable[Choice], value: str, reason: str) -> list[Choice]:
     if value and value not in {choice[0] for choice in choices}:
         choices.append((value, f"{value} · {reason}", False))
     return choices
-
-
-def project_choices(offer: Offer, value: str) -> list[tuple[str, str]]:
-    """Return the projects in which the person may ask, each with the own role there."""
-    found = [(project.slug, offer.roles.get(project.pk, "")) for project in offer.projects]
-    return found if not value or value in dict(found) else [*found, (value, "")]

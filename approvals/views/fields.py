@@ -1,4 +1,4 @@
-"""The fields of the request form: labels, bounds, choices narrowed by each other, and what the chosen ones mean."""
+"""Fields that the forms of several kinds share: bounds, help, and what the chosen value means. For _field.html."""
 
 import datetime as dt
 from typing import Any
@@ -8,100 +8,72 @@ from django.utils import timezone
 from approvals.bodies import MAX_CONCURRENCY, MAX_CONTEXT, MAX_DAYS, MAX_PURPOSE, MAX_REPLICAS
 from approvals.models import DataClassification
 from approvals.views import choices
-from approvals.views.choices import Offer
+from approvals.views.choices import Choice, Offer
 from catalog import fit
 from catalog.evidence.licence import short_name
 from catalog.models import Version
 
-LABELS = {
-    "asset": "Model",
-    "version": "Version",
-    "name": "Endpoint name",
-    "project": "Project",
-    "hardware_profile": "Hardware profile",
-    "environment": "Environment",
-    "replicas": "Replicas",
-    "concurrency": "Parallel calls",
-    "context_tokens": "Context tokens",
-    "ends_on": "Runs until",
-    "purpose": "Purpose",
-    "data_classification": "Data classification",
-}
+Shape = dict[str, Any]
 CLASS_HELP = "Confidential and restricted data do not belong on the demo engine."
+PURPOSE_HELP = "Reviewers read this first: what, for whom, instead of what."
+LONGEST = MAX_PURPOSE * 4  # what a refused form shows again of one field; more than any bound, less than megabytes
 
 
-def fields(offer: Offer, values: dict[str, str], wrong: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Return the fields for _field.html, with their choices narrowed and what the chosen ones mean."""
-    role = dict(choices.project_choices(offer, values.get("project", "")))
-    version = offer.version(values.get("asset", ""), values.get("version", ""))
-    most = int(version.needs.get("max_context_tokens", 0)) if version else 0
-    cluster = choices.cluster_of(
-        offer, offer.profile(values.get("hardware_profile", "")), values.get("environment", "")
-    )
-    first_day = timezone.now().date() + dt.timedelta(days=1)
-    classes = [choices.NOTHING, *((value, value, False) for value in DataClassification.values)]
-    shapes: dict[str, dict[str, Any]] = {
-        "asset": {
-            "kind": "select",
-            "choices": choices.asset_choices(offer, values["asset"]),
-            "help": _asset_help(version),
-        },
-        "version": {
-            "kind": "select",
-            "choices": choices.version_choices(offer, values["asset"], values["version"]),
-            "help": f"Up to {most:,} context tokens." if most else "",
-        },
-        "name": {
-            "help": "Calls name it project/name. Lower-case letters, digits and hyphens.",
-            "attrs": {"maxlength": 40, "autocomplete": "off"},
-        },
-        "project": {
-            "kind": "select",
-            "choices": [(slug, slug, False) for slug in role],
-            "help": f"You are {role[values['project']]} here."
-            if role.get(values["project"])
-            else "Where you are owner or developer.",
-        },
-        "hardware_profile": {
-            "kind": "select",
-            "choices": choices.profile_choices(offer, values),
-            "help": "Profiles that are too small say why.",
-        },
-        "environment": {
-            "kind": "select",
-            "choices": choices.environment_choices(offer, values),
-            "help": f"Runs on the cluster {cluster.slug}." if cluster else "",
-        },
-        "replicas": {"kind": "number", "attrs": {"min": 1, "max": MAX_REPLICAS}, "help": "prod asks for 2 or more."},
-        "concurrency": {"kind": "number", "attrs": {"min": 1, "max": MAX_CONCURRENCY}, "help": "Per replica."},
-        "context_tokens": {
-            "kind": "number",
-            "attrs": {"min": 1, "max": MAX_CONTEXT},
-            "help": "Longest prompt and answer.",
-        },
-        "ends_on": {
-            "kind": "date",
-            "help": f"At most {MAX_DAYS} days.",
-            "attrs": {"min": first_day.isoformat(), "max": (first_day + dt.timedelta(days=MAX_DAYS - 1)).isoformat()},
-        },
-        "purpose": {
-            "kind": "textarea",
-            "help": "Reviewers read this first: what, for whom, instead of what.",
-            "attrs": {"maxlength": MAX_PURPOSE},
-        },
-        "data_classification": {"kind": "select", "choices": classes, "help": CLASS_HELP},
-    }
+def select(options: list[Choice], text: str = "", **more: Any) -> Shape:
+    """Return a choice among `options`."""
+    return {"kind": "select", "choices": options, "help": text, **more}
+
+
+def number(most: int, text: str, *, least: int = 1, **more: Any) -> Shape:
+    """Return a whole number within bounds."""
+    return {"kind": "number", "attrs": {"min": least, "max": most}, "help": text, **more}
+
+
+def purpose(text: str = PURPOSE_HELP) -> Shape:
+    """Return the text that reviewers read first."""
+    return {"kind": "textarea", "help": text, "attrs": {"maxlength": MAX_PURPOSE}}
+
+
+def end_date(text: str = "", *, after: dt.date | None = None) -> Shape:
+    """Return a last day: from tomorrow on, or from the day after `after`, and not too far away."""
+    today = timezone.now().date()
+    first = max(after or today, today) + dt.timedelta(days=1)
+    last = today + dt.timedelta(days=MAX_DAYS)
+    attrs = {"min": first.isoformat(), "max": last.isoformat()}
+    return {"kind": "date", "help": text or f"At most {MAX_DAYS} days.", "attrs": attrs}
+
+
+def data_class(text: str = CLASS_HELP, *, empty: Choice = choices.NOTHING, **more: Any) -> Shape:
+    """Return the classes of data, least sensitive first."""
+    return select([empty, *((value, value, False) for value in DataClassification.values)], text, **more)
+
+
+def project(offer: list[tuple[str, str]], value: str, text: str) -> Shape:
+    """Return the projects of `offer` (slug, own role there); `text` stands there until one is chosen."""
+    roles = dict(offer)
+    role = roles.get(value)
+    kept = offer if not value or value in roles else [*offer, (value, "")]
+    return select([(slug, slug, False) for slug, _ in kept], f"You are {role} here." if role else text)
+
+
+def sizes(text: str = "") -> dict[str, Shape]:
+    """Return the three numbers of what runs."""
     return {
-        name: {
-            "name": name,
-            "label": label,
-            "kind": "text",
-            "value": values.get(name, "")[: MAX_PURPOSE * 4],
-            "required": True,
-            "error": wrong.get(name, ""),
-            **shapes[name],
-        }
-        for name, label in LABELS.items()
+        "replicas": number(MAX_REPLICAS, text or "prod asks for 2 or more."),
+        "concurrency": number(MAX_CONCURRENCY, "Per replica."),
+        "context_tokens": number(MAX_CONTEXT, "Longest prompt and answer."),
+    }
+
+
+def model(offer: Offer, asset: str, name: str) -> dict[str, Shape]:
+    """Return model and version, with what the chosen ones are."""
+    version = offer.version(asset, name)
+    most = int(version.needs.get("max_context_tokens", 0)) if version else 0
+    return {
+        "asset": select(choices.asset_choices(offer, asset), _asset_help(version)),
+        "version": select(
+            choices.version_choices(offer, asset, name), f"Up to {most:,} context tokens." if most else ""
+        ),
     }
 
 

@@ -1,60 +1,42 @@
-"""The request form with its live plan: one page for new requests, drafts and what was sent back.
+"""The form of every kind of request with its live plan: new requests, drafts, and what was sent back.
 
-It works without JavaScript: a button recalculates the plan.
+It works without JavaScript: a button recalculates the plan, another one keeps the draft.
 """
 
-import datetime as dt
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from approvals import plan as plans
 from approvals import services
-from approvals.bodies import (
-    REQUIRED,
-    EndpointBody,
-    parse,
-)
-from approvals.models import DataClassification, Request, RequestState
-from approvals.views import cells, choices
-from approvals.views.choices import Offer
-from approvals.views.fields import LABELS, fields
-from approvals.views.requests import HELP, find
-from catalog import fit
-from endpoints.models import Endpoint, Phase
-from portal.errors import Conflict, Forbidden, Invalid
+from approvals.models import Request, RequestState
+from approvals.views import cells, drafting, live, offers, what_if
+from approvals.views.asking import BEGUN, FORMS, KindForm
+from approvals.views.choices import own_projects
+from approvals.views.drafting import Sheet
+from approvals.views.requests import find
+from portal.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.http import page
 from projects.models import Project
 from projects.permissions import require_anywhere
 from projects.principal import PortalRequest
 
-PLAN_NEEDS = (
-    "project",
-    "asset",
-    "version",
-    "hardware_profile",
-    "environment",
-    "replicas",
-    "concurrency",
-    "context_tokens",
-)
-DEFAULT_DAYS = 90
+Refusal = Invalid | Conflict
 
 
 @require_http_methods(["GET", "POST"])
 def request_new(request: PortalRequest) -> HttpResponse:
-    """Ask for an endpoint."""
+    """Ask for something: `?kind=` says for what, a new endpoint when it is left out; `?from=` begins with a request."""
     require_anywhere(request.principal, "request", Project)
     if request.method == "POST":
-        return _posted(request, None)
-    return _form(request, None, _prefilled(request))
+        kind = _form_of(request.POST.get("kind") or request.GET.get("kind") or "endpoint")
+        return _posted(request, kind, None)
+    kind, typed = _begun(request)
+    return _show(request, _open(request, kind, typed), None, Sheet.new())
 
 
 @require_http_methods(["GET", "POST"])
@@ -63,51 +45,57 @@ def request_edit(request: PortalRequest, pk: int) -> HttpResponse:
     current = find(request, pk, decisions=False)
     if current.requester_id != request.principal.person.pk:
         raise Forbidden(f"Only {current.requester.username}, who made {current}, may change it.")
-    if current.state not in {RequestState.DRAFT, RequestState.CHANGES_REQUESTED}:
+    if current.state not in drafting.CHANGEABLE:
         raise Conflict(
             f"{current} is {current.get_state_display().lower()}; only a draft or a request sent back can be changed."
         )
+    kind = _form_of(current.kind)
     if request.method == "POST":
-        return _posted(request, current)
-    return _form(request, current, _text_of(current.body))
+        return _posted(request, kind, current)
+    return _show(request, _open(request, kind, kind.text_of(current.body)), current, Sheet.new(current))
 
 
-def _text_of(body: Mapping[str, Any]) -> dict[str, str]:
-    return {name: "" if body.get(name) is None else str(body[name]) for name in LABELS}
+def _open(request: PortalRequest, kind: type[KindForm], typed: dict[str, str]) -> KindForm:
+    return kind(request.principal, own_projects(request.principal), typed)
 
 
-def _prefilled(request: PortalRequest) -> dict[str, str]:
-    """Return what a new form starts with: defaults, the address, or another request of the person (`?from=`)."""
-    typed = dict.fromkeys(LABELS, "") | {
-        "environment": "dev",
-        "replicas": "1",
-        "concurrency": str(fit.DEFAULT_CONCURRENCY),
-        "context_tokens": str(fit.DEFAULT_CONTEXT),
-        "data_classification": DataClassification.INTERNAL.value,
-        "ends_on": (timezone.localdate() + dt.timedelta(days=DEFAULT_DAYS)).isoformat(),
-        "project": request.project.slug if request.project else "",
-    }
+def _form_of(kind: str) -> type[KindForm]:
+    found = FORMS.get(kind)
+    if found is None:
+        raise NotFound(f"Nobody can ask for {kind[:40]!r}. Choose one of {', '.join(FORMS)}.")
+    return found
+
+
+def _begun(request: PortalRequest) -> tuple[type[KindForm], dict[str, str]]:
+    """Return the form of a new request and what it begins with: defaults and the address, or another request."""
     source = request.GET.get("from", "")
     if source.isascii() and source.isdigit() and len(source) <= 18:
-        typed |= {
-            name: text
-            for name, text in _text_of(find(request, int(source)).body).items()
-            if name not in {"name", "ends_on"}
-        }
-    return typed | {name: request.GET[name][:40] for name in ("asset", "version") if name in request.GET}
+        body = services.clone(request.principal, find(request, int(source)))
+        kind = _form_of(body["kind"])
+        return kind, kind.text_of(body)
+    kind = _form_of(request.GET.get("kind") or "endpoint")
+    return kind, kind.blank({name: request.GET[name] for name in request.GET}, request.project)
 
 
-def _posted(request: PortalRequest, current: Request | None) -> HttpResponse:
+def _posted(request: PortalRequest, kind: type[KindForm], current: Request | None) -> HttpResponse:
     """Save, send, or only calculate: the last one is what every change of a field asks for."""
-    typed = {name: request.POST.get(name, "") for name in LABELS}
-    action = request.POST.get("action", "plan")
-    if action not in {"draft", "send"}:
-        return _form(request, current, typed)
-    data = {"kind": "endpoint"} | {name: text or None for name, text in typed.items()}
+    typed = {name: request.POST.get(name, "") for name in (*kind.LABELS, BEGUN)}
+    action, sheet = request.POST.get("action", "plan"), Sheet.of(request)
+    if request.POST.get("use"):
+        form = _open(request, kind, what_if.used(typed, request.POST["use"]))
+        return _show(request, form, current, sheet, taken_over=True)
+    form = _open(request, kind, typed)
+    if action == "save":
+        return drafting.save(request, form, current, sheet)
+    if action not in {"draft", "keep", "send"}:
+        return _show(request, form, current, sheet)
     try:
-        made = _write(request, current, data, send=action == "send")
+        current = current or drafting.continued(request, sheet, form.KIND)
+        seen = sheet.newest_at if action == "keep" else sheet.at
+        made = _write(request, form, current, send=action == "send", seen=seen)
     except (Invalid, Conflict) as error:
-        return _form(request, current, typed, error=error)
+        return _show(request, form, current, _told(error, current, sheet), error=error)
+    drafting.remember(request, sheet, made)
     if action == "send":
         messages.success(request, f"{made} is sent. {made.plan['reviews']['sentence']}")
     else:
@@ -115,104 +103,112 @@ def _posted(request: PortalRequest, current: Request | None) -> HttpResponse:
     return redirect("request_detail", pk=made.pk)
 
 
-def _write(request: PortalRequest, current: Request | None, data: dict[str, Any], *, send: bool) -> Request:
+def _write(request: PortalRequest, form: KindForm, current: Request | None, *, send: bool, seen: Any) -> Request:
+    by, data = request.principal, form.data(form.typed)
     if current is None:
-        return (services.send if send else services.draft)(request.principal, data)
+        return (services.send if send else services.draft)(by, data)
     with transaction.atomic():
-        changed = services.change(request.principal, current, data)
-        return services.submit(request.principal, changed) if send else changed
+        changed = services.change(by, current, data, seen=seen)
+        return services.submit(by, changed) if send else changed
 
 
-def _form(
-    request: PortalRequest, current: Request | None, typed: dict[str, str], *, error: Invalid | Conflict | None = None
+def _told(error: Refusal, current: Request | None, sheet: Sheet) -> Sheet:
+    """Return what the form carries along after a refusal: it knows then how new the other version is."""
+    if error.code == "not_a_draft":
+        return Sheet.new()
+    if error.code == "changed_meanwhile" and current is not None:
+        current.refresh_from_db(fields=["updated_at"])
+        return Sheet(sheet.form, str(current.pk), sheet.seen, current.updated_at.isoformat())
+    return sheet
+
+
+def _show(
+    request: PortalRequest,
+    form: KindForm,
+    current: Request | None,
+    sheet: Sheet,
+    *,
+    error: Refusal | None = None,
+    taken_over: bool = False,
 ) -> HttpResponse:
-    offer = Offer.load(request.principal)
-    values = choices.narrow(offer, typed)
-    wrong = {name: _plain(name, text) for name, text in (error.fields if error else {}).items()}
-    shown = fields(offer, values, wrong)
-    back = current is not None and current.state == RequestState.CHANGES_REQUESTED
+    """Return the form with its plan: the page, or what htmx swaps after a change."""
+    errors = _errors(form, error)
+    wrong = {item["field"]: item["sentence"] for item in errors if item["field"]}
+    fields, back = form.fields(wrong), current is not None and current.state == RequestState.CHANGES_REQUESTED
+    found = live.look(form)
+    follows = [*form.FOLLOWS, *(form.FILLED if form.refilled else ())]
     context = {
-        "crumbs": [("Requests", reverse("request_list")), (current.number if current else "New", "")],
-        "help_text": HELP,
-        "current": current,
-        "chip": cells.state_chip(current.state if current else RequestState.DRAFT),
+        **_frame(form, current),
+        "form": form,
+        "sections": _sections(form, fields),
+        "follows": [(name, fields.get(name)) for name in dict.fromkeys(follows)],
+        "begun": form.values[BEGUN],
         "sent_back": _sent_back(current) if back and current else "",
-        "action_url": reverse("request_edit", args=[current.pk]) if current else reverse("request_new"),
-        "cancel_url": reverse("request_detail", args=[current.pk]) if current else reverse("request_list"),
-        "errors": [
-            {"field": name, "label": LABELS.get(name, name), "message": _short(name, text)}
-            for name, text in wrong.items()
-        ],
-        "refused": error.sentence if error and not wrong else "",
-        "fields": shown,
-        "share": None if back else _share(offer, values),
-        **_live(request, offer, values),
+        "errors": errors,
+        "refused": error.sentence if error and not errors else "",
+        "draft": drafting.line(current, sheet),
+        "saves_itself": not back,
+        "unsaved": request.method == "POST",
+        "taken_over": taken_over,
+        "offers": None if current else offers.running(form),
+        "alternatives": what_if.alternatives(form, found),
+        **found.cells(form),
     }
-    return page(request, "approvals/form.html", context, part="live", status=422 if error else 200)
+    # An alternative that is taken over fills the fields: htmx then swaps the whole form, out of the whole page.
+    part = None if taken_over else "live"
+    return page(request, "approvals/form.html", context, part=part, status=422 if error else 200)
+
+
+def _frame(form: KindForm, current: Request | None) -> dict[str, Any]:
+    """Return what stands around the form."""
+    new = reverse("request_new")
+    edit = reverse("request_edit", args=[current.pk]) if current else ""
+    return {
+        "crumbs": [("Requests", reverse("request_list")), (current.number if current else "New", "")],
+        "tabs": []
+        if current
+        else [
+            {"label": kind.TAB, "url": f"{new}?kind={name}", "current": name == form.KIND}
+            for name, kind in FORMS.items()
+        ],
+        "tabs_label": "What to ask for",
+        "current": current,
+        "title": f"Edit {current.number}" if current else form.TITLE,
+        "chip": cells.state_chip(current.state if current else RequestState.DRAFT),
+        "kind_chip": cells.kind_chip(current.kind) if current else None,
+        "action_url": edit or f"{new}?kind={form.KIND}",
+        "cancel_url": reverse("request_detail", args=[current.pk]) if current else reverse("request_list"),
+    }
+
+
+def _sections(form: KindForm, fields: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the fields in their rows. A row keeps the place of a field that does not apply now."""
+    return [
+        {
+            "title": title,
+            "rows": [
+                {
+                    "slots": [(name, fields.get(name)) for name in row],
+                    "wide": any((fields.get(name) or {}).get("kind") == "textarea" for name in row),
+                }
+                for row in rows
+            ],
+        }
+        for title, rows in form.SECTIONS
+    ]
+
+
+def _errors(form: KindForm, error: Refusal | None) -> list[dict[str, str]]:
+    """Return the summary: each sentence with its field's label, or alone where the form has no such field."""
+    found = []
+    for name, text in (error.fields if error else {}).items():
+        field, sentence = live.say(form, name, text)
+        label = form.LABELS.get(field, "")
+        short = sentence.removeprefix(f"{label} ") if label else sentence
+        found.append({"field": field, "label": label, "sentence": sentence, "message": short})
+    return found
 
 
 def _sent_back(current: Request) -> str:
     last = current.decisions.select_related("reviewer").last()
     return f"{last.reviewer.username} asks for changes: {last.reason}" if last else ""
-
-
-def _plain(name: str, sentence: str) -> str:
-    """Return a sentence with the label that people read in the place of the field's name."""
-    return f"{LABELS[name]}{sentence[len(name) :]}" if name in LABELS and sentence.startswith(f"{name} ") else sentence
-
-
-def _short(name: str, sentence: str) -> str:
-    """Return a sentence of `_plain` without its label, for the summary that names the field before it."""
-    return sentence.removeprefix(f"{LABELS[name]} ") if name in LABELS else sentence
-
-
-def _live(request: PortalRequest, offer: Offer, values: dict[str, str]) -> dict[str, Any]:
-    """Return the plan for what is typed so far, or what is missing for one. Never an error: half a form is normal."""
-    data: dict[str, Any] = {"kind": "endpoint"} | {name: text for name, text in values.items() if text}
-    body, problems = _lenient(data)
-    missing = [LABELS[name] for name in PLAN_NEEDS if getattr(body, name) is None and name not in problems]
-    live: dict[str, Any] = {"plan": None, "missing": missing, "problems": [_plain(*item) for item in problems.items()]}
-    if any(getattr(body, name) is None for name in PLAN_NEEDS):
-        return live
-    try:
-        plan = plans.build(request.principal, body, resolved=offer.resolve(body))
-    except Invalid as error:
-        live["problems"] += [_plain(*item) for item in error.fields.items()]
-        return live
-    unknown = {name for name in ("name", "data_classification") if getattr(body, name) is None}
-    plan["checks"] = [check for check in plan["checks"] if check["field"] not in unknown]
-    profile = offer.profile(body.hardware_profile or "")
-    live["plan"] = cells.plan_cells(plan, ends_on=values["ends_on"] if body.ends_on else None, profile=profile)
-    live["ready"] = not problems and all(getattr(body, name) is not None for name in REQUIRED)
-    return live
-
-
-def _lenient(data: dict[str, Any]) -> tuple[EndpointBody, dict[str, str]]:
-    """Return the body of the fields that are right, and what is wrong with the others."""
-    problems: dict[str, str] = {}
-    rest = data
-    for _ in range(2):  # types are said first, bounds afterwards
-        try:
-            return cast(EndpointBody, parse(rest)), problems
-        except Invalid as error:
-            problems |= error.fields
-        rest = {name: value for name, value in rest.items() if name not in problems}
-    return cast(EndpointBody, parse(rest)), problems
-
-
-def _share(offer: Offer, values: dict[str, str]) -> dict[str, str] | None:
-    """Return a running endpoint of the same version in an own project: using it is the cheapest way (one query)."""
-    version = offer.version(values.get("asset", ""), values.get("version", ""))
-    if version is None or not offer.projects:
-        return None
-    found = Endpoint.objects.filter(project__in=offer.projects, phase=Phase.READY, revision__version=version)
-    endpoint = found.select_related("project").order_by("project__slug", "name").first()
-    if endpoint is None:
-        return None
-    name = f"{endpoint.project.slug}/{endpoint.name}"
-    return {
-        "title": "You may not need a new endpoint",
-        "text": f"{name} runs this exact version in {endpoint.environment}. A key for it costs nothing extra.",
-        "url": reverse("endpoint_detail", args=[endpoint.pk]),
-        "label": f"Open {name}",
-    }

@@ -1,5 +1,7 @@
 """The catalog: filtered by facets, as cards, as a table, or as a file."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -9,36 +11,61 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from catalog import cells, search
+from catalog import cells, facets, fit, search
 from catalog.models import HardwareProfile, Listing
+from portal import listing
 from portal.http import page
-from portal.listing import to_csv
+from portal.listing import Column
+from projects import saved_views
 from projects.models import Project
 from projects.permissions import can_anywhere
 from projects.principal import PortalRequest
 
-CSV_ROWS = 10_000
-COLUMNS = ("slug", "name", "kind", "state", "version", "publisher", "licence", "evidence", "parameters",
-           "context_tokens", "needed_bytes", "tasks")  # fmt: skip
+ASSET = {"slug": "asset__slug", "name": "asset__name", "version": "version__version", "publisher": "asset__publisher"}
+SIZES = {"parameters": "parameters", "context_tokens": "context_tokens", "needed_bytes": "needed_bytes"}
+# The page reads its own address (facets with several values, versions to compare); its columns and its saved views are
+# those of every other list. `csv` names a column of the database: the file needs no line of the page.
+ASSETS = listing.Listing(
+    route="catalog_list",
+    nouns=("asset", "assets"),
+    columns=(
+        Column("asset", "Asset", csv=ASSET, fixed=True),
+        Column("state", "State", csv={"state": "state"}),
+        Column("kind", "Kind", csv={"kind": "kind"}),
+        Column("facts", "Facts", csv=SIZES),
+        Column("trust", "Trust", csv={"licence": "licence", "evidence": "evidence"}),
+        Column("licence", "Licence", csv={"licence": "licence"}, default=False),
+        Column("tasks", "Tasks", csv={"tasks": "tasks"}, default=False),
+        Column("parameters", "Parameters", csv={"parameters": "parameters"}, default=False, numeric=True),
+        Column("context", "Longest context", csv={"context_tokens": "context_tokens"}, default=False, numeric=True),
+        Column("memory", "GPU memory", csv={"needed_bytes": "needed_bytes"}, default=False, numeric=True),
+        Column("added", "Added", csv={"added": "created_at"}, default=False),
+    ),
+    sort="asset",
+    size=search.PAGE_SIZE,
+    file="catalog",
+)
 
 
 @require_GET
 def catalog_list(request: PortalRequest) -> HttpResponse:
     """The catalog, filtered by the address."""
-    filters = search.Filters.read(request.GET)
+    notices: list[str] = []
+    columns = listing.chosen_columns(ASSETS, request.GET.getlist("columns"), notices)
+    chosen = columns if columns != ASSETS.defaults else ()
+    filters = replace(search.Filters.read(request.GET), columns=chosen)
     profiles = list(HardwareProfile.objects.filter(enabled=True))
     limits = search.fits(profiles, settings.GPU_MEMORY_UTILISATION)
-    every = Listing.objects.visible_to(request.principal)
-    rows = search.ordered(search.narrowed(every, filters, limits), filters.sort)
+    stamp = facets.stamp(request.principal)
+    every = Listing.objects.visible_to(request.principal, proposed=stamp.proposed)
+    rows = search.narrowed(every, filters, limits)
     if request.GET.get("format") == "csv":
-        return _file(rows)
-    counted = search.count(every, filters, limits)
+        return _file(search.ordered(rows, filters.sort), chosen)
+    counted = facets.count(every, filters, limits, stamp)
     last = max(1, -(-counted.found // search.PAGE_SIZE))
     number = min(max(filters.page, 1), last)
     start = (number - 1) * search.PAGE_SIZE
-    shown = list(
-        rows.select_related("asset", "version").prefetch_related("version__evidence")[start:][: search.PAGE_SIZE]
-    )
+    shown = search.shown(rows, filters.sort, start)
     path = reverse("catalog_list")
     context = {
         "crumbs": [("Home", reverse("home")), ("Catalog", "")],
@@ -48,19 +75,23 @@ def catalog_list(request: PortalRequest) -> HttpResponse:
         "cards": _cards(request, shown, profiles, filters),
         "compare": _compare(filters, path, shown),
         "chips": _filter_chips(filters, path, {item.slug: item.name for item in limits}),
-        "clear_url": path,
+        "clear_url": path + replace(filters, chosen={}, q="").query(),
         "cards_url": path + filters.query(view="cards"),
         "table_url": path + filters.query(view="table"),
         "csv_url": path + filters.query() + "&format=csv",
-        "total": every.count() if filters.q else counted.total,
+        "csv_label": _csv_label(counted.found),
+        "notices": notices,
+        "total": every.count() if stamp.proposed and filters.q else stamp.many if filters.q else counted.total,
         "found": counted.found,
         "page": {
             "start": start + 1 if shown else 0,
             "end": start + len(shown),
             "total": counted.found,
+            "noun": ASSETS.nouns[counted.found != 1],
             "previous_url": path + filters.query(page=number - 1) if number > 1 else "",
             "next_url": path + filters.query(page=number + 1) if number < last else "",
         },
+        **_chosen(request, filters, path, number, columns),
     }
     response = page(request, "catalog/list.html", context, part="results")
     # The form sends every field; the address bar gets the short form.
@@ -75,10 +106,40 @@ def _cards(
     full = len(filters.ticked) >= search.MOST_COMPARED
     made = []
     for place, row in enumerate(shown):
-        card = cells.card(row.asset, row.version, profiles, may_request)
+        card = cells.card(row.asset, row.version, profiles, may_request) | _facts(row)
         ticked = card["ticket"] in filters.ticked
         made.append(card | {"ticked": ticked, "tickable": ticked or not full, "tick_id": f"compare-{place}"})
     return made
+
+
+def _facts(row: Listing) -> cells.Cell:
+    """Return the cells of the columns that show only when they are chosen."""
+    return {
+        "tasks": ", ".join(search.label("task", task) for task in _tasks(row.tasks)),
+        "parameters": "–" if row.parameters is None else fit.parameters_text(row.parameters),
+        "context": row.context_tokens,
+        "memory": row.needed_bytes,
+        "added": row.created_at,
+    }
+
+
+def _tasks(text: str) -> list[str]:
+    return [task for task in text.split("|") if task]
+
+
+def _chosen(
+    request: PortalRequest, filters: search.Filters, path: str, number: int, columns: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the head of the table and the menus of columns and of saved views read."""
+    menu = listing.column_menu(
+        ASSETS, columns, hidden=filters.pairs(columns=()), default_url=path + filters.query(columns=())
+    )
+    shown = [one for one in ASSETS.columns if one.name in columns]
+    here = path + filters.query(page=number)
+    return {
+        "list": {"path": path, "columns": shown, **menu},
+        "views": saved_views.menu_at(request.principal, ASSETS.route, here),
+    }
 
 
 def _compare(filters: search.Filters, path: str, shown: list[Listing]) -> dict[str, Any]:
@@ -114,14 +175,20 @@ def _filter_chips(filters: search.Filters, path: str, names: dict[str, str]) -> 
     return chips
 
 
-def _file(rows: QuerySet[Listing]) -> HttpResponse:
-    """Return the assets that the filters keep as CSV, at most 10,000."""
-    fields = ("asset__slug", "asset__name", "kind", "state", "version__version", "asset__publisher", "licence",
-              "evidence", "parameters", "context_tokens", "needed_bytes", "tasks")  # fmt: skip
-    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows.values_list(*fields)[:CSV_ROWS]]
+def _csv_label(found: int) -> str:
+    rows = f"all {found:,}" if found <= listing.CSV_ROWS else f"the first {listing.CSV_ROWS:,}"
+    return f"CSV of {rows} {ASSETS.nouns[found != 1]}"
+
+
+def _file(rows: QuerySet[Listing], chosen: Sequence[str]) -> HttpResponse:
+    """Return the assets that the filters keep as CSV, at most 10,000: every fact, or those of the chosen columns."""
+    columns = [one for one in ASSETS.columns if not chosen or one.name in chosen]
+    paths = {header: str(path) for one in columns for header, path in one.csv.items()}
+    found = [dict(zip(paths, row, strict=True)) for row in rows.values_list(*paths.values())[: listing.CSV_ROWS]]
     for row in found:
-        row["tasks"] = ", ".join(row["tasks"].strip("|").split("|"))
-    response = HttpResponse(to_csv(found, COLUMNS), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="catalog-{timezone.localdate().isoformat()}.csv"'
+        if "tasks" in row:
+            row["tasks"] = ", ".join(_tasks(row["tasks"]))
+    response = HttpResponse(listing.to_csv(found, tuple(paths)), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{ASSETS.file}-{timezone.localdate().isoformat()}.csv"'
     response["Cache-Control"] = "no-store"
     return response

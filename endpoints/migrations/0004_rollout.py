@@ -12,71 +12,84 @@ def remember_what_worked(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('endpoints', '0003_living'),
+        ("endpoints", "0003_living"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='endpoint',
-            name='drain_until',
+            model_name="endpoint",
+            name="drain_until",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='fallback',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='endpoints.revision'),
+            model_name="endpoint",
+            name="fallback",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="endpoints.revision"
+            ),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='fallback_scale',
+            model_name="endpoint",
+            name="fallback_scale",
             field=models.PositiveSmallIntegerField(null=True),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='hold_resumes',
+            model_name="endpoint",
+            name="hold_resumes",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='hold_since',
+            model_name="endpoint",
+            name="hold_since",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='next_attempts',
+            model_name="endpoint",
+            name="next_attempts",
             field=models.PositiveSmallIntegerField(db_default=0, default=0),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='next_beside',
+            model_name="endpoint",
+            name="next_beside",
             field=models.BooleanField(db_default=True, default=True),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='next_revision',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='endpoints.revision'),
+            model_name="endpoint",
+            name="next_revision",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="endpoints.revision"
+            ),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='reminded_days',
+            model_name="endpoint",
+            name="reminded_days",
             field=models.PositiveSmallIntegerField(null=True),
         ),
         migrations.AddField(
-            model_name='revision',
-            name='outcome',
-            field=models.CharField(choices=[('untried', 'not ready yet'), ('worked', 'Worked'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], db_default='untried', default='untried', max_length=9),
+            model_name="revision",
+            name="outcome",
+            field=models.CharField(
+                choices=[
+                    ("untried", "not ready yet"),
+                    ("worked", "Worked"),
+                    ("failed", "Failed"),
+                    ("cancelled", "Cancelled"),
+                ],
+                db_default="untried",
+                default="untried",
+                max_length=9,
+            ),
         ),
         migrations.AddField(
-            model_name='revision',
-            name='outcome_sentence',
-            field=models.CharField(blank=True, db_default='', default='', max_length=500),
+            model_name="revision",
+            name="outcome_sentence",
+            field=models.CharField(blank=True, db_default="", default="", max_length=500),
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='remark',
-            field=models.CharField(blank=True, db_default='', default='', max_length=300),
+            model_name="endpoint",
+            name="remark",
+            field=models.CharField(blank=True, db_default="", default="", max_length=300),
         ),
         migrations.RunPython(remember_what_worked, migrations.RunPython.noop),
     ]

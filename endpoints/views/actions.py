@@ -7,12 +7,12 @@ from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.timesince import timesince
 from django.views.decorators.http import require_http_methods, require_POST
 
-from endpoints import numbers, services
+from endpoints import effects, services
+from endpoints.models import Desired
 from endpoints.reading import endpoint_or_404
-from endpoints.views.detail import head
+from endpoints.views.head import head
 from portal.errors import GatehouseError, Invalid
 from portal.http import page
 from projects.api import problem
@@ -20,13 +20,25 @@ from projects.permissions import require
 from projects.principal import PortalRequest
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 def endpoint_suspend(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
-    """Stop it and give back what is reserved."""
+    """Say what suspending affects; POST stops it and gives back what is reserved."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    services.suspend(request.principal, row)
-    messages.success(request, f"{row.name} is being suspended; calls are refused from now on.")
-    return redirect("endpoint_detail", endpoint_id=row.pk)
+    if request.method == "POST":
+        services.suspend(request.principal, row)
+        messages.success(request, f"{row.name} is being suspended; calls are refused from now on.")
+        return redirect("endpoint_detail", endpoint_id=row.pk)
+    require(request.principal, "suspend", row)
+    confirm = {
+        "title": f"Suspend {row.name}?",
+        "intro": "Calls get endpoint_not_ready at once, and the engines end. Address, keys and settings stay; Resume "
+        "starts it again, and waits where there is no room then.",
+        "effects": effects.stopping(row),
+        "action_url": reverse("endpoint_suspend", args=[row.pk]),
+        "submit_label": f"Suspend {row.name}",
+        "cancel_url": reverse("endpoint_detail", args=[row.pk]),
+    }
+    return page(request, "endpoints/confirm.html", head(request, row, "") | {"confirm": confirm, "errors": []})
 
 
 @require_POST
@@ -62,16 +74,12 @@ def endpoint_delete(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
         else:
             messages.success(request, f"{row.name} is being deleted.")
             return redirect("endpoint_list")
-    keys, used = numbers.affected_keys(row)
-    calls = numbers.last_day([str(row.pk)]).get(str(row.pk), numbers.Calls())
-    last = f", last used {timesince(used)} ago" if used else ", never used"
     confirm = {
         "title": f"Delete {row.name}?",
         "intro": "Calls are refused at once, the engines end. There is no undo; the name stays reserved for 30 days.",
-        "effects": [
-            {"count": f"{keys} key{'s' if keys != 1 else ''}", "text": f" can call it{last if keys else ''}"},
-            {"count": f"{calls.requests:,} calls", "text": " went through it in the last 24 hours"},
-        ],
+        "effects": effects.deleting(row),
+        "alternative_url": reverse("endpoint_suspend", args=[row.pk]) if row.desired == Desired.RUNNING else "",
+        "alternative_label": "Suspend it instead",
         "word": row.name,
         "action_url": reverse("endpoint_delete", args=[row.pk]),
         "submit_label": f"Delete {row.name}",

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 from endpoints import services
 from endpoints.models import Desired, Endpoint, Phase
 from endpoints.reading import key_or_404, names_of
+from endpoints.sharing import living_shares
 from portal.errors import Invalid
 from portal.http import page
 from projects.api import project_or_404
@@ -23,6 +24,7 @@ from projects.permissions import require
 from projects.principal import PortalRequest
 
 LIFETIMES = (7, 30, DEFAULT_DAYS, 180, MAX_DAYS)
+MOST_NAMES = 500  # choices of the form; the API takes every other one too
 EVERYTHING = "*"  # the choice that binds a key to the whole project
 
 
@@ -31,7 +33,7 @@ def key_create(request: PortalRequest, slug: str) -> HttpResponse:
     """The form for a key; its POST answers with the secret, once."""
     project = project_or_404(request.principal, slug)
     require(request.principal, "create", project, model=ApiKey)
-    typed = {"name": "", "endpoint": request.GET.get("endpoint", EVERYTHING)[:80], "days": str(DEFAULT_DAYS)}
+    typed = {"name": "", "endpoint": request.GET.get("endpoint", EVERYTHING)[:120], "days": str(DEFAULT_DAYS)}
     problem: Invalid | None = None
     if request.method == "POST":
         typed = {name: request.POST.get(name, "") for name in typed}
@@ -44,10 +46,9 @@ def key_create(request: PortalRequest, slug: str) -> HttpResponse:
             problem = error
         else:
             return _show_once(request, project, made, secret)
-    living = Endpoint.objects.filter(project=project).exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
-    names = list(living.order_by("name").values_list("name", flat=True)[:500])
+    own, shared = callable_names(project)
     context = head(project, "New key") | {
-        "fields": _fields(typed, names, problem.fields if problem else {}),
+        "fields": _fields(typed, own, shared, problem.fields if problem else {}),
         "errors": problem.errors if problem else [],
         "cancel_url": reverse("key_list", args=[project.slug]),
     }
@@ -146,14 +147,28 @@ def head(project: Project, title: str) -> dict[str, Any]:
     }
 
 
+def callable_names(project: Project) -> tuple[list[str], list[str]]:
+    """Return what keys of `project` may be bound to: names of its endpoints, and full names of those shared with it
+    (two queries).
+    """
+    living = Endpoint.objects.exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
+    own = living.filter(project=project).order_by("name").values_list("name", flat=True)[:MOST_NAMES]
+    given = living_shares().filter(project=project, endpoint__in=living)
+    rows = given.order_by("endpoint__project__slug", "endpoint__name")
+    names = rows.values_list("endpoint__project__slug", "endpoint__name")[:MOST_NAMES]
+    return list(own), [f"{slug}/{name}" for slug, name in names]
+
+
 def _days(text: str) -> int:
     if not text.isdecimal() or len(text) > 6:
         raise Invalid.field("days", f"days is {text[:20]!r}; a key lives 1 to {MAX_DAYS} days. Write a whole number.")
     return int(text)
 
 
-def _fields(typed: dict[str, str], names: list[str], errors: dict[str, str]) -> list[dict[str, Any]]:
-    endpoints = [(EVERYTHING, "All endpoints of the project, also later ones"), *((name, name) for name in names)]
+def _fields(typed: dict[str, str], own: list[str], shared: list[str], errors: dict[str, str]) -> list[dict[str, Any]]:
+    everything = "All endpoints of the project and those shared with it, also later ones"
+    endpoints = [(EVERYTHING, everything), *((name, name) for name in own)]
+    endpoints += [(name, f"{name}, shared with you") for name in shared]
     return [
         {
             "name": "name",

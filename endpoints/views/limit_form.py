@@ -117,7 +117,8 @@ def _line(
     frozen = kind == "project" and not grants
     hard = _number(f"hard-{index}", "Refuses at", entry.get("hard"), typed, errors)
     if frozen:
-        hard |= {"attrs": {"readonly": True}, "help": "A platform engineer changes this.", "value": entry.get("hard")}
+        value = "" if entry.get("hard") is None else f"{entry['hard']:,}"  # whatever was typed: it stays
+        hard |= {"attrs": {"readonly": True}, "help": "A platform engineer changes this.", "value": value}
     return {
         "label": f"{who}, {when}",
         "hidden": [{"name": f"target-{index}", "kind": "hidden", "value": place[0]},

@@ -109,8 +109,10 @@ class Sight:
 
     def endpoints(self) -> QuerySet[Endpoint]:
         """Return the endpoints that count: of all projects for platform roles, else of the person's own."""
-        rows = visible(self.principal, Endpoint.objects.exclude(phase=Phase.DELETED)).filter(**self.scoped)
-        return rows if self.everywhere else rows.filter(project__in=self.projects_as(*Role.values))
+        rows = Endpoint.objects.exclude(phase=Phase.DELETED).filter(**self.scoped)
+        if self.everywhere:
+            return visible(self.principal, rows)
+        return rows.filter(project__in=self.projects_as(*Role.values))  # every role of a project may see them
 
     def queue(self) -> QuerySet[Request]:
         """Return what waits for a decision of this person."""

@@ -2,7 +2,7 @@
 actions on many rows. It knows no model and no domain word; docs/pages.md says how a list is built.
 """
 
-from portal.listing.asked import Asked, read
+from portal.listing.asked import Asked, chosen_columns, read
 from portal.listing.bulk import (
     MAX_TICKED,
     BulkAction,
@@ -16,7 +16,7 @@ from portal.listing.bulk import (
     ticked,
 )
 from portal.listing.export import csv_cell, to_csv
-from portal.listing.page import Found, find, following
+from portal.listing.page import Found, column_menu, find, following
 from portal.listing.spec import CSV_ROWS, SIZES, Column, Filter, Listing, known
 from portal.listing.stream import csv_response
 
@@ -34,6 +34,8 @@ __all__ = [
     "back_to",
     "bulk_bar",
     "chosen_action",
+    "chosen_columns",
+    "column_menu",
     "csv_cell",
     "csv_response",
     "find",

@@ -3,7 +3,7 @@ one sentence.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -122,7 +122,7 @@ def read(request: HttpRequest, listing: Listing, *, path: str = "", also: frozen
         values=values,
         choices=choices,
         sort=_sort(listing, query.get("sort", ""), notices),
-        columns=_columns(listing, query.getlist("columns"), notices),
+        columns=chosen_columns(listing, query.getlist("columns"), notices),
         size=_size(listing, query.get("size", ""), notices),
         after=query.get("after", ""),
         before=query.get("before", "") if not query.get("after") else "",
@@ -177,13 +177,19 @@ def _sort(listing: Listing, text: str, notices: list[str]) -> str:
     return listing.sort
 
 
-def _columns(listing: Listing, texts: list[str], notices: list[str]) -> tuple[str, ...]:
+def chosen_columns(listing: Listing, texts: Sequence[str], notices: list[str]) -> tuple[str, ...]:
+    """Return the columns that an address chooses (names, with or without commas), in the order of the list; those that
+    show anyway when it chooses none. What is unknown is said in one sentence in `notices`.
+    """
     wanted = [name for text in texts for name in text[:2000].split(",") if name]
     if not wanted:
         return listing.defaults
     unknown = [name for name in wanted if listing.column(name) is None]
     if unknown:
-        notices.append(f"There is no column {_short(unknown[0])}; the others are shown.")
+        others = "the others" if len(unknown) < len(wanted) else "the usual ones"
+        notices.append(f"There is no column {_short(unknown[0])}; {others} are shown.")
+        if len(unknown) == len(wanted):
+            return listing.defaults
     return tuple(one.name for one in listing.columns if one.name in wanted or one.fixed)
 
 

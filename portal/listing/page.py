@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from portal.http import page
 from portal.listing import keyset
 from portal.listing.asked import Asked
-from portal.listing.spec import COUNTED, CSV_ROWS, SIZES, Column, Filter
+from portal.listing.spec import COUNTED, CSV_ROWS, SIZES, Column, Filter, Listing
 
 ARROWS = {"ascending": "sortdesc", "descending": "sortdesc", "none": "sort"}  # the style sheet turns the first one
 OTHER = {"ascending": "descending", "descending": "ascending"}
@@ -51,6 +51,7 @@ class Found:
             "end": self.start + len(self.rows) - 1 if self.start else len(self.rows),
             "total": min(self.total, COUNTED),
             "more": self.total > COUNTED,
+            "noun": asked.listing.nouns[self.total != 1],
             "previous_url": asked.url(before=self.earlier) if self.earlier else "",
             "next_url": asked.url(after=self.later) if self.later else "",
             "sizes": sizes if self.total > SIZES[0] else [],
@@ -166,7 +167,6 @@ def _frame(asked: Asked, total: int) -> dict[str, Any]:
         "many": many,
         "total": total,
         "columns": [_head(asked, column) for column in asked.shown],
-        "shows": {column.name: True for column in asked.shown},
         "span": len(asked.shown),
         "fields": [_field(asked, one) for one in listing.filters if not one.more],
         "more": [_field(asked, one) for one in listing.filters if one.more],
@@ -176,16 +176,34 @@ def _frame(asked: Asked, total: int) -> dict[str, Any]:
         "chips": [_chip(asked, one) for one in listing.filters if one.name in asked.values],
         "filtered": asked.filtered,
         "clear_url": asked.url(values={}),
-        "choose": [
-            {"name": one.name, "label": one.label, "checked": one.name in asked.columns, "fixed": one.fixed}
-            for one in listing.columns
-        ],
-        "choose_hidden": asked.query(columns=listing.defaults),
-        "chosen": asked.columns != listing.defaults,
-        "default_url": asked.url(columns=listing.defaults),
+        **column_menu(
+            listing,
+            asked.columns,
+            hidden=asked.query(columns=listing.defaults),
+            default_url=asked.url(columns=listing.defaults),
+        ),
         "csv_url": asked.url(format="csv"),
         "csv_label": f"CSV of {rows} {one if total == 1 else many}",
         "notices": asked.notices,
+    }
+
+
+def column_menu(
+    listing: Listing, columns: Sequence[str], *, hidden: Sequence[tuple[str, str]], default_url: str
+) -> dict[str, Any]:
+    """Return what `_list_columns.html` and the cells read of `columns`, the names of those that show. `hidden`: the
+    other parameters of the address; `default_url`: the same list with the columns that show without being asked.
+    """
+    return {
+        # Every column has its answer: a missing key costs a template twenty times as much.
+        "shows": {one.name: one.name in columns for one in listing.columns},
+        "choose": [
+            {"name": one.name, "label": one.label, "checked": one.name in columns, "fixed": one.fixed}
+            for one in listing.columns
+        ],
+        "choose_hidden": hidden,
+        "chosen": tuple(columns) != listing.defaults,
+        "default_url": default_url,
     }
 
 

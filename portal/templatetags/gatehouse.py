@@ -10,6 +10,7 @@ from django import template
 from django.forms.utils import flatatt
 from django.templatetags.static import static
 from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -26,7 +27,7 @@ UNITS = ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "
 FAR_DAYS = 90  # beyond this a date says more than a number of days
 
 
-# A page holds a hundred icons and chips, and few different ones. `typed`: the same words marked as safe are other words.
+# A page holds a hundred icons and chips, few of them different. `typed`: the same words marked as safe are others.
 @register.simple_tag
 @lru_cache(maxsize=1024, typed=True)
 def icon(name: str, label: str = "") -> SafeString:
@@ -55,12 +56,70 @@ def chip(cell: Mapping[str, Any]) -> SafeString:
 def _chip(label: str, colour: str | None, picture: str | None, kind: str | None, title: str) -> SafeString:
     return format_html(
         '<span class="pf-v6-c-label pf-m-compact pf-m-{}{}"{}><span class="pf-v6-c-label__content">{}'
-        '<span class="pf-v6-c-label__text">{}</span></span></span>',
+        '<span class="pf-v6-c-label__text">{}</span></span></span>\n',  # the line break keeps two chips apart
         kind or "filled",
         f" pf-m-{colour}" if colour and colour != "grey" else "",
         format_html(' title="{}"', title) if title else "",
         format_html('<span class="pf-v6-c-label__icon">{}</span>', icon(picture)) if picture else "",
         label,
+    )
+
+
+@register.simple_tag
+@lru_cache(maxsize=1024, typed=True)
+def who(name: str, role: str = "") -> SafeString:
+    """Return a person with the initial; `role` = words after the name."""
+    after = format_html(' <span class="gh-subtle">{}</span>', role) if role else ""
+    return format_html(
+        '<span class="gh-who"><span class="gh-who__dot" aria-hidden="true">{}</span><span>{}{}</span></span>\n',
+        name[:1].upper(),
+        name,
+        after,
+    )
+
+
+@register.simple_tag
+def options(choices: Iterable[Sequence[Any]], value: Any) -> SafeString:
+    """Return the options of a select, each (value, label, disabled?); the one that reads as `value` is chosen."""
+    chosen = "" if value is None else str(value)
+    return format_html_join(
+        "",
+        '<option value="{}"{}{}>{}</option>',
+        (
+            (
+                "" if one[0] is None else one[0],
+                SafeString(" selected") if str(one[0]) == chosen else "",
+                SafeString(" disabled") if len(one) > 2 and one[2] else "",
+                one[1],
+            )
+            for one in choices
+        ),
+    )
+
+
+@register.simple_tag
+def number_cells(cells: Iterable[Mapping[str, Any]]) -> SafeString:
+    """Return cells of numbers, `{label, value, text}` each: what one reads, and the exact value for a machine.
+
+    With `values` in place of value and text, several stand in one cell.
+    """
+    return format_html_join(
+        "",
+        '<td class="pf-v6-c-table__td gh-num" data-label="{}">{}</td>',
+        (
+            (
+                cell["label"],
+                format_html("<span>{}</span>", _data(cell["values"])) if "values" in cell else _data([cell]),
+            )
+            for cell in cells
+        ),
+    )
+
+
+def _data(numbers: Iterable[Mapping[str, Any]]) -> SafeString:
+    between = SafeString('<span class="gh-subtle"> / </span>')
+    return format_html_join(
+        between, '<data value="{}">{}</data>', ((localize(one["value"]), one["text"]) for one in numbers)
     )
 
 

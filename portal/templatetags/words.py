@@ -1,11 +1,11 @@
-"""Django's tags for translations; settings give them the name `i18n`. A `translate` of fixed words looks them up once in
-each language: a list asks for the same few in every row.
+"""Django's tags for translations; settings give them the name `i18n`.
+
+A `translate` of fixed words looks them up once in each language: a list asks for the same few in every row.
 """
 
 from django.template import Context, Library, Node
 from django.template.base import Parser, Token
 from django.templatetags import i18n
-from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
 register = Library()
@@ -20,9 +20,9 @@ class FixedWords(Node):
 
     def __init__(self, node: i18n.TranslateNode) -> None:
         self.node = node
-        self.known: dict[tuple[str | None, bool], SafeString] = {}
+        self.known: dict[tuple[str | None, bool], str] = {}
 
-    def render(self, context: Context) -> SafeString:
+    def render(self, context: Context) -> str:
         """Return the words in the language of this thread."""
         key = get_language(), context.autoescape
         words = self.known.get(key)

@@ -5,88 +5,126 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('projects', '0002_living'),
-        ('quotas', '0001_initial'),
+        ("projects", "0002_living"),
+        ("quotas", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='reservation',
-            name='currency',
-            field=models.CharField(blank=True, db_default='', default='', max_length=3),
+            model_name="reservation",
+            name="currency",
+            field=models.CharField(blank=True, db_default="", default="", max_length=3),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='price_per_hour',
+            model_name="reservation",
+            name="price_per_hour",
             field=models.DecimalField(decimal_places=4, max_digits=12, null=True),
         ),
         migrations.CreateModel(
-            name='Quota',
+            name="Quota",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('gpus', 'GPUs'), ('tokens', 'Tokens')], max_length=8)),
-                ('target_kind', models.CharField(choices=[('project', 'Project'), ('endpoint', 'Endpoint'), ('key', 'Key')], default='project', max_length=8)),
-                ('target_id', models.CharField(blank=True, max_length=36)),
-                ('window', models.CharField(blank=True, choices=[('day', 'Day'), ('month', 'Month')], max_length=5)),
-                ('soft', models.BigIntegerField(null=True)),
-                ('hard', models.BigIntegerField(null=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='quotas', to='projects.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(choices=[("gpus", "GPUs"), ("tokens", "Tokens")], max_length=8)),
+                (
+                    "target_kind",
+                    models.CharField(
+                        choices=[("project", "Project"), ("endpoint", "Endpoint"), ("key", "Key")],
+                        default="project",
+                        max_length=8,
+                    ),
+                ),
+                ("target_id", models.CharField(blank=True, max_length=36)),
+                ("window", models.CharField(blank=True, choices=[("day", "Day"), ("month", "Month")], max_length=5)),
+                ("soft", models.BigIntegerField(null=True)),
+                ("hard", models.BigIntegerField(null=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="quotas", to="projects.project"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['project_id', 'kind', 'target_kind', 'target_id', 'window'],
+                "ordering": ["project_id", "kind", "target_kind", "target_id", "window"],
             },
         ),
         migrations.CreateModel(
-            name='QuotaAlert',
+            name="QuotaAlert",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('window_start', models.DateTimeField()),
-                ('threshold', models.PositiveSmallIntegerField()),
-                ('used', models.BigIntegerField()),
-                ('limit', models.BigIntegerField()),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('quota', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='quotas.quota')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("window_start", models.DateTimeField()),
+                ("threshold", models.PositiveSmallIntegerField()),
+                ("used", models.BigIntegerField()),
+                ("limit", models.BigIntegerField()),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "quota",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="alerts", to="quotas.quota"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='QuotaRaise',
+            name="QuotaRaise",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('soft', models.BigIntegerField(null=True)),
-                ('hard', models.BigIntegerField(null=True)),
-                ('ends_on', models.DateField()),
-                ('reference', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('quota', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='raises', to='quotas.quota')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("soft", models.BigIntegerField(null=True)),
+                ("hard", models.BigIntegerField(null=True)),
+                ("ends_on", models.DateField()),
+                ("reference", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "quota",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="raises", to="quotas.quota"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.AddIndex(
-            model_name='quota',
-            index=models.Index(fields=['target_kind', 'target_id'], name='quota_target'),
+            model_name="quota",
+            index=models.Index(fields=["target_kind", "target_id"], name="quota_target"),
         ),
         migrations.AddConstraint(
-            model_name='quota',
-            constraint=models.UniqueConstraint(fields=('project', 'kind', 'target_kind', 'target_id', 'window'), name='one_quota_per_target'),
+            model_name="quota",
+            constraint=models.UniqueConstraint(
+                fields=("project", "kind", "target_kind", "target_id", "window"), name="one_quota_per_target"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='quota',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('soft__isnull', True), ('soft__gte', 0), _connector='OR'), models.Q(('hard__isnull', True), ('hard__gte', 0), _connector='OR')), name='quota_not_negative'),
+            model_name="quota",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("soft__isnull", True), ("soft__gte", 0), _connector="OR"),
+                    models.Q(("hard__isnull", True), ("hard__gte", 0), _connector="OR"),
+                ),
+                name="quota_not_negative",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='quota',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'tokens'), ('window__in', ['day', 'month'])), models.Q(('kind', 'gpus'), ('soft__isnull', True), ('target_kind', 'project'), ('window', '')), _connector='OR'), name='quota_shape'),
+            model_name="quota",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind", "tokens"), ("window__in", ["day", "month"])),
+                    models.Q(("kind", "gpus"), ("soft__isnull", True), ("target_kind", "project"), ("window", "")),
+                    _connector="OR",
+                ),
+                name="quota_shape",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='quotaalert',
-            constraint=models.UniqueConstraint(fields=('quota', 'window_start', 'threshold'), name='one_alert_per_threshold'),
+            model_name="quotaalert",
+            constraint=models.UniqueConstraint(
+                fields=("quota", "window_start", "threshold"), name="one_alert_per_threshold"
+            ),
         ),
     ]

@@ -4,14 +4,13 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('quotas', '0002_living'),
+        ("quotas", "0002_living"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='usageday',
-            index=models.Index(fields=['endpoint_id', 'start'], name='usage_day_endpoint'),
+            model_name="usageday",
+            index=models.Index(fields=["endpoint_id", "start"], name="usage_day_endpoint"),
         ),
     ]

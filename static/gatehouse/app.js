@@ -145,6 +145,7 @@
     refreshTimes();
     countTicked();
     fold();
+    findAll("form[data-guard=changed]").forEach((form) => { changed.add(form); form.dataset.guard = ""; });
     findAll("form[data-confirm]").forEach((form) => { if (form.dataset.confirm) checkConfirm(form); });
     const wanted = scope.matches?.("[data-focus]") ? scope : find("[data-focus]", scope);
     wanted?.focus();
@@ -232,7 +233,7 @@
   }
 
   /* -- forms ---------------------------------------------------------------------------------------------------------------------- */
-  const changed = new WeakSet();
+  const changed = new WeakSet(), typedSince = new WeakSet();  // typedSince: after the form began to save itself
   const guarded = () => findAll("form[data-guard]").some((form) => changed.has(form));
 
   function onClick(event) {
@@ -261,7 +262,7 @@
   document.addEventListener("focusin", (event) => { if (!event.target.closest?.(".gh-search")) closeSuggestions(); });
   document.addEventListener("input", (event) => {
     const form = event.target.form;
-    if (form?.matches("[data-guard]")) changed.add(form);
+    if (form?.matches("[data-guard]")) { changed.add(form); typedSince.add(form); }
     if (form?.dataset.confirm) checkConfirm(form);
   });
   document.addEventListener("change", (event) => {
@@ -269,6 +270,11 @@
     if (event.target.matches("[data-tick], [data-tick-all]")) onTick(event.target);
   });
   document.addEventListener("submit", (event) => changed.delete(event.target));
+  document.addEventListener("htmx:beforeRequest", (event) => { if (event.target.matches("[data-autosave]")) typedSince.delete(event.target.closest("form")); });
+  document.addEventListener("gatehouse:saved", (event) => {
+    const form = event.target.closest("form");
+    if (!typedSince.has(form)) changed.delete(form);
+  });
   window.addEventListener("beforeunload", (event) => { if (guarded()) event.preventDefault(); });
   window.addEventListener("pageshow", countTicked); // a browser that goes back keeps the ticks
   narrow.addEventListener("change", showSidebarState);

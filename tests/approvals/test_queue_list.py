@@ -177,6 +177,6 @@ def test_the_file(org: Org, client_for: Clients, three: list[Request]) -> None:
     answer = client_for(org.pat).get("/approvals/?environment=dev&format=csv")
     rows = list(csv.DictReader(io.StringIO(b"".join(answer).decode())))
     assert [row["request"] for row in rows] == [three[0].number, three[2].number]
-    assert rows[0]["name"] == "'=1+1" and rows[0]["what"] == "Zeta" and rows[0]["waits_for"] == "You"
+    assert rows[0]["name"] == "'=1+1" and rows[0]["what"] == "Zeta 1.0" and rows[0]["waits_for"] == "You"
     assert rows[0]["currency"] == "EUR" and rows[0]["overdue"] == "no" and rows[0]["failed"] == "0"
     assert client_for(org.dana).get("/approvals/?format=csv").status_code == 403

@@ -107,7 +107,8 @@ def test_live_plan_is_a_part_with_the_narrowed_fields(org: Org, client_for: Clie
     part = client.post("/requests/new/", data, headers=HTMX)
     html = part.content.decode()
     assert part.status_code == 200 and "<html" not in html and "HX-Request" in part["Vary"]
-    assert html.count('hx-swap-oob="true"') == 5 and 'id="narrow-profile"' in html
+    places = ("offers", "what-if", "slot-version", "slot-hardware_profile", "slot-environment", "plan-bar", "send-note")
+    assert re.findall(r'id="([^"]+)" hx-swap-oob="true"', html) == list(places)
     assert "3 × 0.10" in html and "name-001" not in html  # nothing is said about a name that nobody typed
     whole = client.post("/requests/new/", data | {"action": "plan"})  # the button, without JavaScript
     assert whole.status_code == 200 and "<html" in whole.content.decode() and "3 × 0.10" in whole.content.decode()
@@ -195,10 +196,11 @@ def test_sent_back_shows_why_and_can_be_sent_again(org: Org, client_for: Clients
 
 
 def test_another_like_this(org: Org, client_for: Clients) -> None:
-    """Everything but the name is taken over; a foreign request is not."""
-    made = make_request(org.dana, replicas=3, name="first")
+    """Everything is taken over, with a name that is free; a foreign request is not."""
+    make_request(org.dana, name="first", state="approved")
+    made = make_request(org.dana, replicas=3, state="draft", name="first")
     html = client_for(org.dana).get(f"/requests/new/?from={made.pk}").content.decode()
-    assert 'name="replicas" value="3"' in html and 'name="name" value=""' in html
+    assert 'name="replicas" value="3"' in html and 'name="name" value="first-2"' in html
     org.search.memberships.create(user=org.vic, role="developer")
     foreign = make_request(org.cy, project="search-ranking")
     assert client_for(org.dana).get(f"/requests/new/?from={foreign.pk}").status_code == 404

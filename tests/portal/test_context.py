@@ -20,7 +20,7 @@ USE = ["Home", "Catalog", "Requests", "Endpoints", "Usage"]
 MENUS = {
     "dana": [*USE, "Capacity"],
     "vic": [*USE, "Capacity"],
-    "omar": [*USE, "Capacity"],
+    "omar": [*USE, "Approvals", "Capacity"],  # an owner decides who else may call an endpoint
     "pat": ["Home", "Catalog", "Endpoints", "Usage", "Approvals", "Capacity", "Insights", "Audit"],
     "yasmine": ["Home", "Catalog", "Endpoints", "Usage", "Approvals", "Capacity", "Insights", "Audit"],
     "aud": [*USE, "Capacity", "Insights", "Audit"],

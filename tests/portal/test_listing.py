@@ -100,6 +100,7 @@ NONSENSE = [
     ("sort=size", "The list cannot be sorted by “size”; it is sorted by Project."),
     ("sort=--project", "The list cannot be sorted by “--project”; it is sorted by Project."),
     ("columns=team,nothing", "There is no column “nothing”; the others are shown."),
+    ("columns=nothing,since%27", "There is no column “nothing”; the usual ones are shown."),
     ("size=49", "A page has 25, 50 or 100 rows, not “49”."),
     ("size=%D9%A3", "A page has 25, 50 or 100 rows, not “٣”."),
     ("format=xlsx", "The list comes as a page or as csv (at most 10,000 rows), not as “xlsx”."),
@@ -144,7 +145,8 @@ def test_sizes_are_offered_when_they_matter(many: list[Project]) -> None:
     sizes = listing.find(ask(), Project.objects.all()).pager()["sizes"]
     assert [size["n"] for size in sizes] == list(SIZES) and [size["n"] for size in sizes if size["current"]] == [50]
     few = listing.find(ask("q=project-00"), Project.objects.all()).pager()
-    assert few["sizes"] == [] and few["total"] == 10
+    assert few["sizes"] == [] and few["total"] == 10 and few["noun"] == "projects"
+    assert listing.find(ask("q=project-007"), Project.objects.all()).pager()["noun"] == "project"
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class Mailbox:
     refuse: dict[str, int] = field(default_factory=dict)  # address → code of its refusal
     bad_words: dict[str, int] = field(default_factory=dict)  # word in a mail → code of its refusal
     connections: int = 0
+    hold: threading.Event | None = None  # each mail is taken at once, and acknowledged when it is set
 
     def to(self, address: str) -> list[EmailMessage]:
         """The mails for one person."""
@@ -61,6 +62,8 @@ class _Smtp(socketserver.StreamRequestHandler):
             mail = message_from_bytes(text, policy=policy.default)
             assert isinstance(mail, EmailMessage)
             self.box.mails.append(mail)
+        if self.box.hold is not None:
+            self.box.hold.wait(10)
         self._say(f"{code} done")
 
     def _say(self, line: str) -> None:

@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from audit.models import Row
-from projects import keys, tokens
+from projects import api as module
+from projects import keys, services, tokens
 from projects.models import IdempotentAnswer, Membership, Project
 from projects.principal import Principal
 from tests.conftest import ApiClient, Org
@@ -168,6 +169,33 @@ def test_a_refused_call_frees_its_idempotency_key(org: Org, api_for: Any) -> Non
     problem(client.post("/projects", {"slug": "P!", "name": "P"}, Idempotency_Key="k"), 422, "invalid")
     assert not IdempotentAnswer.objects.exists()
     assert client.post("/projects", {"slug": "p", "name": "P"}, Idempotency_Key="k").status_code == 201
+
+
+class Killed(BaseException):
+    """Stands for the death of the process."""
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("step", ["create_project", "answer"])
+def test_dying_in_the_middle_of_a_call_leaves_its_idempotency_key_free(
+    org: Org, api_for: Any, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Work and key stand or fall together: the retry does it once, and is not told that the first one still runs."""
+    client, body = api_for(org.pat, "admin"), {"slug": "p", "name": "P"}
+    owner: Any = services if step == "create_project" else module
+    done = getattr(owner, step)
+
+    def dies(*args: Any, **kwargs: Any) -> Any:
+        done(*args, **kwargs)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step, dies)
+        with pytest.raises(Killed):
+            client.post("/projects", body, Idempotency_Key="k")
+    assert not IdempotentAnswer.objects.exists() and not Project.objects.filter(slug="p").exists()
+    assert client.post("/projects", body, Idempotency_Key="k").status_code == 201
+    assert Row.objects.filter(action="projects.create").count() == 1
 
 
 @pytest.mark.django_db

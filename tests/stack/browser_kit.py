@@ -14,14 +14,18 @@ from pathlib import Path
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright, Response, expect
 
 from tests.stack.conftest import PASSWORD, ROOT, Stack
+from tests.stack.keyboard import NEVER_A_POINTER, Keyboard
 
 WIDE, PHONE, HEIGHT, PHONE_HEIGHT = 1280, 390, 900, 844
 PATIENCE_MS = 30_000  # two busy cores; nothing below waits longer than it needs
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 AXE = ROOT / "tests" / "assets" / "axe.min.js"
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# What the browser says about an answer of 4xx: the answers themselves are in `refused`.
-OWN_WORDS = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
+# What the browser says about an answer of 4xx: the answers themselves are in `refused`. And what htmx says when the
+# next word of a filter makes the request before it superfluous: failures have other names (sendError, swapError).
+OWN_WORDS = re.compile(
+    r"Failed to load resource: the server responded with a status of 4\d\d|htmx:(sendAbort|afterRequest),"
+)
 REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`content security policy: ${event.violatedDirective} refused ${event.blockedURI || event.sample}`));
@@ -91,10 +95,20 @@ class Visitor:
     problems: list[str] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)  # answers of 400 and more: status, path
     axe: bool = True
+    width: int = WIDE
+    keys: Keyboard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys = Keyboard(self.page)
 
     @classmethod
-    def arrive(cls, browser: Browser, base: str, theme: str = "light", *, javascript: bool = True) -> "Visitor":
-        """Open a window on a system of `theme`, with nothing stored."""
+    def arrive(
+        cls, browser: Browser, base: str, theme: str = "light", *, javascript: bool = True, pointer: bool = True
+    ) -> "Visitor":
+        """Open a window on a system of `theme`, with nothing stored; high contrast is a choice made before.
+
+        Without `pointer` a click is a problem like those of the console.
+        """
         context = browser.new_context(
             base_url=base,
             viewport={"width": WIDE, "height": HEIGHT},
@@ -106,6 +120,10 @@ class Visitor:
         )
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(REPORT_VIOLATIONS)
+        if theme == "high-contrast":
+            context.add_cookies([{"name": "gatehouse_theme", "value": theme, "url": base}])
+        if not pointer:
+            context.add_init_script(NEVER_A_POINTER)
         visitor = cls(context.new_page(), base, theme, axe=javascript)
         visitor.page.on("console", visitor._console)
         visitor.page.on("pageerror", lambda error: visitor.problems.append(f"uncaught: {error}"))
@@ -138,20 +156,27 @@ class Visitor:
         return self.page.locator("main")
 
     def check(self, what: str) -> None:
-        """Look at the page as it is, wide and on a phone: nothing on the console, nothing for axe, no sideways scroll.
-
-        `what` names the page in a failure.
-        """
-        self.quiet(what)
+        """Look at the page as it is, wide and on a phone; `what` names it in a failure."""
         try:
-            for width, height in ((WIDE, HEIGHT), (PHONE, PHONE_HEIGHT)):
-                self.page.set_viewport_size({"width": width, "height": height})
-                wide = self.page.evaluate(FIND_OVERFLOW)
-                assert not wide, f"{what}, {self.theme}, {width} px: too wide: {wide}"
-                if self.axe:
-                    self._axe(f"{what}, {self.theme}, {width} px")
+            for width in (WIDE, PHONE):
+                self.resize(width)
+                self.look(what)
         finally:
-            self.page.set_viewport_size({"width": WIDE, "height": HEIGHT})
+            self.resize(WIDE)
+
+    def resize(self, width: int) -> None:
+        """Make the window that of a desk or of a phone."""
+        self.width = width
+        self.page.set_viewport_size({"width": width, "height": HEIGHT if width == WIDE else PHONE_HEIGHT})
+
+    def look(self, what: str) -> None:
+        """Look at the page at its present width: nothing on the console, nothing for axe, no sideways scroll."""
+        self.quiet(what)
+        where = f"{what}, {self.theme}, {self.width} px"
+        wide = self.page.evaluate(FIND_OVERFLOW)
+        assert not wide, f"{where}: too wide: {wide}"
+        if self.axe:
+            self._axe(where)
 
     def _axe(self, what: str) -> None:
         if not self.page.evaluate("typeof window.axe === 'object'"):
@@ -164,6 +189,11 @@ class Visitor:
         got = {status for status, _ in self.refused}
         assert got == set(expected), f"{what}: {self.refused}"
         assert not self.problems, f"{what}: {self.problems}"
+        self.refused.clear()
+
+    def forget(self) -> None:
+        """Begin anew: what went wrong until now has been told."""
+        self.problems.clear()
         self.refused.clear()
 
     def leave(self) -> None:

@@ -1,0 +1,16 @@
+"""The forms: one class per kind of request."""
+
+from collections.abc import Mapping
+
+from approvals.views.asking.access import AccessForm
+from approvals.views.asking.base import BEGUN, KindForm
+from approvals.views.asking.endpoint import EndpointForm
+from approvals.views.asking.quota import QuotaForm
+from approvals.views.asking.renewal import RenewalForm
+from approvals.views.asking.revision import RevisionForm
+
+__all__ = ["BEGUN", "FORMS", "EndpointForm", "KindForm"]
+
+FORMS: Mapping[str, type[KindForm]] = {
+    form.KIND: form for form in (EndpointForm, RevisionForm, RenewalForm, AccessForm, QuotaForm)
+}

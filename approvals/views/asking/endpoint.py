@@ -1,0 +1,99 @@
+"""A new endpoint: model, place, size; choosing a model narrows the rest."""
+
+from collections.abc import Mapping
+
+from django.utils import timezone
+
+from approvals.bodies import EndpointBody
+from approvals.kinds.endpoint import Resolved
+from approvals.models import DataClassification
+from approvals.views import choices, fields
+from approvals.views.asking.base import DAYS, KindForm, days_from
+from approvals.views.choices import Offer
+from approvals.views.fields import Shape
+from catalog import fit
+from projects.models import Project
+
+
+class EndpointForm(KindForm):
+    """The form for a new endpoint."""
+
+    KIND = "endpoint"
+    TAB = "New endpoint"
+    TITLE = "Request an endpoint"
+    LEAD = "Fill in the left side; the plan on the right recalculates with every change and is frozen when you send it."
+    LABELS = {
+        "asset": "Model",
+        "version": "Version",
+        "name": "Endpoint name",
+        "project": "Project",
+        "hardware_profile": "Hardware profile",
+        "environment": "Environment",
+        "replicas": "Replicas",
+        "concurrency": "Parallel calls",
+        "context_tokens": "Context tokens",
+        "ends_on": "Runs until",
+        "purpose": "Purpose",
+        "data_classification": "Data classification",
+    }
+    SECTIONS = (
+        ("What to run", (("asset", "version"), ("name", "project"))),
+        (
+            "Where and how big",
+            (("hardware_profile", "environment"), ("replicas", "concurrency", "context_tokens"), ("ends_on",)),
+        ),
+        ("Why, and with which data", (("purpose",), ("data_classification",))),
+    )
+    NEEDS = (
+        "project", "asset", "version", "hardware_profile", "environment", "replicas", "concurrency", "context_tokens",
+    )  # fmt: skip
+    FOLLOWS = ("version", "hardware_profile", "environment")
+
+    @classmethod
+    def blank(cls, asked: Mapping[str, str], project: Project | None) -> dict[str, str]:
+        """Return a small endpoint in dev for three months."""
+        return {
+            "environment": "dev",
+            "replicas": "1",
+            "concurrency": str(fit.DEFAULT_CONCURRENCY),
+            "context_tokens": str(fit.DEFAULT_CONTEXT),
+            "data_classification": DataClassification.INTERNAL.value,
+            "ends_on": days_from(timezone.now().date(), DAYS),
+        } | super().blank(asked, project)
+
+    def load(self) -> None:
+        """Read models, profiles, pools and clusters (four queries)."""
+        self.offer = Offer.load(self.by, self.own)
+
+    def narrow(self) -> None:
+        """Choose the newest version, the first profile that fits, and the only project."""
+        self.values = choices.narrow(self.offer, self.values)
+        self.profile = self.offer.profile(self.values["hardware_profile"])
+
+    def shapes(self) -> dict[str, Shape]:
+        """Return all fields of the body."""
+        values = self.values
+        cluster = choices.cluster_of(self.offer, self.profile, values["environment"])
+        return {
+            **fields.model(self.offer, values["asset"], values["version"]),
+            "name": {
+                "help": "Calls name it project/name. Lower-case letters, digits and hyphens.",
+                "attrs": {"maxlength": 40, "autocomplete": "off"},
+            },
+            "project": fields.project(self.roles, values["project"], "Where you are owner or developer."),
+            "hardware_profile": fields.select(
+                choices.profile_choices(self.offer, values), "Profiles that are too small say why."
+            ),
+            "environment": fields.select(
+                choices.environment_choices(self.offer, values),
+                f"Runs on the cluster {cluster.slug}." if cluster else "",
+            ),
+            **fields.sizes(),
+            "ends_on": fields.end_date(),
+            "purpose": fields.purpose(),
+            "data_classification": fields.data_class(),
+        }
+
+    def resolve(self, body: EndpointBody) -> Resolved | None:
+        """Return what the body names when all of it is on offer."""
+        return self.offer.resolve(body)

@@ -1,0 +1,91 @@
+"""Another version, profile or size of an endpoint: the form begins with what the endpoint runs now."""
+
+from approvals.bodies import RevisionBody
+from approvals.kinds import revision
+from approvals.kinds.revision import Resolved
+from approvals.views import choices, fields
+from approvals.views.asking.base import KindForm
+from approvals.views.choices import Offer
+from approvals.views.fields import Shape
+from approvals.views.living import endpoint_choices, own_endpoints
+
+
+class RevisionForm(KindForm):
+    """The form for a change of an endpoint that runs."""
+
+    KIND = "revision"
+    TAB = "Change an endpoint"
+    TITLE = "Change an endpoint"
+    LEAD = "The form begins with what runs now. The new revision starts beside it, and takes over when it works."
+    LABELS = {
+        "endpoint": "Endpoint",
+        "asset": "Model",
+        "version": "Version",
+        "hardware_profile": "Hardware profile",
+        "replicas": "Replicas",
+        "concurrency": "Parallel calls",
+        "context_tokens": "Context tokens",
+        "purpose": "Purpose",
+    }
+    SECTIONS = (
+        ("Which endpoint", (("endpoint",),)),
+        (
+            "What it shall run",
+            (("asset", "version"), ("hardware_profile",), ("replicas", "concurrency", "context_tokens")),
+        ),
+        ("Why", (("purpose",),)),
+    )
+    NEEDS = ("endpoint", "version", "hardware_profile", "replicas", "concurrency", "context_tokens")
+    FOLLOWS = ("version", "hardware_profile")
+    BEGINS = "endpoint"
+    FILLED = ("asset", "version", "hardware_profile", "replicas", "concurrency", "context_tokens")
+
+    def load(self) -> None:
+        """Read what may be run (four queries) and the own endpoints (one)."""
+        self.offer = Offer.load(self.by, self.own)
+        self.endpoints = own_endpoints(self.own, self.values["endpoint"])
+        chosen = self.values["endpoint"]
+        self.endpoint = next((item for item in self.endpoints if str(item.pk) == chosen and item.revision), None)
+
+    def filled(self) -> dict[str, str]:
+        """Return what the endpoint runs now."""
+        return {} if self.endpoint is None else self.text_of(revision.start(self.endpoint))
+
+    def narrow(self) -> None:
+        """Choose the newest version of another model; what runs now stays chosen, whatever became of its version."""
+        values, now = self.values, self.endpoint.revision if self.endpoint else None
+        offered = self.offer.versions_of(values["asset"])
+        stays = now is not None and (values["asset"], values["version"]) == (
+            now.version.asset.slug,
+            now.version.version,
+        )
+        if offered and not stays and values["version"] not in {version.version for version in offered}:
+            values["version"] = offered[0].version
+        self.profile = self.offer.profile(values["hardware_profile"])
+
+    def shapes(self) -> dict[str, Shape]:
+        """Return all fields of the body."""
+        values, endpoint = self.values, self.endpoint
+        runs = f"Runs revision {endpoint.revision.number} now." if endpoint and endpoint.revision else ""
+        return {
+            "endpoint": fields.select(
+                endpoint_choices(self.endpoints, values["endpoint"]), runs or "Those of your projects."
+            ),
+            **fields.model(self.offer, values["asset"], values["version"]),
+            "hardware_profile": fields.select(
+                choices.profile_choices(self.offer, values), "Profiles that are too small say why."
+            ),
+            **fields.sizes("More takes more GPUs."),
+            "purpose": fields.purpose("Reviewers read this first: what changes for whom, and why now."),
+        }
+
+    def resolve(self, body: RevisionBody) -> Resolved | None:
+        """Return what the body names when all of it is on offer."""
+        endpoint, profile = self.endpoint, self.profile
+        version = self.offer.version(body.asset or "", body.version or "")
+        if endpoint is None or endpoint.revision is None or version is None or profile is None:
+            return None
+        pools = sorted(profile.pools.all(), key=lambda pool: pool.slug) if profile.accelerator_count else []
+        pool = next((pool for pool in pools if pool.cluster == endpoint.cluster.slug), None)
+        line = self.offer.lines.get(pool.pk) if pool else None
+        return Resolved(endpoint, endpoint.revision, version, profile, pool, line)

@@ -1,0 +1,158 @@
+"""How many assets each facet of the catalog page would show."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.db.models import Case, Count, Exists, IntegerField, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
+
+from catalog.models import REVIEWERS, STATE_ORDER, Audience, Kind, Listing
+from catalog.search import CONTEXTS, EVIDENCE, KEYS, SIZES, TITLES, Filters, Fit, label, searched
+from projects.models import User
+from projects.principal import Principal
+
+Groups = tuple[tuple[Mapping[str, tuple[str, ...]], int], ...]  # values by facet, and how many listings have them
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many listings the search leaves, how many the facets leave of those, and the facets themselves."""
+
+    total: int
+    found: int
+    facets: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What every change of an audience's listings changes, too: they are never updated, always written anew."""
+
+    audience: str
+    proposed: bool  # whether the person has listings of their own beside those of the audience
+    many: int
+    newest: int
+    at: dt.datetime | None
+
+
+def stamp(principal: Principal) -> Stamp:
+    """Return the stamp of the listings that `principal` sees (one query, from indexes)."""
+    audience = Audience.REVIEWERS if principal.groups & REVIEWERS else Audience.PUBLIC
+    rows = Listing.objects.filter(audience=audience).order_by()
+    number = rows.values("audience").annotate(number=Count("pk")).values("number")
+    row = User.objects.filter(pk=principal.person.pk).values_list(
+        Exists(Listing.objects.own(principal)) if audience == Audience.PUBLIC else Value(False),
+        Coalesce(Subquery(number), 0),
+        Coalesce(Subquery(Listing.objects.order_by("-pk").values("pk")[:1]), 0),
+        Subquery(rows.order_by("-created_at").values("created_at")[:1]),
+    )
+    return Stamp(str(audience), *row.get())
+
+
+@lru_cache(maxsize=8)
+def _all_groups(stamp: Stamp, limits: tuple[Fit, ...]) -> Groups:
+    """Return the groups of a whole audience; grouping 10,000 listings takes longer than the rest of the page."""
+    return tuple(_groups(Listing.objects.filter(audience=stamp.audience), limits))
+
+
+def count(listings: QuerySet[Listing], filters: Filters, limits: Sequence[Fit], stamp: Stamp) -> Counted:
+    """Count every facet beside the choices of the other facets: one grouped query, then arithmetic over its groups.
+
+    `stamp` is that of `listings`: without search words the groups are remembered until it changes.
+    """
+    chosen = {key: frozenset(values) for key, values in filters.chosen.items()}
+    counts: dict[str, Counter[str]] = {key: Counter() for key in KEYS}
+    known: dict[str, set[str]] = {key: set(filters.chosen.get(key, ())) for key in KEYS}
+    total = found = 0
+    remembered = not filters.words() and not stamp.proposed
+    groups = _all_groups(stamp, tuple(limits)) if remembered else _groups(searched(listings, filters), limits)
+    for values, number in groups:
+        total += number
+        missed = [key for key, wanted in chosen.items() if wanted.isdisjoint(values[key])]
+        if not missed:
+            found += number
+        for key in KEYS:
+            known[key].update(values[key])
+            if not missed or missed == [key]:
+                for value in values[key]:
+                    counts[key][value] += number
+    return Counted(total, found, _facets(known, counts, filters, limits))
+
+
+def _groups(listings: QuerySet[Listing], limits: Sequence[Fit]) -> Iterator[tuple[Mapping[str, tuple[str, ...]], int]]:
+    """Return, for each combination of values, the values by facet and how many listings have it."""
+    columns = ("kind", "tasks", "licence", "evidence", "state")
+    grouped = (
+        listings.order_by()
+        .annotate(
+            size=_step("parameters", [limit for limit, _ in SIZES.values()]),
+            context=_step("context_tokens", [limit for limit, _ in CONTEXTS.values()]),
+            # PostgreSQL groups by no bare NULL
+            fit=_step("needed_bytes", [item.limit_bytes for item in limits] or [0]),
+        )
+        .values_list(*columns, "size", "context", "fit")
+        .annotate(number=Count("pk"))
+    )
+    sizes, contexts = [(name,) for name in SIZES], [(name,) for name in CONTEXTS]
+    fitting = [tuple(item.slug for item in limits[place:]) for place in range(len(limits))]
+    for kind, tasks, licence, evidence, state, size, context, fit, number in grouped:
+        yield (
+            {
+                "kind": (kind,),
+                "task": tuple(tasks.strip("|").split("|")) if tasks else (),
+                "licence": (licence,) if licence else (),
+                "evidence": (evidence,),
+                "state": (state,),
+                "size": sizes[size] if size is not None else (),
+                "context": contexts[context] if context is not None else (),
+                "fit": fitting[fit] if fit is not None else (),
+            },
+            number,
+        )
+
+
+def _step(column: str, limits: Sequence[int | None]) -> Case:
+    """Return the place of the first limit that a column does not pass, as an expression; NULL where there is none."""
+    whens = [
+        When(**{f"{column}__isnull": False} if limit is None else {f"{column}__lte": limit}, then=Value(place))
+        for place, limit in enumerate(limits)
+    ]
+    return Case(*whens, default=Value(None), output_field=IntegerField())
+
+
+def _facets(
+    known: Mapping[str, set[str]], counts: Mapping[str, Counter[str]], filters: Filters, limits: Sequence[Fit]
+) -> list[dict[str, Any]]:
+    names = {item.slug: item.name for item in limits}
+    order = [item.slug for item in limits]
+    result = []
+    for key in KEYS:
+        chosen = filters.chosen.get(key, ())
+        values = sorted(known[key], key=lambda value: _place(key, value, order))
+        if key in {"task", "licence"}:  # long: the most frequent ones, and whatever is chosen
+            often = {value for value, _ in counts[key].most_common(10)}
+            values = [value for value in values if value in often or value in chosen]
+        options = [
+            {"id": f"f-{key}-{index}", "value": value, "label": label(key, value, names), "count": counts[key][value],
+             "checked": value in chosen}
+            for index, value in enumerate(values)
+        ]  # fmt: skip
+        if options:
+            result.append({"key": key, "title": TITLES[key], "options": options})
+    return result
+
+
+def _place(key: str, value: str, profiles: list[str]) -> tuple[int, str]:
+    fixed: dict[str, list[str]] = {
+        "state": [str(state) for state in STATE_ORDER],
+        "size": list(SIZES),
+        "context": list(CONTEXTS),
+        "kind": list(Kind.values),
+        "evidence": list(EVIDENCE),
+        "fit": profiles,
+    }
+    places = fixed.get(key, [])
+    return (places.index(value) if value in places else len(places), label(key, value).lower())

@@ -1,0 +1,87 @@
+"""Where a browser looks: every page of the URL matrix, and who of the story opens it."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from tests.stack.story import OTHER, PROJECT, WAITS, Row, Story
+from tests.test_url_matrix import PAGES, path_of
+from tests.world import PERSONAS
+
+# Who looks at a page: the first who may change something there, else the first who may read it.
+LOOKERS = ("omar", "pat", "yasmine", "dana", "aud", None)
+# Pages for one person of the story, whatever the matrix says of others, and states that an address alone does not name.
+MORE = {
+    "omar": [
+        f"/requests/new/?kind=quota&project={PROJECT}",
+        "/usage/?range=7d",
+        "/endpoints/?sort=-name&q=s",
+        "/search/?q=sc",
+        "/api/v1/docs",
+    ],
+    "dana": [
+        "/",
+        "/notifications/",
+        f"/requests/new/?asset=qwen3-8b&version=1.0&project={PROJECT}",
+        "/catalog/compare/?v=qwen3-8b@1.0&v=granite-3.3-8b-instruct@1.0",
+        "/catalog/?view=table",
+        "/requests/?q=nothing-like-it",
+    ],
+    "pat": ["/", "/insights/"],
+    "yasmine": ["/", "/requests/"],
+    "aud": ["/"],
+}
+
+
+class Places:
+    """The story's objects under the names that the matrix uses (tests.world.World)."""
+
+    def __init__(self, story: Story) -> None:
+        self.endpoints, self.requests = story.endpoints(), story.requests()
+        keys = story.call("GET", f"/projects/{PROJECT}/keys", "omar")["items"]
+        shares = story.call("GET", f"/endpoints/{self.endpoints['answers']['id']}/shares", "omar")["items"]
+        hooks = story.call("GET", "/webhooks", "omar")["items"]
+        self.world: Any = SimpleNamespace(
+            org=SimpleNamespace(fraud=SimpleNamespace(slug=PROJECT)),
+            version=SimpleNamespace(asset=SimpleNamespace(slug="granite-3.3-2b-instruct")),
+            running=_of(self.endpoints["scoring"]),
+            suspended=_of(self.endpoints["triage"]),
+            failed=_of(self.endpoints["letters"]),
+            key=_of(keys[0]),
+            webhook=_of(hooks[0]),
+            submitted=_of(self.requests["review"]),
+            draft=_of(self.requests["glossary"]),
+            share=_of(shares[0]),
+            # what only takes a POST
+            notification=SimpleNamespace(pk=1),
+            view=SimpleNamespace(pk=1),
+        )
+        # what is shared is another endpoint than the one that is called all day
+        self.shared: Any = SimpleNamespace(**vars(self.world) | {"running": _of(self.endpoints["answers"])})
+
+    def of(self, person: str | None) -> list[str]:
+        """The addresses at which `person` looks."""
+        found = [
+            path_of(route, self.shared if "share_id" in route else self.world)
+            for route in sorted(PAGES)
+            if looker(route) == person
+        ]
+        if person == "omar":
+            others = (self.endpoints["letters"], self.endpoints[WAITS], self.endpoints["answers"])
+            found += [f"/endpoints/{item['id']}/" for item in others]
+            found += [f"/projects/{OTHER}/", f"/projects/{OTHER}/limits/"]
+        if person == "pat":
+            found += [f"/approvals/{self.requests[name]['id']}/" for name in ("renewal", "quota")]
+        return found + MORE.get(person or "", [])
+
+
+def _of(item: Row) -> SimpleNamespace:
+    return SimpleNamespace(pk=item["id"])
+
+
+def looker(route: str) -> str | None:
+    """Who looks at `route`; "" when nobody gets a page there."""
+    row = PAGES[route]
+    read = dict(zip(PERSONAS, row.get.split(), strict=True))
+    write = dict(zip(PERSONAS, row.post.split(), strict=True))
+    may = [person for person in LOOKERS if read[person] == "200"]
+    return next((person for person in may if write[person] in {"200", "302"}), may[0] if may else "")
