@@ -24,6 +24,8 @@ from tests.conftest import Org
 from tests.factories import make_version
 from tests.world import PERSONAS, World, furnish
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[[User | None], Client]
 Data = Callable[[World], Mapping[str, str]]
 

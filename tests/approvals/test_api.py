@@ -12,6 +12,8 @@ from quotas.models import Reservation
 from tests.conftest import Org
 from tests.factories import lead, make_cluster, make_pool, make_profile, make_request, make_version, request_body
 
+pytestmark = pytest.mark.slow
+
 WRITE = ("requests:read", "requests:write")
 DECIDE = ("requests:read", "approvals:decide")
 Api = Callable[..., Any]

@@ -26,6 +26,8 @@ from tests.factories import (
     make_version,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_from_the_link_to_the_approval(org: Org, client_for: Clients, kind: str) -> None:

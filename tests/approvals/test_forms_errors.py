@@ -6,6 +6,8 @@ from approvals.models import Request
 from tests.approvals.form_kit import HTMX, WHY, Clients, filled, scene, text_of
 from tests.conftest import Org
 
+pytestmark = pytest.mark.slow
+
 BAD = [
     ("revision", "endpoint", "nonsense", "36 characters"),
     ("revision", "endpoint", "", "Endpoint is missing"),

@@ -29,6 +29,8 @@ from tests.factories import (
     make_version,
 )
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("revision", "renewal", "access", "quota")
 TODAY = timezone.now().date()
 

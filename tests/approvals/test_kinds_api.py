@@ -13,6 +13,8 @@ from quotas.limits import set_quotas
 from tests.conftest import Org
 from tests.factories import engineer, living_body, make_endpoint, make_pool, make_request
 
+pytestmark = pytest.mark.slow
+
 WRITE = ("requests:read", "requests:write", "endpoints:read")
 DECIDE = ("requests:read", "approvals:decide")
 Api = Callable[..., Any]

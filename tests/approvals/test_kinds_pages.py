@@ -16,6 +16,8 @@ from quotas.limits import set_quotas
 from tests.conftest import Org
 from tests.factories import engineer, lead, make_endpoint, make_pool, make_profile, make_request
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 KINDS = ("revision", "renewal", "access", "quota")
 SAYS = {

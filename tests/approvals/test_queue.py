@@ -15,6 +15,8 @@ from catalog import services as catalog
 from tests.conftest import Org
 from tests.factories import lead, make_pool, make_profile, make_request, make_version
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 HTMX = {"HX-Request": "true"}
 

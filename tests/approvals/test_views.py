@@ -25,6 +25,8 @@ from tests.factories import (
     request_body,
 )
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 HTMX = {"HX-Request": "true"}
 

@@ -18,6 +18,8 @@ from catalog.specs import AssetSpec
 from tests.catalog.test_services import ASSET, VERSION
 from tests.factories import make_asset, make_profile, make_version
 
+pytestmark = pytest.mark.slow
+
 LIST = "/catalog/"
 FACTS = {
     "remotes": [{"type": "streamable-http", "url": "https://mcp.example.com/mcp"}],

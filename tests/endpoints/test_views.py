@@ -18,7 +18,7 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.endpoints.endpoint_kit import open_demo
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 Clients = Callable[[Any], Client]
 
 

@@ -24,7 +24,7 @@ from tests import factories
 from tests.conftest import Org
 from tests.endpoints.endpoint_kit import next_demo, open_demo
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 Clients = Callable[[Any], Client]
 ROUTES = [{"url": "http://127.0.0.1:9", "key": "", "instance": "0-1-2"}]
 

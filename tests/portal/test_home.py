@@ -31,6 +31,8 @@ from tests.conftest import Org
 from tests.factories import engineer, lead, make_endpoint, make_pool, make_profile, make_request, make_version
 from tests.quotas.conftest import call
 
+pytestmark = pytest.mark.slow
+
 MOST_QUERIES = 15
 ClientFor = Callable[[Any], Client]
 

@@ -24,6 +24,8 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.test_hostile_input import CURSORS
 
+pytestmark = pytest.mark.slow
+
 KEYS = Listing(
     route="test_keyset",
     nouns=("key", "keys"),

@@ -23,6 +23,8 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.projects.notify_kit import Calls, receiver
 
+pytestmark = pytest.mark.slow
+
 START = dt.datetime(2026, 11, 21, 9, 0, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
 

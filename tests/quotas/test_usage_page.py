@@ -22,7 +22,7 @@ from quotas.models import Pool, Quota, Reservation, UsageEvent
 from tests.conftest import Org
 from tests.quotas.conftest import call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 HOUR = dt.timedelta(hours=1)
 NUMBERS = ("requests", "errors", "input_tokens", "output_tokens", "cached_tokens")
 GROUPS = ("project", "endpoint", "key", "person")

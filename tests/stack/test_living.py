@@ -4,7 +4,6 @@ import csv
 import datetime as dt
 import io
 import itertools
-import json
 import re
 import threading
 import time
