@@ -50,7 +50,8 @@ def transfer(by: Principal, endpoint: Endpoint, username: str) -> Endpoint:
     Raises Forbidden, NotFound, Invalid for somebody who is no active member, and Conflict `already_so`.
     """
     require(by, "transfer", endpoint)
-    member = Membership.objects.filter(project=endpoint.project, user__username=username[:150], user__is_active=True)
+    username = clean_text(username, field="contact", high=150)
+    member = Membership.objects.filter(project=endpoint.project, user__username=username, user__is_active=True)
     person = User.objects.filter(pk__in=member.values("user_id"), is_service=False).first()
     if person is None:
         raise Invalid.field(

@@ -4,7 +4,6 @@ import csv
 import io
 import itertools
 import re
-import time
 
 import pytest
 from django.db import connection
@@ -190,8 +189,8 @@ def test_the_file_holds_what_the_filters_keep(org, client_for):
 
 
 @pytest.mark.slow
-def test_ten_thousand_assets_stay_fast(org, client_for):
-    """Four queries for the list, and the facets of 10,000 assets in a moment."""
+def test_ten_thousand_assets_cost_no_more_queries(org, client_for):
+    """At most five for the list with all its facets; how long they take is a matter for `make bench`."""
     model = make_version(asset=make_asset("first"))
     licences, tasks = ("MIT", "Apache-2.0", "NOASSERTION"), ("chat", "code", "embedding", "vision")
     Asset.objects.bulk_create(
@@ -213,13 +212,9 @@ def test_ten_thousand_assets_stay_fast(org, client_for):
     for query in ("", "?kind=model&task=chat&q=asset", "?page=400&sort=smallest"):
         client.get(LIST + query)
         with CaptureQueriesContext(connection) as seen:
-            start = time.perf_counter()
             assert client.get(LIST + query).status_code == 200
-            took = time.perf_counter() - start
         asked = [query for query in seen if 'FROM "catalog_' in query["sql"]]
         assert len(asked) <= 5, [query["sql"][:90] for query in asked]
-        assert took < 1.5, took
-        print(f"\n{query or 'all':40} {took * 1000:6.0f} ms")
 
 
 @pytest.mark.parametrize(
