@@ -37,7 +37,7 @@ class Held:
 
     project_id: int
     holder: str  # id
-    name: str  # under which the holder was called last; its id when it never was
+    name: str  # under which the holder was called last; the beginning of its id when it never was
     start: dt.datetime
     end: dt.datetime
     amount: int
@@ -118,7 +118,7 @@ def held(
         Held(
             project_id=one.project_id,
             holder=one.holder_id,
-            name=one.holder_name or one.holder_id,
+            name=one.holder_name or f"never called ({one.holder_id[:8]})",
             start=max(one.held_at, start),
             end=min(one.released_at or end, end),
             amount=one.amount,

@@ -164,7 +164,7 @@ def test_transfer(org: Org, scoring: Endpoint) -> None:
         with pytest.raises(Invalid, match="no active member of fraud-detection"):
             services.transfer(dana, scoring, name)
     for name in ("x" * 500, "da\0na"):  # PostgreSQL cannot even look for the second
-        with pytest.raises(Invalid, match="contact has 500 characters|contact holds a control character"):
+        with pytest.raises(Invalid, match=r"contact (has 500 characters|holds a control character)"):
             services.transfer(dana, scoring, name)
     with pytest.raises(NotFound):
         services.transfer(Principal.of(org.cy), scoring, "dana")

@@ -99,7 +99,10 @@ def test_a_holder_is_called_as_its_last_call_was(org, pool, tmp_path):
             at = DAY - dt.timedelta(days=days)
             call(journal, start={"project_id": org.fraud.pk, "endpoint_id": "e1", "endpoint": name, "at": at})
         ingest(tmp_path / "journal")
-    assert [one.name for one in costs.held(Principal.of(org.dana), DAY, NOON, now=NOON)] == ["scoring", "e2"]
+    assert [one.name for one in costs.held(Principal.of(org.dana), DAY, NOON, now=NOON)] == [
+        "scoring",
+        "never called (e2)",
+    ]
 
 
 def test_the_price_of_one_accelerator_is_its_part_of_the_profile(org):

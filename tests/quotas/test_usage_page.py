@@ -143,7 +143,9 @@ def test_cost_is_the_same_on_page_in_files_and_api(calls, client_for, api_for):
     assert (by_name["e0"]["currency"], by_name["e0"]["cost_centre"], by_name["e0"]["owner_team"]) == (
         "EUR", "CC-4711", "Risk",
     )  # fmt: skip
-    assert by_name["id-idle"]["requests"] == "0" and Decimal(by_name["id-idle"]["cost"]) > 29  # idle costs as much
+    assert (
+        by_name["never called (id-idle)"]["requests"] == "0" and Decimal(by_name["never called (id-idle)"]["cost"]) > 29
+    )  # idle costs as much
     assert (by_name["e1"]["cost"], by_name["e1"]["currency"]) == ("", "")
     series = files(client.get(f"{address}&format=series"))
     start = (timezone.now() - dt.timedelta(days=6)).date()
