@@ -193,6 +193,8 @@ def field_errors(details: Iterable[Mapping[str, Any]]) -> Invalid:
         shown = shown if len(shown) <= 60 else shown[:57] + "…"
         values = {**detail.get("ctx", {}), "field": name, "input": shown}
         template = _SENTENCES.get(str(detail.get("type")), "")
+        if "input" not in detail:  # the framework leaves out what was sent to an operation
+            template = template.replace("{field} is {input}; ", "{field}: ")
         sentence = template.format(**values) if template else f"{name}: {str(detail.get('msg', 'not valid'))[:200]}."
         fields.setdefault(name, sentence)
     first = next(iter(fields.values()), "The request is not valid.")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from portal import crypto, env
 from portal.errors import Conflict, Invalid, PreconditionFailed, PreconditionRequired
-from portal.http import clean_text, cursor_page, etag, require_match
+from portal.http import clean_text, cursor_page, etag, field_errors, require_match
 from portal.states import move
 from projects.models import ApiKey, KeyState, Project
 
@@ -153,3 +153,9 @@ def test_encryption_opens_with_old_keys_and_seals_with_the_newest(settings) -> N
     assert crypto.decrypt(rotated) == "secret"
     with pytest.raises(ValueError, match="GATEHOUSE_ENCRYPTION_KEYS"):
         crypto.decrypt(sealed)
+
+
+def test_a_value_that_is_not_known_is_not_called_none() -> None:
+    details = [{"loc": ("body", "soft"), "type": "greater_than_equal", "ctx": {"ge": 0}}]
+    assert field_errors(details).sentence == "soft: the least is 0. Choose a larger value."
+    assert field_errors([details[0] | {"input": -5}]).sentence.startswith("soft is -5; the least is 0.")
