@@ -13,6 +13,8 @@ from approvals.models import Request, RequestState
 from tests.conftest import Org
 from tests.factories import make_cluster, make_endpoint, make_profile, make_request, make_version
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 HTMX = {"HX-Request": "true"}
 SHEET = ("form", "draft", "seen", "newest")

@@ -33,6 +33,8 @@ from tests.factories import (
     make_version,
 )
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 HTMX = {"HX-Request": "true"}
 BIG = NEEDS | {"parameters": 8_000_000_000}

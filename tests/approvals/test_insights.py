@@ -16,7 +16,7 @@ from quotas.models import Reservation
 from tests.conftest import Org
 from tests.factories import make_pool, make_request, make_version
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 ClientFor = Callable[[Any], Client]
 

@@ -14,6 +14,8 @@ from approvals.models import Request, RequestState
 from tests.conftest import Org
 from tests.factories import make_asset, make_profile, make_request, make_version
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 HTMX = {"HX-Request": "true"}
 BULK = "/requests/bulk/"

@@ -15,6 +15,8 @@ from tests.approvals.test_queue import aged, places
 from tests.conftest import Org
 from tests.factories import lead, make_asset, make_profile, make_request, make_version
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 HTMX = {"HX-Request": "true"}
 BULK = "/approvals/bulk/"

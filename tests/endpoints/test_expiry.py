@@ -18,7 +18,7 @@ from tests import factories
 from tests.conftest import Org
 from tests.endpoints.endpoint_kit import Script, open_demo, replica, work
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 START = dt.datetime(2026, 11, 21, 9, tzinfo=dt.UTC)
 LAST = dt.date(2027, 1, 20)  # 60 days later
 

@@ -37,6 +37,8 @@ from tests.endpoints.test_gateway_source import endpoint as make_endpoint
 from tests.endpoints.test_gateway_source import issue
 from tests.quotas.conftest import finished, started
 
+pytestmark = pytest.mark.slow
+
 CHAT = {"model": "scoring", "messages": [{"role": "user", "content": "Say hello."}]}  # answered with 7 + 3 tokens
 LIMIT, LEFT, RESET = (f"x-ratelimit-{name}-tokens" for name in ("limit", "remaining", "reset"))
 

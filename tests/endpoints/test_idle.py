@@ -26,7 +26,7 @@ from tests.conftest import Org
 from tests.endpoints.endpoint_kit import Script, open_demo, replica, work
 from tests.quotas.conftest import call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 NINE_DAYS = dt.timedelta(days=9)
 
 

@@ -19,7 +19,7 @@ from quotas.models import Quota, UsageDay
 from tests.conftest import Org
 from tests.factories import make_endpoint, make_pool
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 Api = Callable[..., Any]
 PATH = "/projects/fraud-detection/quotas"
 PAGE = "/projects/fraud-detection/limits/"

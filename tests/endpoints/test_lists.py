@@ -19,6 +19,8 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.factories import make_asset, make_endpoint, make_profile, make_version
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 ENDPOINTS, BULK = "/endpoints/", "/endpoints/bulk/"
 KEYS, KEY_BULK = "/projects/fraud-detection/keys/", "/projects/fraud-detection/keys/bulk/"

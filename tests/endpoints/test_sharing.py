@@ -25,7 +25,7 @@ from tests.conftest import Org
 from tests.endpoints.endpoint_kit import open_demo
 from tests.endpoints.gateway_kit import Engine, Running, ordinary, serving, until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 FAR = dt.date(2099, 1, 1)
 
 

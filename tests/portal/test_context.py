@@ -15,6 +15,8 @@ from projects.models import Membership, Notification
 from tests.conftest import Org
 from tests.factories import make_request
 
+pytestmark = pytest.mark.slow
+
 ClientFor = Callable[[Any], Client]
 USE = ["Home", "Catalog", "Requests", "Endpoints", "Usage"]
 MENUS = {

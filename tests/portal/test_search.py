@@ -13,6 +13,8 @@ from projects.models import Membership, Project, User
 from tests.conftest import Org
 from tests.factories import make_asset, make_endpoint, make_request, make_version
 
+pytestmark = pytest.mark.slow
+
 ClientFor = Callable[[Any], Client]
 
 

@@ -16,6 +16,8 @@ from projects.models import Membership, Project
 from projects.principal import Principal
 from tests.conftest import Org
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 
 

@@ -19,6 +19,8 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.projects.notify_kit import Mailbox, free_port, mail_server
 
+pytestmark = pytest.mark.slow
+
 START = dt.datetime(2026, 11, 21, 9, 0, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
 
