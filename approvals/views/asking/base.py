@@ -1,6 +1,7 @@
 """What the form of a kind is made of. One class per kind; forms.py and live.py know nothing else of it."""
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ DAYS = 90  # how long something runs unless said otherwise
 Section = tuple[str, Sequence[Sequence[str]]]
 
 
-class KindForm:
+class KindForm(ABC):
     """The form of one kind: what is `typed`, and `values`, narrowed to what follows from it.
 
     The plan and the fields show `values`; only what was typed is saved and sent, so that nobody asks for what they have
@@ -73,20 +74,20 @@ class KindForm:
         """The projects in which the person may ask, each with the own role there."""
         return [(project.slug, self.by.roles.get(project.pk, "")) for project in self.own]
 
+    @abstractmethod
     def load(self) -> None:
         """Read what is on offer, with a constant number of queries."""
-        raise NotImplementedError
 
     def filled(self) -> dict[str, str]:
         """Return what the fields in FILLED begin with."""
         return {}
 
-    def narrow(self) -> None:
+    def narrow(self) -> None:  # noqa: B027 - most kinds have nothing to narrow
         """Put into `values` what follows from the others."""
 
+    @abstractmethod
     def shapes(self) -> dict[str, Shape]:
         """Return the fields by name; one that does not apply is left out."""
-        raise NotImplementedError
 
     def data(self, values: Mapping[str, str]) -> dict[str, Any]:
         """Return the body that `values` say; an empty field is None."""
