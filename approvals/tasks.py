@@ -9,3 +9,8 @@ from approvals import drafts
 def purge() -> None:
     """Let drafts expire that nobody touches any more."""
     drafts.purge()
+
+
+@shared_task
+def remind() -> None:
+    """Remind the reviewers of open access reviews."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from csp.constants import NONE, SELF
 
-from portal import env, keys
+from portal import env, keys, sso
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -59,6 +59,10 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.idp.oidc",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "csp",
     "django_htmx",
     "guardian",
@@ -81,6 +85,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "projects.middleware.principal",
+    "projects.signin.middleware.second_factor",
     "portal.middleware.expected_errors",
 ]
 
@@ -187,6 +192,10 @@ CELERY_BEAT_SCHEDULE = {
     },
     "projects-digest": {"task": "projects.tasks.digest", "schedule": 900, "options": {"expires": 900}},
     "approvals-purge": {"task": "approvals.tasks.purge", "schedule": 86_400},
+    "approvals-remind": {"task": "approvals.tasks.remind", "schedule": 3600},
+    "catalog-expire": {"task": "catalog.tasks.expire", "schedule": 600},
+    "projects-recheck": {"task": "projects.tasks.recheck", "schedule": 30, "options": {"expires": 30}},
+    "projects-clear": {"task": "projects.tasks.clear", "schedule": 3600},
 }
 
 # --- People
@@ -216,8 +225,38 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = False
-IDP_OIDC_ADAPTER = "projects.adapters.OidcAdapter"
+ACCOUNT_REAUTHENTICATION_TIMEOUT = env.number("GATEHOUSE_REAUTHENTICATION_MINUTES", 15, low=1, high=720) * 60
+# Per address and per name: somebody who guesses is slowed down, and a colleague behind the same address is not.
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "20/m/ip,5/5m/key", "reauthenticate": "10/m/user"}
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.flag("GATEHOUSE_BEHIND_PROXY", False) else 0
+REQUIRE_MFA = env.flag("GATEHOUSE_REQUIRE_MFA", not EMBEDDED)
+MFA_ADAPTER = "projects.adapters.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Gatehouse"
+MFA_TOTP_TOLERANCE = 1  # a clock that is half a minute off
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = EMBEDDED and not HTTPS  # browsers themselves allow it on localhost only
+USERSESSIONS_TRACK_ACTIVITY = False  # a write on every page is too much for "last seen"
+
+# --- Single sign-on (one provider; the groups of its people become roles)
+SSO = sso.read(embedded=EMBEDDED)
+SOCIALACCOUNT_ADAPTER = "projects.sso.adapter.SsoAdapter"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": sso.apps(SSO)}}
+SOCIALACCOUNT_LOGIN_ON_GET = False
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_AUTO_SIGNUP = True
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
+# The portal's session ends when the provider says so, and it is asked this often.
+SSO_RECHECK_SECONDS = env.number("GATEHOUSE_SSO_RECHECK_SECONDS", 120, low=10, high=86_400)
+
+# --- The portal as an OAuth 2 provider of its own API, and the tokens of others that it takes
+IDP_OIDC_ADAPTER = "projects.oauth.adapter.OidcAdapter"
 IDP_OIDC_ACCESS_TOKEN_FORMAT = "opaque"  # noqa: S105 - a format, not a secret
+IDP_OIDC_ACCESS_TOKEN_EXPIRES_IN = 3600
+IDP_OIDC_REFRESH_TOKEN_EXPIRES_IN = 30 * 86_400
+IDP_OIDC_INTROSPECTION_ENABLED = True
+EXTERNAL_JWT = sso.external()
 SESSION_COOKIE_NAME = "gatehouse_session"
 CSRF_COOKIE_NAME = "gatehouse_csrf"
 SESSION_COOKIE_AGE = 12 * 3600
@@ -284,7 +323,10 @@ if _smtp:
     EMAIL_USE_SSL, EMAIL_USE_TLS = _smtp.tls == "tls", _smtp.tls == "starttls"
 EMAIL_TIMEOUT = 10
 OUTBOUND_HTTP = EMBEDDED  # elsewhere http:// is for targets on an allow-list
-OUTBOUND_ALLOW = {"webhook": env.targets("GATEHOUSE_WEBHOOK_ALLOW")}
+OUTBOUND_ALLOW = {
+    "webhook": env.targets("GATEHOUSE_WEBHOOK_ALLOW"),
+    "sso": env.targets("GATEHOUSE_SSO_ALLOW") or (["127.0.0.0/8", "::1"] if EMBEDDED else []),
+}
 
 # --- The portal's own
 # --------------------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
-"""How allauth behaves here."""
-
-from typing import Any
+"""How allauth behaves here: accounts and second factors. Single sign-on stands in projects/sso, OAuth in
+projects/oauth.
+"""
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.idp.oidc.adapter import DefaultOIDCAdapter
-from django.conf import settings
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.http import HttpRequest
 
-from projects.permissions import SCOPES
+from portal import crypto
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -18,16 +17,13 @@ class AccountAdapter(DefaultAccountAdapter):
         return False
 
 
-class OidcAdapter(DefaultOIDCAdapter):
-    """The portal as an OAuth 2 provider for its own API."""
+class MfaAdapter(DefaultMFAAdapter):
+    """Second factors; their secrets are encrypted at rest."""
 
-    scope_display = {**DefaultOIDCAdapter.scope_display, **SCOPES}
+    def encrypt(self, text: str) -> str:
+        """Return `text` encrypted under the newest key."""
+        return crypto.encrypt(text)
 
-    def get_issuer(self) -> str:
-        """The configured address, not the request's host, which a client chooses."""
-        return str(settings.BASE_URL)
-
-    def populate_server_metadata(self, data: dict[str, Any]) -> None:
-        """Name all scopes in the discovery document."""
-        super().populate_server_metadata(data)
-        data["scopes_supported"] = [*data.get("scopes_supported", []), *SCOPES]
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return what `encrypt` was given."""
+        return crypto.decrypt(encrypted_text)

@@ -11,7 +11,7 @@ class ProjectsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the permission rules, and keep the platform's groups in place."""
-        from projects import groups, permissions, signins  # noqa: F401 - receivers connect themselves
+        from projects import groups, rules, signins  # noqa: F401 - receivers connect themselves
 
-        permissions.register_own_rules()
+        rules.register_rules()
         post_migrate.connect(groups.create_after_migrate, sender=self)

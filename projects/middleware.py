@@ -8,6 +8,7 @@ from django.utils import timezone
 from projects.models import Project, User
 from projects.permissions import visible
 from projects.principal import ANONYMOUS, PortalRequest, Principal
+from projects.signin.proof import second_factor
 from projects.zones import zone_of
 
 PROJECT_SESSION_KEY = "project"
@@ -23,7 +24,10 @@ def principal(get_response: Callable[[PortalRequest], HttpResponse]) -> Callable
         user = request.user
         if isinstance(user, User) and user.is_authenticated:
             who = Principal.of(
-                user, request_id=getattr(request, "request_id", ""), address=getattr(request, "address", "")
+                user,
+                request_id=getattr(request, "request_id", ""),
+                address=getattr(request, "address", ""),
+                second_factor=second_factor(request.session),
             )
             request.principal = who
             chosen = request.session.get(PROJECT_SESSION_KEY)

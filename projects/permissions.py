@@ -10,19 +10,13 @@ from typing import Any
 
 from django.db.models import Model, Q, QuerySet
 
-from audit.models import Row
 from portal.errors import Forbidden, InsufficientScope, NotFound
 from projects.models import (
-    AUDITORS,
-    GOVERNANCE_LEADS,
-    PLATFORM_ENGINEERS,
     PLATFORM_GROUPS,
-    ApiKey,
     Membership,
     Project,
     Role,
-    User,
-    Webhook,
+    Where,
 )
 from projects.principal import Principal
 
@@ -80,6 +74,8 @@ class Rule:
     actions: Mapping[str, frozenset[str]]  # action → project roles, platform groups, or "*" for anyone signed in
     second: Second | None = None
     grant: Grant | None = None
+    # Which rows of a platform-wide rule are left to a principal; None, or a None from it: all.
+    audience: Callable[[Principal], Q | None] | None = None
 
 
 _rules: dict[type[Model], Rule] = {}
@@ -99,39 +95,9 @@ def rules() -> Mapping[type[Model], Rule]:
     return dict(_rules)
 
 
-def register_own_rules() -> None:
-    """Register the rules of this app."""
-    register(
-        Rule(
-            Project,
-            "pk",
-            {
-                "view": MEMBERS | PLATFORM,
-                "create": frozenset({PLATFORM_ENGINEERS}),
-                "change": frozenset({OWNER, PLATFORM_ENGINEERS}),
-                "manage_members": frozenset({OWNER, PLATFORM_ENGINEERS}),
-                "request": BUILDERS,
-            },
-        )
-    )
-    register(Rule(Membership, "project_id", {"view": MEMBERS | PLATFORM}))
-    register(
-        Rule(
-            ApiKey,
-            "project_id",
-            {
-                "view": MEMBERS | frozenset({PLATFORM_ENGINEERS, GOVERNANCE_LEADS, AUDITORS}),
-                "create": BUILDERS,
-                "rotate": BUILDERS,
-                "revoke": BUILDERS | frozenset({PLATFORM_ENGINEERS}),
-            },
-        )
-    )
-    hooks = frozenset({OWNER, PLATFORM_ENGINEERS})  # an address may hold a secret in its path
-    verbs = ("view", "create", "change", "delete", "rotate", "test", "replay")
-    register(Rule(Webhook, "project_id", dict.fromkeys(verbs, hooks)))
-    register(Rule(User, None, {"view": EVERYONE}))
-    register(Rule(Row, None, {"view": PLATFORM}))  # audit imports no app, so its rule stands here
+def permission(model: type[Model], action: str) -> str:
+    """Return the name under which presets keep a permission: "endpoints.endpoint.suspend"."""
+    return f"{model._meta.label_lower}.{action}"
 
 
 def _value(path: str, obj: Model) -> Any:
@@ -146,6 +112,42 @@ def _project_id(path: str, obj: Model) -> int | None:
     return int(value) if value is not None else None
 
 
+def _presets(principal: Principal, where: Where, name: str) -> frozenset[str]:
+    """Return the presets that `principal` holds there and that allow permission `name`."""
+    return frozenset(slug for slug, granted in principal.presets.get(where, {}).items() if name in granted)
+
+
+def _everywhere(principal: Principal, allowed: frozenset[str], name: str) -> bool:
+    """Whether a platform group or a preset held platform-wide allows it. A group that is named like a role of
+    projects says nothing here.
+    """
+    if allowed & (PLATFORM | EVERYONE) & (principal.groups | EVERYONE):
+        return True
+    return bool(_presets(principal, Where.PLATFORM, name))
+
+
+def _role_says(principal: Principal, role: str | None, allowed: frozenset[str], name: str) -> bool:
+    """Whether a role in a project, or a preset that stands for one, allows it."""
+    if role is None:
+        return False
+    return role in allowed & MEMBERS or role in _presets(principal, Where.PROJECT, name)
+
+
+def allows(principal: Principal, action: str, model: type[Model], project_id: int | None) -> bool:
+    """Whether roles, groups and presets of `principal` allow `action` on objects of `model` in that project (None:
+    platform-wide), grants on single objects aside. Costs no query.
+    """
+    rule = _rules.get(model)
+    if rule is None or action not in rule.actions or not principal.is_authenticated:
+        return False
+    allowed, name = rule.actions[action], permission(model, action)
+    if principal.project_id is not None and project_id is None:
+        return allowed >= EVERYONE  # a credential of a project opens no platform-wide door, whatever its owner may do
+    if principal.project_id is not None and principal.project_id != project_id:
+        return False  # and stays a stranger in another one
+    return _everywhere(principal, allowed, name) or _role_says(principal, principal.role_in(project_id), allowed, name)
+
+
 def _second_says(principal: Principal, action: str, rule: Rule, obj: Model) -> bool:
     """Whether a role in the object's second project allows `action`."""
     second = rule.second
@@ -153,7 +155,8 @@ def _second_says(principal: Principal, action: str, rule: Rule, obj: Model) -> b
         return False
     if not principal.is_authenticated or any(_value(path, obj) != value for path, value in second.when.items()):
         return False
-    return principal.role_in(_project_id(second.project, obj)) in second.actions[action]
+    role = principal.role_in(_project_id(second.project, obj))
+    return _role_says(principal, role, second.actions[action], permission(rule.model, action))
 
 
 def _granted(principal: Principal, action: str, rule: Rule) -> QuerySet[Any] | None:
@@ -161,7 +164,8 @@ def _granted(principal: Principal, action: str, rule: Rule) -> QuerySet[Any] | N
     grant = rule.grant
     if grant is None or action not in grant.actions or not principal.is_authenticated:
         return None
-    mine = [pk for pk in principal.roles if principal.role_in(pk) in grant.actions[action]]
+    allowed, name = grant.actions[action], permission(rule.model, action)
+    mine = [pk for pk in principal.roles if _role_says(principal, principal.role_in(pk), allowed, name)]
     return grant.rows().filter(**{f"{grant.project}__in": mine}) if mine else None
 
 
@@ -171,16 +175,10 @@ def _grant_says(principal: Principal, action: str, rule: Rule, obj: Model) -> bo
     return given is not None and rule.grant is not None and given.filter(**{rule.grant.target: obj.pk}).exists()
 
 
-def _roles(principal: Principal, project_id: int | None) -> frozenset[str]:
-    if not principal.is_authenticated:
-        return frozenset()
-    if principal.project_id is not None and project_id is None:
-        return EVERYONE  # a credential of a project opens no platform-wide door, whatever its owner may do
-    if principal.project_id is not None and principal.project_id != project_id:
-        return frozenset()  # and stays a stranger in another one
-    held = set(principal.groups) | {"*"}
-    role = principal.role_in(project_id)
-    return frozenset(held | {role} if role else held)
+def _in_audience(principal: Principal, rule: Rule, obj: Model) -> bool:
+    """Whether `obj` is among the rows that the rule leaves to `principal` (at most one query)."""
+    mine = rule.audience(principal) if rule.audience is not None else None
+    return mine is None or rule.model._default_manager.filter(mine, pk=obj.pk).exists()
 
 
 def can(principal: Principal, action: str, obj: Model, *, model: type[Model] | None = None) -> bool:
@@ -193,11 +191,10 @@ def can(principal: Principal, action: str, obj: Model, *, model: type[Model] | N
     if rule is None or action not in rule.actions:
         return False
     if model is not None and isinstance(obj, Project):
-        project_id: int | None = obj.pk
-    else:
-        project_id = None if rule.project is None else _project_id(rule.project, obj)
-    if rule.actions[action] & _roles(principal, project_id):
-        return True
+        return allows(principal, action, rule.model, obj.pk)
+    project_id = None if rule.project is None else _project_id(rule.project, obj)
+    if allows(principal, action, rule.model, project_id):
+        return model is not None or _in_audience(principal, rule, obj)
     if model is not None:
         return False
     return _second_says(principal, action, rule, obj) or _grant_says(principal, action, rule, obj)
@@ -211,11 +208,12 @@ def can_anywhere(principal: Principal, action: str, model: type[Model]) -> bool:
     if rule is None or action not in rule.actions or not principal.is_authenticated:
         return False
     if rule.project is None:
-        return bool(rule.actions[action] & _roles(principal, None))
-    held = set(principal.groups) | {"*"}
-    held |= {role for project, role in principal.roles.items() if principal.project_id in (None, project)}
-    allowed = rule.actions[action] | (rule.second.actions.get(action, frozenset()) if rule.second else frozenset())
-    return bool(allowed & held)
+        return allows(principal, action, model, None)
+    name, allowed = permission(model, action), rule.actions[action]
+    if _everywhere(principal, allowed, name):
+        return True
+    allowed |= rule.second.actions.get(action, frozenset()) if rule.second else frozenset()
+    return any(_role_says(principal, principal.role_in(pk), allowed, name) for pk in principal.roles)
 
 
 def require(principal: Principal, action: str, obj: Model, *, model: type[Model] | None = None) -> None:
@@ -264,14 +262,17 @@ def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view")
     rule = _rules.get(queryset.model)
     if rule is None or action not in rule.actions or not principal.is_authenticated:
         return queryset.none()
-    allowed = rule.actions[action]
+    allowed, name = rule.actions[action], permission(rule.model, action)
     if rule.project is None:
-        return queryset if allowed & _roles(principal, None) else queryset.none()
+        mine = rule.audience(principal) if rule.audience is not None else None
+        rows = queryset if allows(principal, action, rule.model, None) else queryset.none()
+        return rows if mine is None else rows.filter(mine)
     bound = {rule.project: principal.project_id} if principal.project_id is not None else {}
-    if allowed & (principal.groups | EVERYONE):
+    roles = (allowed & MEMBERS) | _presets(principal, Where.PROJECT, name)
+    if _everywhere(principal, allowed, name):
         own = Q(**bound)
-    elif allowed & MEMBERS:
-        own = Q(**{f"{rule.project}__in": _projects_of(principal, allowed)}, **bound)
+    elif roles:
+        own = Q(**{f"{rule.project}__in": _projects_of(principal, roles)}, **bound)
     else:  # no role of a project would do
         own = Q(pk__in=[])
     if not own:  # everything is visible already
@@ -280,7 +281,8 @@ def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view")
     given = _granted(principal, action, rule)
     theirs = Q(pk__in=given.values(grant.target)) if grant is not None and given is not None else Q()
     if second is not None and action in second.actions:
-        said = Q(**{f"{second.project}__in": _projects_of(principal, second.actions[action])}, **second.when)
+        sure = (second.actions[action] & MEMBERS) | _presets(principal, Where.PROJECT, name)
+        said = Q(**{f"{second.project}__in": _projects_of(principal, sure)}, **second.when)
         if principal.project_id is not None:
             said &= Q(**{second.project: principal.project_id})
         theirs |= said
@@ -288,7 +290,7 @@ def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view")
 
 
 def _projects_of(principal: Principal, roles: frozenset[str]) -> QuerySet[Any]:
-    return Membership.objects.filter(user=principal.person, role__in=roles & MEMBERS).values("project_id")
+    return Membership.objects.filter(user=principal.person, role__in=roles).values("project_id")
 
 
 def require_scope(principal: Principal, scope: str) -> None:

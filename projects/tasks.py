@@ -26,3 +26,13 @@ def digest() -> None:
     """Hand over the digests whose hour has come, and let go of what is old."""
     digests.release()
     retention.purge()
+
+
+@shared_task
+def recheck() -> None:
+    """Ask the identity provider whether the people who came through it may still be here."""
+
+
+@shared_task
+def clear() -> None:
+    """Let go of what has expired: used tokens, OAuth tokens, sessions."""

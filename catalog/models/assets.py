@@ -1,6 +1,4 @@
-"""What may be asked for: assets (models and MCP servers), their immutable versions, evidence, and the hardware they
-run on.
-"""
+"""What may be asked for: assets (models and MCP servers), their immutable versions, and evidence."""
 
 import re
 from typing import TYPE_CHECKING, Self
@@ -10,7 +8,7 @@ from django.db import models
 from django.db.models import Case, IntegerField, OuterRef, Q, Subquery, Value, When
 
 from portal.states import arrows
-from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS, User, slug_validator
+from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS, User
 
 if TYPE_CHECKING:
     from projects.principal import Principal
@@ -98,8 +96,17 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         return assets.filter(Q(rank__isnull=False) | own)
 
 
+class Access(models.TextChoices):
+    """Whom an asset is for."""
+
+    EVERYONE = "everyone", "everyone"
+    LISTED = "listed", "only those who are listed"
+
+
 class Asset(models.Model):
-    """A model or an MCP server."""
+    """A model or an MCP server. `access` says whether everyone signed in may see and ask for it, or only those whom a
+    grant names: catalog/models/grants.py.
+    """
 
     slug = models.CharField(max_length=40, unique=True, validators=[asset_slug_validator])
     kind = models.CharField(max_length=12, choices=Kind.choices)
@@ -110,6 +117,7 @@ class Asset(models.Model):
     tasks = models.JSONField(default=list)
     languages = models.JSONField(default=list)
     homepage = models.URLField(max_length=300, blank=True)
+    access = models.CharField(max_length=8, choices=Access.choices, default=Access.EVERYONE, db_default=Access.EVERYONE)
     created_at = models.DateTimeField(auto_now_add=True)
     proposed_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
@@ -117,6 +125,7 @@ class Asset(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
+        permissions = [("use_asset", "Can see and ask for the asset")]
 
     def __str__(self) -> str:
         return self.slug
@@ -206,103 +215,3 @@ class Evidence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.verdict}"
-
-
-class Audience(models.TextChoices):
-    """Whom a listing is for; VersionQuerySet.visible_to says which versions each of them sees."""
-
-    PUBLIC = "public"
-    REVIEWERS = "reviewers"
-    OWN = "own"  # one person, who proposed what is not approved yet
-
-
-class ListingQuerySet(models.QuerySet["Listing"]):
-    """Reading listings."""
-
-    def visible_to(self, principal: "Principal", *, proposed: bool | None = None) -> Self:
-        """Return one listing for each asset that `principal` may see.
-
-        `proposed`: whether there are listings of their own, where the caller knows (one query otherwise). Hardly
-        anybody has any, and without them the database walks an index instead of the table.
-        """
-        if principal.groups & REVIEWERS:
-            return self.filter(audience=Audience.REVIEWERS)
-        own = Listing.objects.own(principal)
-        if not (own.exists() if proposed is None else proposed):
-            return self.filter(audience=Audience.PUBLIC)
-        return self.filter(
-            Q(audience=Audience.PUBLIC) & ~Q(asset__in=own.values("asset"))
-            | Q(audience=Audience.OWN, person=principal.user)
-        )
-
-    def own(self, principal: "Principal") -> Self:
-        """Return the listings that only `principal` sees: of what they proposed and nobody has approved yet."""
-        return self.filter(audience=Audience.OWN, person=principal.user) if principal.user else self.none()
-
-
-class Listing(models.Model):
-    """How an asset stands in the lists of one audience: the facts of its best version, flat.
-
-    A copy, so that 10,000 assets are filtered, sorted and counted by one query each; catalog/listings.py writes it in
-    the transaction of every change.
-    """
-
-    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="listings")
-    audience = models.CharField(max_length=10, choices=Audience.choices)
-    person = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="+")  # of OWN
-    version = models.ForeignKey(Version, null=True, on_delete=models.CASCADE, related_name="+")  # the one that is shown
-    kind = models.CharField(max_length=12)
-    name = models.CharField(max_length=80)  # lower case, for the order
-    state = models.CharField(max_length=12)
-    rank = models.PositiveSmallIntegerField()  # place of `state` in STATE_ORDER
-    licence = models.CharField(max_length=80)
-    evidence = models.CharField(max_length=8)  # the worst verdict among the latest findings, or none
-    parameters = models.BigIntegerField(null=True)
-    context_tokens = models.BigIntegerField(null=True)  # the longest that the model takes
-    needed_bytes = models.BigIntegerField(null=True)  # of one replica at the size that pages assume
-    tasks = models.TextField()  # "|chat|code|"
-    text = models.TextField()  # what the search looks in, lower case
-    created_at = models.DateTimeField()
-
-    objects = ListingQuerySet.as_manager()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["asset", "audience"], condition=Q(person__isnull=True), name="one_listing_per_audience"
-            ),
-            models.UniqueConstraint(
-                fields=["asset", "person"], condition=Q(person__isnull=False), name="one_listing_per_person"
-            ),
-        ]
-        indexes = [
-            models.Index(fields=["audience", "rank", "name", "asset"], name="listing_by_name"),
-            models.Index(fields=["audience", "-created_at", "asset"], name="listing_by_age"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} for {self.audience}"
-
-
-class HardwareProfile(models.Model):
-    """What a replica may run on. `memory_bytes` is per accelerator, or of the machine's memory where there is none."""
-
-    slug = models.CharField(max_length=40, unique=True, validators=[slug_validator])
-    name = models.CharField(max_length=80)
-    accelerator = models.CharField(max_length=40, blank=True)  # "" = none
-    accelerator_count = models.PositiveSmallIntegerField(default=0)
-    memory_bytes = models.BigIntegerField()
-    price_per_hour = models.DecimalField(max_digits=10, decimal_places=4)
-    currency = models.CharField(max_length=3)
-    enabled = models.BooleanField(default=True)
-    order = models.PositiveSmallIntegerField(default=100)
-
-    class Meta:
-        ordering = ["order", "slug"]
-        constraints = [
-            models.CheckConstraint(condition=Q(price_per_hour__gte=0), name="profile_price_not_negative"),
-            models.CheckConstraint(condition=Q(memory_bytes__gt=0), name="profile_memory_positive"),
-        ]
-
-    def __str__(self) -> str:
-        return self.slug

@@ -1,0 +1,8 @@
+"""Background work."""
+
+from celery import shared_task
+
+
+@shared_task
+def expire() -> None:
+    """Take away the grants whose end has passed; they stopped counting at that moment already."""

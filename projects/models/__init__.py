@@ -1,0 +1,73 @@
+"""People, projects, membership, keys, notifications: who someone is, where they belong, and what they are told."""
+
+from projects.models.identity import (
+    Application,
+    GroupMapping,
+    Preset,
+    SsoSession,
+    UsedToken,
+    Where,
+)
+from projects.models.keys import (
+    ApiKey,
+    Epoch,
+    IdempotentAnswer,
+    KeyState,
+    KeyTarget,
+)
+from projects.models.notify import (
+    Delivery,
+    DeliveryState,
+    MailMode,
+    Notification,
+    Preference,
+    SavedView,
+    Webhook,
+)
+from projects.models.people import (
+    AUDITORS,
+    GOVERNANCE_LEADS,
+    PLATFORM_ENGINEERS,
+    PLATFORM_GROUPS,
+    SLUG,
+    Membership,
+    Project,
+    Role,
+    Source,
+    User,
+    is_slug,
+    slug_validator,
+)
+
+__all__ = [
+    "AUDITORS",
+    "GOVERNANCE_LEADS",
+    "PLATFORM_ENGINEERS",
+    "PLATFORM_GROUPS",
+    "SLUG",
+    "ApiKey",
+    "Application",
+    "Delivery",
+    "DeliveryState",
+    "Epoch",
+    "GroupMapping",
+    "IdempotentAnswer",
+    "KeyState",
+    "KeyTarget",
+    "MailMode",
+    "Membership",
+    "Notification",
+    "Preference",
+    "Preset",
+    "Project",
+    "Role",
+    "SavedView",
+    "Source",
+    "SsoSession",
+    "UsedToken",
+    "User",
+    "Webhook",
+    "Where",
+    "is_slug",
+    "slug_validator",
+]

@@ -1,0 +1,1 @@
+"""Single sign-on: people of an identity provider, and what their groups make of them here."""
