@@ -41,7 +41,9 @@ def register_rules() -> None:
                 "view": MEMBERS | frozenset({PLATFORM_ENGINEERS, GOVERNANCE_LEADS, AUDITORS}),
                 "create": BUILDERS,
                 "rotate": BUILDERS,
+                "rotate_any": frozenset({OWNER}),  # also the keys of others
                 "revoke": BUILDERS | frozenset({PLATFORM_ENGINEERS}),
+                "revoke_any": frozenset({OWNER, PLATFORM_ENGINEERS}),
             },
         )
     )

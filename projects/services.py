@@ -6,6 +6,7 @@ from audit.services import record
 from portal.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.http import clean_text
 from projects import epoch
+from projects.giving import check_role, require_by_hand, require_may_give
 from projects.models import Membership, Project, Role, User, is_slug, slug_validator
 from projects.permissions import require, require_anywhere
 from projects.principal import Principal
@@ -66,17 +67,21 @@ def _person(username: str) -> User:
 
 
 def set_member(by: Principal, project: Project, *, username: str, role: str) -> Membership:
-    """Give a person a role in the project, new or changed.
+    """Give a person a role in the project, new or changed: a built-in one, or a preset of projects.
 
-    Raises Invalid for an unknown role, NotFound for an unknown person and Conflict when the last owner would go.
+    Raises Invalid for an unknown role, NotFound for an unknown person, Forbidden for a role that holds more than `by`,
+    and Conflict when the last owner would go, or the identity provider gave the role that is there.
     """
     require(by, "manage_members", project)
-    if role not in Role.values:
-        raise Invalid.field("role", f"role is {str(role)[:40]!r}; choose one of {', '.join(Role.values)}.")
+    check_role(role)
+    require_may_give(by, project, role)
     with transaction.atomic():
         user = _person(username)
-        member = Membership.objects.filter(project=project, user=user).first()
+        member = Membership.objects.select_related("user").filter(project=project, user=user).first()
         before = {"role": member.role} if member else {}
+        if member is not None and member.role != role:
+            require_by_hand(member)
+            require_may_give(by, project, member.role)
         if member is None:
             member = Membership.objects.create(project=project, user=user, role=role)
         elif member.role != role:
@@ -101,7 +106,8 @@ def set_member(by: Principal, project: Project, *, username: str, role: str) -> 
 def remove_member(by: Principal, project: Project, *, username: str) -> None:
     """Take a person out of the project; their keys there stop working within a second.
 
-    Raises NotFound when the person is no member and Conflict when it is the last owner.
+    Raises NotFound when the person is no member, Forbidden when they hold more than `by`, and Conflict for the last
+    owner and for members by a group of the identity provider.
     """
     require(by, "manage_members", project)
     name = clean_text(username, field="user", low=1, high=150)
@@ -109,6 +115,8 @@ def remove_member(by: Principal, project: Project, *, username: str) -> None:
         member = Membership.objects.select_related("user").filter(project=project, user__username=name).first()
         if member is None:
             raise NotFound(f"{username[:150]} is not a member of {project.slug}.")
+        require_by_hand(member)
+        require_may_give(by, project, member.role)
         _keep_an_owner(project, member)
         member.delete()
         record(

@@ -10,10 +10,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from portal.errors import GatehouseError, NotFound
 from portal.http import page
 from projects import services
+from projects.giving import roles_of_projects
 from projects.middleware import PROJECT_SESSION_KEY
 from projects.models import Membership, Project, Role, User, is_slug
 from projects.permissions import can, visible
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 
 THEMES = ("", "light", "dark", "high-contrast")
 THEME_COOKIE = "gatehouse_theme"
@@ -61,6 +63,7 @@ def _project(request: PortalRequest, slug: str) -> Project:
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You change who may do what in a project.")
 def project_detail(request: PortalRequest, slug: str) -> HttpResponse:
     """A project with its members; POST gives a person a role."""
     project = _project(request, slug)
@@ -121,7 +124,7 @@ def project_detail(request: PortalRequest, slug: str) -> HttpResponse:
                 "required": True,
                 "error": "",
                 "help": "",
-                "choices": [(value, label, False) for value, label in Role.choices],
+                "choices": [(value, label, False) for value, label in roles_of_projects()],
             },
         ],
     }
@@ -129,6 +132,7 @@ def project_detail(request: PortalRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
+@recently_proved(why="You change who may do what in a project.")
 def remove_member(request: PortalRequest, slug: str) -> HttpResponse:
     """Take a person out of the project."""
     project = _project(request, slug)
