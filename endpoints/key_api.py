@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from ninja import Field, Router
 
 from endpoints import services
+from endpoints.key_revocation import revoke_keys
 from endpoints.keys import INVOKE, PLAYGROUND
 from endpoints.reading import key_or_404, names_of
 from portal.http import cursor_page
@@ -16,6 +17,23 @@ from projects.permissions import visible
 from projects.principal import PortalRequest
 
 router = Router(tags=["endpoints"])
+
+
+class RevokeBy(Body):
+    """Which keys: all of a person, of a project, of an endpoint, or the one with a prefix; several narrow."""
+
+    person: str | None = Field(None, max_length=400)
+    project: str | None = Field(None, max_length=400)
+    endpoint: str | None = Field(None, max_length=400)
+    prefix: str | None = Field(None, max_length=400)
+
+
+class RevokeIn(Body):
+    """Keys to end. With `dry_run` they are counted and nothing changes."""
+
+    by: RevokeBy
+    reason: str = Field("", max_length=2000)
+    dry_run: bool = False
 
 
 class KeyIn(Body):
@@ -77,3 +95,22 @@ def revoke_key(request: PortalRequest, slug: str, key_id: UUID) -> HttpResponse:
     """End a key at once."""
     ended = services.revoke_key(request.principal, key_or_404(request.principal, slug, key_id))
     return answer(request, key_json(ended, names_of([ended])))
+
+
+@router.post("/keys/revoke", auth=scope("endpoints:write"))
+@idempotent
+def revoke_many(request: PortalRequest, body: RevokeIn) -> HttpResponse:
+    """End many keys at once, or count them first. Those that you may not end are not among them."""
+    which = body.by.model_dump(exclude_none=True)
+    done = revoke_keys(request.principal, which, reason=body.reason, dry_run=body.dry_run)
+    names = names_of(done.keys)
+    items = [{**key_json(key, names), "project": key.project.slug} for key in done.keys]
+    return answer(
+        request,
+        {
+            "dry_run": body.dry_run,
+            "count": len(items),
+            "keys": items,
+            "also_for_whole_project": done.also_for_whole_project,
+        },
+    )

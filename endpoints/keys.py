@@ -8,8 +8,8 @@ from endpoints.models import Desired, Endpoint, Phase
 from endpoints.sharing import living_shares
 from portal.errors import Conflict, Forbidden, Invalid
 from projects import keys
-from projects.models import PLATFORM_ENGINEERS, ApiKey, Project, Role, is_slug
-from projects.permissions import require
+from projects.models import ApiKey, Project, is_slug
+from projects.permissions import allows, require
 from projects.principal import Principal
 
 TARGET_KIND = "endpoint"
@@ -86,9 +86,7 @@ def may_change(by: Principal, key: ApiKey, verb: str) -> bool:
     """Whether `by` may rotate or revoke `key`, given a role that allows it at all: for templates, the same rule as
     the services.
     """
-    if key.person_id == by.person.pk or by.role_in(key.project_id) == Role.OWNER:
-        return True
-    return verb == "revoke" and PLATFORM_ENGINEERS in by.groups
+    return key.person_id == by.person.pk or allows(by, f"{verb}_any", ApiKey, key.project_id)
 
 
 def playground_key(by: Principal, endpoint: Endpoint) -> tuple[ApiKey, str]:

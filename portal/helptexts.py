@@ -12,6 +12,7 @@ GUIDES: Mapping[str, str] = {
     "usage": "Usage and capacity",
     "quotas": "Quotas",
     "notifications": "Notifications and webhooks",
+    "people": "People, groups and role presets",
     "operations": "Operations",
 }
 
@@ -26,6 +27,20 @@ _REQUEST = (
     "The state says in one sentence what is going on, and whose turn it is. Until a decision you can withdraw it; "
     "after “changes requested” you edit and send it again.",
     "What is approved is what is started: the plan and its digest do not change after you have sent it.",
+)
+_PEOPLE = (
+    "people",
+    "What somebody holds on the whole platform stands here: the built-in groups, presets, and named groups to which "
+    "assets can be opened. A change counts at once and is kept with its reason.",
+    "Groups that the identity provider manages are set at each sign-in; change them there. Somebody who runs the "
+    "platform is always left.",
+)
+_PRESETS = (
+    "people",
+    "A preset is a role under the name that your organisation uses: a list of permissions. Below each permission stand "
+    "the built-in roles that hold it.",
+    "A change counts at once for everybody who holds the preset. Nobody changes one that they hold themselves, and "
+    "nobody gives a role that holds more than their own.",
 )
 _QUEUE = (
     "approvals",
@@ -177,6 +192,13 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "Suspending instead keeps address and keys and gives the accelerators back.",
     ),
     "key_list": _KEYS,
+    "keys_revoke": _KEYS,
+    "person_list": _PEOPLE,
+    "person_detail": _PEOPLE,
+    "group_list": _PEOPLE,
+    "preset_list": _PRESETS,
+    "preset_create": _PRESETS,
+    "preset_detail": _PRESETS,
     "key_create": _KEYS,
     "key_rotate": _KEYS,
     "key_revoke": _KEYS,
