@@ -1,6 +1,6 @@
 """Who may do what with requests."""
 
-from approvals.models import Decision, Request, RequestKind
+from approvals.models import AccessReview, Decision, Request, RequestKind
 from projects.models import GOVERNANCE_LEADS, PLATFORM_ENGINEERS
 from projects.permissions import BUILDERS, MEMBERS, OWNER, PLATFORM, Rule, Second, register
 
@@ -28,6 +28,9 @@ def register_rules() -> None:
             Second("endpoint__project_id", theirs, dict.fromkeys(("view", "comment", "decide"), OWNERS)),
         )
     )
+    # Owners and reviewers answer their own entries: approvals/access/review.py. These answer all of them.
+    whole = dict.fromkeys(("create", "decide", "close"), DECIDERS)
+    register(Rule(AccessReview, None, {"view": PLATFORM, **whole}))
     register(
         Rule(
             Decision,

@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from approvals import drafts
+from approvals.access import review
 
 
 @shared_task
@@ -14,3 +15,4 @@ def purge() -> None:
 @shared_task
 def remind() -> None:
     """Remind the reviewers of open access reviews."""
+    review.remind()

@@ -2,6 +2,8 @@
 
 from django.urls import path
 
+from approvals.access import leaving_views, review_views
+from approvals.access import views as access
 from approvals.views import forms, insights, lists, queue, requests
 
 urlpatterns = [
@@ -18,5 +20,12 @@ urlpatterns = [
     path("approvals/<int:pk>/approve/", queue.approve, name="approval_approve"),
     path("approvals/<int:pk>/reject/", queue.reject, name="approval_reject"),
     path("approvals/<int:pk>/request-changes/", queue.request_changes, name="approval_request_changes"),
+    path("access/", access.access, name="access"),
+    path("access/why/", access.access_why, name="access_why"),
+    path("access/reviews/", review_views.review_list, name="access_review_list"),
+    path("access/reviews/<int:review_id>/", review_views.access_review, name="access_review"),
+    path("access/reviews/<int:review_id>/answer/", review_views.access_review_bulk, name="access_review_bulk"),
+    path("access/reviews/<int:review_id>/close/", review_views.access_review_close, name="access_review_close"),
+    path("people/<str:username>/leave/", leaving_views.person_leave, name="person_leave"),
     path("insights/", insights.insight_page, name="insights"),
 ]

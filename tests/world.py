@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from approvals.access import review as reviews
+from approvals.models import AccessReview
 from catalog.models import HardwareProfile, Version
 from endpoints import services as endpoint_services
 from endpoints.models import Cluster, Endpoint, Phase, Share
 from endpoints.services import Authorization
 from portal import crypto
 from portal.states import move
+from projects import people
 from projects.models import ApiKey, Notification, Project, SavedView, Webhook
 from projects.notify import webhooks
 from projects.principal import Principal
@@ -43,6 +49,8 @@ class World:
     webhook: Webhook  # of fraud-detection, made by omar
     notification: Notification  # dana's
     view: SavedView  # dana's
+    group: Group  # a named one, empty
+    review: AccessReview  # of fraud-detection, begun by yasmine
 
 
 def _as_observed(endpoint: Endpoint, phase: str, **also: Any) -> None:
@@ -93,5 +101,9 @@ def furnish(org: Org) -> World:
             Principal.of(org.omar), project=org.fraud, name="chat", url="https://93.184.215.14/hook"
         )[0],
         notification=Notification.objects.create(person=org.dana, kind="endpoint.ready", title="Ready.", once="one"),
+        review=reviews.start(
+            Principal.of(org.yasmine), name="Quarter", due_on=timezone.now().date(), project=org.fraud
+        ),
+        group=people.create_group(Principal.of(org.pat), "risk-analysts"),
         view=save_view(dana, name="Waiting", address="/requests/?state=submitted"),
     )

@@ -33,6 +33,18 @@ KINDS: Mapping[str, Kind] = {
     "quota.threshold": Kind("Quota nearly used", "A share of a quota that you are warned about is used."),
     "quota.projected": Kind("Quota will not last", "At the present pace a quota is used up before it resets."),
     "quota.raised": Kind("Quota raised", "A quota was raised for a time."),
+    "project.ownerless": Kind(
+        "Project without an owner", "A group of the identity provider took a project's last owner."
+    ),
+    "asset.granted": Kind(
+        "Asset granted", "You, a group or a project of yours may use an asset that is not for everyone."
+    ),
+    "asset.ended": Kind("Grant of an asset ended", "The grant of an asset has ended or was taken away."),
+    "application.ownerless": Kind(
+        "Application without an owner", "The owner of an OAuth application has left; it stops until it has a new one."
+    ),
+    "review.waiting": Kind("Access review", "Entries of an access review wait for your word."),
+    "application.expiring": Kind("Application about to end", "An OAuth application that you answer for stops soon."),
     "key.expiring": Kind("Key about to expire", "An API key stops working soon."),
     TEST: Kind("Webhook test", "Somebody tests a webhook."),
     DISABLED: Kind("Webhook switched off", "The receiver of a webhook said that it is gone, so it was switched off."),

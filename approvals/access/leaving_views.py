@@ -1,0 +1,76 @@
+"""The page that takes somebody's leave: what goes with them, counted, before it happens."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from approvals.access import leaving
+from portal.errors import GatehouseError, Invalid, NotFound
+from portal.http import page
+from projects.models import User
+from projects.permissions import require_anywhere
+from projects.principal import PortalRequest
+
+COUNTED = {
+    "sessions": "sessions end",
+    "keys": "API keys are revoked",
+    "tokens": "access tokens are gone",
+    "applications": "applications stop until they have another owner",
+    "second_factors": "second factors are removed",
+    "memberships": "memberships end",
+    "groups": "platform-wide groups are left",
+    "grants": "grants of assets end",
+    "requests": "open requests are withdrawn",
+    "reviews": "waiting entries of access reviews go to governance",
+}
+
+
+@require_http_methods(["GET", "POST"])
+def person_leave(request: PortalRequest, username: str) -> HttpResponse:
+    """Ask for the user name and a reason, then end everything that the person could do here."""
+    require_anywhere(request.principal, "leave", User)
+    person = User.objects.filter(username=username).first()
+    if person is None:
+        raise NotFound("There is no such person.")
+    problem: GatehouseError | None = None
+    if request.method == "POST":
+        try:
+            if request.POST.get("confirm", "").strip() != person.username:
+                raise Invalid.field("confirm", f"Type {person.username} exactly as it is written.")
+            leaving.leave(request.principal, person, reason=request.POST.get("reason", ""))
+        except GatehouseError as error:
+            problem = error
+        else:
+            messages.success(request, f"{person.username} has left; nothing of theirs opens the portal any more.")
+            return redirect("person_detail", username=username)
+    found = leaving.preview(request.principal, person)
+    counts = found.facts()
+    effects: list[dict[str, Any]] = [
+        {"count": counts[name], "text": f" {words}"} for name, words in COUNTED.items() if counts[name]
+    ]
+    alone = " is left without an owner; platform engineers are told"
+    effects += [{"count": slug, "text": alone} for slug in found.ownerless]
+    effects += [{"count": name, "text": " needs a new contact; its owners are told"} for name in found.endpoints[:20]]
+    context = {
+        "crumbs": [
+            ("People", reverse("person_list")),
+            (username, reverse("person_detail", args=[username])),
+            ("Leave", ""),
+        ],
+        "confirm": {
+            "title": f"{person.display_name} leaves",
+            "intro": "Everything that they could do here ends at once. What they made stays, under their name.",
+            "effects": effects,
+            "word": person.username,
+            "reason": True,
+            "action_url": request.path,
+            "submit_label": "Take leave",
+            "cancel_url": reverse("person_detail", args=[username]),
+        },
+        "errors": (problem.errors or [{"field": "confirm", "message": problem.sentence}]) if problem else [],
+    }
+    return page(request, "endpoints/confirm.html", context, status=problem.status if problem else 200)
