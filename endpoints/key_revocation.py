@@ -57,10 +57,11 @@ def revoke_keys(by: Principal, which: Mapping[str, str], *, reason: str = "", dr
         whole = _for_whole_project(by, endpoint) if endpoint is not None else 0
         if dry_run:
             return Revocation(tuple(found), whole)
-        ended = tuple(key for key in found if _end(by, key, text, which))
+        ended = [key.pk for key in found if _end(by, key, text, which)]
         if ended:
             epoch.bump()
-    return Revocation(ended, whole)
+        rows = ApiKey.objects.filter(pk__in=ended).order_by("pk")
+        return Revocation(tuple(rows.select_related("project", "person").prefetch_related("targets")), whole)
 
 
 def _end(by: Principal, key: ApiKey, reason: str, which: Mapping[str, str]) -> bool:
@@ -68,7 +69,6 @@ def _end(by: Principal, key: ApiKey, reason: str, which: Mapping[str, str]) -> b
         if move(ApiKey.objects.filter(pk=key.pk), source, KeyState.REVOKED, revoked_at=timezone.now()):
             before, after = {"state": source}, {"in_bulk_by": sorted(which)}
             record("keys.revoke", by=by, obj=key, project=key.project.slug, before=before, after=after, reason=reason)
-            key.state = KeyState.REVOKED
             return True
     return False
 

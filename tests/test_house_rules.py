@@ -28,6 +28,7 @@ UNAUDITED_FUNCTIONS = {
     "endpoints/reconcile.py:claim",  # a lease of 15 s between workers
     # Telling is an effect of what was audited, and reading is the reader's own business.
     "projects/notify/services.py:tell", "projects/notify/services.py:mark_read",
+    "approvals/access/review.py:remind",  # the day of the last reminder
 }  # fmt: skip
 WRITES = {"create", "bulk_create", "save", "update", "delete", "get_or_create", "update_or_create", "bulk_update"}
 

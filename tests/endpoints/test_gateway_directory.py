@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import json
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -209,6 +211,83 @@ def test_the_number_of_entries_is_bounded() -> None:
     asyncio.run(main())
 
 
+def test_a_call_is_not_judged_by_what_was_known_over_a_second_ago() -> None:
+    """However late the poller is: on a busy machine, or with a slow database."""
+
+    async def check(directory: Directory, source: MemorySource, clock: Clock) -> None:
+        hashed = digest(source.add_key())
+        assert await directory.key(hashed) is not None
+        source.keys[hashed], source.value = replace(source.keys[hashed], ended="revoked"), 2
+        clock.now += module.PROMISE_SECONDS + 0.01
+        found = await asyncio.gather(*[directory.key(hashed) for _ in range(50)])
+        assert {record.ended for record in found if record} == {"revoked"}
+        assert source.reads == ["key", "epoch", "key"]
+
+    run(check)
+
+
+def test_without_grace_a_database_that_hangs_admits_nobody_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DATABASE_SECONDS", 0.05)
+    go_on = threading.Event()
+
+    async def check(directory: Directory, source: MemorySource, clock: Clock) -> None:
+        hashed = digest(source.add_key())
+        assert await directory.key(hashed) is not None
+        monkeypatch.setattr(source, "epoch", lambda: int(go_on.wait(5)))
+        clock.now += module.PROMISE_SECONDS + 0.01
+        with pytest.raises(Refusal):
+            await directory.key(hashed)
+        go_on.set()
+
+    run(check, grace=0)
+
+
+def test_a_crowd_of_strangers_keeps_no_ended_key_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their keys are read slowly or never: the epoch and the keys that are known do not wait behind them."""
+    go_on = threading.Event()
+
+    async def check(directory: Directory, source: MemorySource, clock: Clock) -> None:
+        hashed, read = digest(source.add_key()), source.key
+        assert await directory.key(hashed) is not None
+        monkeypatch.setattr(source, "key", lambda asked: read(asked) if asked == hashed else (go_on.wait(5), None)[1:])
+        crowd = [asyncio.create_task(directory.key(digest(str(number)))) for number in range(100)]
+        await asyncio.sleep(0)
+        source.keys[hashed], source.value = replace(source.keys[hashed], ended="revoked"), 2
+        clock.now += module.PROMISE_SECONDS + 0.01
+        async with asyncio.timeout(2):
+            record = await directory.key(hashed)
+        assert record is not None and record.ended == "revoked" and not directory._failing
+        go_on.set()
+        for one in crowd:
+            one.cancel()
+        await asyncio.gather(*crowd, return_exceptions=True)
+
+    run(check)
+
+
+def test_a_reading_that_fails_while_the_database_answers_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that may have ended does not go on because of it; a single broken connection is not noticed at all."""
+
+    async def check(directory: Directory, source: MemorySource, clock: Clock) -> None:
+        hashed, read, failures = digest(source.add_key()), source.key, [OSError(), OSError(), OSError()]
+
+        def unsteady(asked: str) -> tuple[int, Any]:
+            if failures:
+                raise failures.pop()
+            return read(asked)
+
+        assert await directory.key(hashed) is not None
+        monkeypatch.setattr(source, "key", unsteady)
+        source.keys[hashed], source.value = replace(source.keys[hashed], ended="revoked"), 2
+        directory._epoch = 2
+        with pytest.raises(Refusal):
+            await directory.key(hashed)
+        record = await directory.key(hashed)
+        assert record is not None and record.ended == "revoked" and not directory._failing
+
+    run(check)
+
+
 # --- The same through the gateway ----------------------------------------------------------------------------------
 
 
@@ -250,3 +329,19 @@ def test_the_database_goes_and_comes_back(state_dir: Path, settings: Any) -> Non
         assert gateway.request("gth_x", CHAT).status == 401  # what needs no database is still told
         source.away = False
         until(lambda: gateway.request(unknown, CHAT).status == 200, 3)
+
+
+def test_a_key_that_ends_while_its_body_is_on_the_way_passes_nothing(state_dir: Path) -> None:
+    with standing(state_dir) as (gateway, source):
+        secret = source.add_key()
+        assert gateway.request(secret, CHAT).status == 200
+        body = json.dumps(CHAT).encode()
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+            head = f"Authorization: Bearer {secret}\r\nX-Request-Id: slow\r\nContent-Length: {len(body)}"
+            client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode() + body[:-1])
+            source.keys[digest(secret)] = replace(source.keys[digest(secret)], ended="The key was revoked.")
+            source.value += 1
+            until(lambda: gateway.request(secret, CHAT).status == 401, 2)
+            client.sendall(body[-1:])
+            assert client.recv(4096).startswith(b"HTTP/1.1 401 ")
+        assert "slow" not in {record["request_id"] for record in gateway.records("start")}

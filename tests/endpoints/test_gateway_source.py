@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
+from endpoints.gateways.builtin.directory import POLL_SECONDS
 from endpoints.gateways.builtin.source import DatabaseSource
 from endpoints.models import Desired, Endpoint, Phase
 from portal import crypto
@@ -196,3 +198,28 @@ def test_strangers_and_short_lives(gateway: Running, org: Org, engine: Engine) -
     ApiKey.objects.filter(pk=expired.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
     assert gateway.request(gone, CHAT).code == "invalid_api_key"
     assert replace(read(expired), ended="").admits  # the clock refused it, before any sweep did
+
+
+def test_calls_on_a_known_key_ask_the_database_for_the_epoch_only(
+    gateway: Running, org: Org, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every statement of this process is counted, whatever thread and connection it goes through."""
+    _, secret = issue(org, endpoint(org, "scoring", engine.url))
+    assert gateway.request(secret, CHAT).status == 200  # from here on everything is known
+    statements: list[str] = []
+    execute = CursorWrapper.execute
+
+    def counted(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
+        statements.append(str(sql))
+        return execute(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", counted)
+    began = time.monotonic()
+    for _ in range(200):
+        assert gateway.request(secret, CHAT).status == 200
+    took = time.monotonic() - began
+    monkeypatch.undo()
+    reads = [one for one in statements if one.lstrip().upper().startswith("SELECT")]
+    assert all("projects_epoch" in one for one in reads), statements
+    assert len(reads) <= took / POLL_SECONDS + 2
+    assert not [one for one in statements if one.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE"))]

@@ -1,6 +1,10 @@
 """API keys: shape, issue, find, rotate, revoke, expire."""
 
 import datetime as dt
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 import time_machine
@@ -34,6 +38,29 @@ def test_issue_shows_the_secret_once_and_stores_its_hash_only(org: Org) -> None:
     row = Row.objects.get(action="keys.issue")
     body = secret[13:]
     assert body not in row.after + row.canonical and key.hash not in row.after + row.canonical
+
+
+def test_the_documented_pattern_fits_every_key_and_nothing_around_it() -> None:
+    """What docs/leaked-key.md gives to secret scanners is what is issued."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "leaked-key.md").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"^The pattern is `(.*?)`", text, re.MULTILINE)
+    (rule,) = re.findall(r"^regex = '''(.*)'''$", text, re.MULTILINE)
+    for _ in range(200):
+        prefix, secret = keys.new_secret()
+        assert re.fullmatch(pattern, secret) and secret.startswith(prefix)
+        assert re.findall(rule, f'client = OpenAI(api_key="{secret}")') == [secret]
+        assert not re.search(rule, secret[:-1]) and not re.search(rule, f"{secret}x")
+
+
+@pytest.mark.django_db
+def test_one_changed_character_anywhere_is_refused_without_a_query(
+    org: Org, django_assert_num_queries: Callable[[int], AbstractContextManager[object]]
+) -> None:
+    _, secret = issue(org)
+    with django_assert_num_queries(0):
+        for position, old in enumerate(secret):
+            for char in {*ALPHABET, "-", "_", "é", "\x00"} - {old}:
+                assert keys.find(secret[:position] + char + secret[position + 1 :]) is None, position
 
 
 @given(position=st.integers(0, 61), char=st.sampled_from(ALPHABET))

@@ -29,6 +29,7 @@ from endpoints.gateways.builtin.errors import (
     model_not_found,
     retry_later,
 )
+from endpoints.gateways.builtin.leftovers import Leftovers
 from endpoints.gateways.builtin.meter import Call, Journal
 from endpoints.gateways.builtin.records import SCOPE, EndpointRecord, KeyRecord
 from endpoints.gateways.builtin.relay import Relay
@@ -52,6 +53,7 @@ RETRY_AFTER = {
     "ready": 2,
     "degraded": 2,
 }  # seconds by phase; 60 for those that need a person
+UNKNOWN = "The API key is not known; check that it was copied whole."
 FORWARDED = frozenset({b"traceparent", b"tracestate", b"openai-beta"})  # request headers; all others end here
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -71,7 +73,7 @@ class Gateway:
         polling alone.
         """
         self._directory, self._pool, self._journal = directory, pool, journal
-        self._budgets = Budgets(directory)
+        self._budgets, self._leftovers = Budgets(directory), Leftovers(directory)
         self._stall, self._bus = stall_seconds, bus
         self._running: set[asyncio.Task[object]] = set()
         self._listener: asyncio.Task[None] | None = None
@@ -79,6 +81,7 @@ class Gateway:
     async def start(self) -> None:
         """Begin to follow the epoch and the bus."""
         await self._directory.start()
+        self._leftovers.start()
         if self._bus:
             self._listener = asyncio.create_task(listen(self._bus, self._directory.nudge), name="gateway-bus")
 
@@ -97,6 +100,7 @@ class Gateway:
             with suppress(asyncio.CancelledError):
                 await self._listener
         self._budgets.stop()
+        self._leftovers.stop()
         await self._directory.stop()
         self._pool.close()
         self._journal.close()
@@ -136,28 +140,32 @@ class Gateway:
             raise Refusal(
                 405, "method_not_allowed", f"{path[:100]} takes {wanted}.", headers=[(b"allow", wanted.encode())]
             )
-        key = await self._authenticate(scope)
+        digest = self._digest(scope)
+        key = await self._key(digest)
         if operation is None:
             await _answer(send, 200, await self._models(key, path[len("/v1/models/") :]), request_id)
         else:
-            await self._infer(operation, key, scope, receive, send, request_id)
+            await self._infer(operation, digest, scope, receive, send, request_id)
 
-    async def _authenticate(self, scope: Scope) -> KeyRecord:
-        """Return the key of the call.
-
-        Raises Refusal: 401 for the key itself, 403 for its scope, 503 when nobody can tell.
-        """
+    def _digest(self, scope: Scope) -> str:
+        """Return the SHA-256 of the call's key. Raises Refusal (401) for what cannot be one."""
         secret = _bearer(scope)
         digest = hashlib.sha256(secret).hexdigest()
         # A mistyped key costs no query, and a known one no arithmetic.
-        right = self._directory.knows(digest) or _looks_right(secret)
-        key = await self._directory.key(digest) if right else None
+        if not self._directory.knows(digest) and not _looks_right(secret):
+            raise invalid_key(UNKNOWN)
+        return digest
+
+    async def _key(self, digest: str) -> KeyRecord:
+        """Return the key of a call.
+
+        Raises Refusal: 401 for the key itself, 403 for its scope, 503 when nobody can tell.
+        """
+        key = await self._directory.key(digest)
         if key is None:
-            raise invalid_key("The API key is not known; check that it was copied whole.")
-        if key.ended:
-            raise invalid_key(key.ended)
-        if key.expires_at <= time.time():
-            raise invalid_key(f"The key {key.prefix} has expired; create a new one on the endpoint's page.")
+            raise invalid_key(UNKNOWN)
+        if why := key.why_not(time.time()):
+            raise invalid_key(why)
         if SCOPE not in key.scopes:
             raise Refusal(
                 403, "insufficient_scope", f"The key {key.prefix} lacks the scope {SCOPE}; create one that has it."
@@ -178,10 +186,11 @@ class Gateway:
         raise model_not_found(only[: bodies.MAX_MODEL_LENGTH])
 
     async def _infer(
-        self, operation: str, key: KeyRecord, scope: Scope, receive: Receive, send: Send, request_id: str
+        self, operation: str, digest: str, scope: Scope, receive: Receive, send: Send, request_id: str
     ) -> None:
         arrived = time.monotonic()
         body = bodies.parse(await bodies.read(scope, receive))
+        key = await self._key(digest)  # once more: a body may take a minute, and its key may end meanwhile
         endpoint = await self._endpoint(key, body)
         budget = await self._budgets.of(key, endpoint)
         raw, strip = body.for_engine(endpoint.served_name, operation)
@@ -198,7 +207,8 @@ class Gateway:
             *((name, value) for name, value in scope["headers"] if name in FORWARDED),
         ]
         try:
-            await relay.run(scope["path"], headers, raw, receive)
+            with self._leftovers.watching(relay, digest):
+                await relay.run(scope["path"], headers, raw, receive)
         except Refusal as refusal:
             refusal.headers = (*refusal.headers, *(budget.headers() if budget is not None else ()))
             raise

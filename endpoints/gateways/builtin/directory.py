@@ -2,8 +2,10 @@
 
 Every entry carries the epoch it was read at. The epoch is read twice a second, and at once when the bus says so. When
 it has moved, an entry is read again before its next use, once for all calls that wait for it. What admits a call lives
-until the epoch moves, what refuses one a second. While the database is away, what is known goes on for the grace
-period, then every call is refused.
+until the epoch moves, what refuses one a second. No call is judged by an epoch that was read more than a second before
+it came: on a busy machine or a slow database it waits for a newer one. While the database is away, what is known goes
+on for the grace period, then every call is refused; only the epoch, which has a thread of its own, tells that it is
+away, so that no crowd of callers can make it look so.
 """
 
 import asyncio
@@ -23,6 +25,7 @@ from quotas.bounds import Bound
 from quotas.spent import Spent
 
 # A revocation must reach every gateway within a second; at one poll a second the read behind it would come too late.
+PROMISE_SECONDS = 1.0
 POLL_SECONDS = 0.5
 DATABASE_SECONDS = 3.0  # a database that answers slower counts as away
 REFUSAL_SECONDS = 1.0
@@ -88,11 +91,16 @@ class Directory:
     def __init__(self, source: Source, *, grace_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """`grace_seconds`: how long known keys go on while the database is away; 0 closes at once."""
         self._source, self._grace, self._clock = source, grace_seconds, clock
+        # A checksum is easily made, so anybody can have keys read that do not exist. They wait among themselves.
+        self._epoch_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gateway-epoch")
+        self._strangers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="gateway-db-new")
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="gateway-db")
         self._keys: Shelf[str, KeyRecord | None] = Shelf(self._read_key)
         self._projects: Shelf[int, dict[str, EndpointRecord]] = Shelf(self._read_project)
         self._quotas: Shelf[int, Quotas] = Shelf(self._read_quotas)
         self._epoch, self._seen, self._failing = -1, clock(), False
+        self._confirmed = clock()  # when the reading that brought the epoch had begun
+        self._asking: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
 
@@ -104,6 +112,9 @@ class Directory:
 
     async def key(self, digest: str) -> KeyRecord | None:
         """Return the key whose secret has this SHA-256 (hex). Raises Refusal when nobody can tell."""
+        needed = self._clock() - PROMISE_SECONDS
+        while self._confirmed < needed and not self._failing:
+            await self._ask()
         entry = self._keys.get(digest)
         admits = entry is not None and entry.value is not None and entry.value.admits
         if entry is None or not self._fresh(entry, admits=admits):
@@ -165,7 +176,10 @@ class Directory:
             self._poller.cancel()
             with suppress(asyncio.CancelledError):
                 await self._poller
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._asking is not None:
+            self._asking.cancel()
+        for threads in (self._epoch_thread, self._strangers, self._threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     # --- Inside ------------------------------------------------------------------------------------------------------
 
@@ -182,18 +196,32 @@ class Directory:
                 return old
             raise control_plane_unavailable()
         try:
-            entry = await shelf.refresh(key)
-            if entry.epoch != self._epoch:  # it joined a read that had begun before the change
-                entry = await shelf.refresh(key)
-            return entry
+            return await self._current(shelf, key)
         except Exception as error:
-            self._lost(error)
+            log.warning("gateway.read_failed error=%s", type(error).__name__)
+            if await self._ask():  # it was this reading alone: a connection that broke, or too many at once
+                return await self._once_more(shelf, key)
             if old is not None and self.reachable():
                 return old
             raise control_plane_unavailable() from error
 
+    async def _current(self, shelf: Shelf[K, V], key: K) -> Entry[V]:
+        entry = await shelf.refresh(key)
+        if entry.epoch != self._epoch:  # it joined a read that had begun before the change
+            entry = await shelf.refresh(key)
+        return entry
+
+    async def _once_more(self, shelf: Shelf[K, V], key: K) -> Entry[V]:
+        """Read while the database answers others: what is known does not go on then, it may have ended."""
+        try:
+            return await self._current(shelf, key)
+        except Exception as error:
+            raise control_plane_unavailable() from error
+
     async def _read_key(self, digest: str) -> Entry[KeyRecord | None]:
-        epoch, value = await self._in_thread(lambda: self._source.key(digest))
+        kept = self._keys.get(digest)
+        threads = self._strangers if kept is None or kept.value is None else self._threads
+        epoch, value = await self._in_thread(lambda: self._source.key(digest), threads)
         return self._entry(epoch, value)
 
     async def _read_project(self, project_id: int) -> Entry[dict[str, EndpointRecord]]:
@@ -209,18 +237,32 @@ class Directory:
         self._found()
         return Entry(value, epoch, self._clock())
 
-    async def _in_thread(self, read: Callable[[], V]) -> V:
+    async def _in_thread(self, read: Callable[[], V], threads: ThreadPoolExecutor | None = None) -> V:
         async with asyncio.timeout(DATABASE_SECONDS):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, read)
+            return await asyncio.get_running_loop().run_in_executor(threads or self._threads, read)
+
+    async def _ask(self) -> bool:
+        """Read the epoch, together with everybody who waits for it; return whether the database answered."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._read_epoch())
+        await asyncio.shield(self._asking)
+        return not self._failing
+
+    async def _read_epoch(self) -> None:
+        """Read the epoch; an answer that comes too late or not at all means that the database is away."""
+        begun = self._clock()
+        try:
+            self._epoch = await self._in_thread(self._source.epoch, self._epoch_thread)
+        except Exception as error:
+            self._lost(error)
+        else:
+            self._confirmed = begun
+            self._found()
 
     async def _follow(self) -> None:
-        """Poll the epoch; an answer that comes too late or not at all means that the database is away."""
+        """Poll the epoch."""
         while True:
-            try:
-                self._epoch = await self._in_thread(self._source.epoch)
-                self._found()
-            except Exception as error:
-                self._lost(error)
+            await self._ask()
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()

@@ -27,6 +27,12 @@ class KeyRecord:
         """Whether the key is good, apart from its end by the clock."""
         return not self.ended
 
+    def why_not(self, now: float) -> str:
+        """Return the sentence that says why the key is no longer good at `now` (seconds since 1970), or ""."""
+        if not self.ended and self.expires_at <= now:
+            return f"The key {self.prefix} has expired; create a new one on the endpoint's page."
+        return self.ended
+
     def may_call(self, endpoint: "EndpointRecord") -> bool:
         """Whether the endpoint lies in the key's project or is shared with it, and is among its targets."""
         own = endpoint.project == self.project or endpoint.guest_id == self.project_id

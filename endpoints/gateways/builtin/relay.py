@@ -39,6 +39,8 @@ class Relay:
         self._request_id = (b"x-request-id", call.request_id.encode())
         self._watcher: asyncio.Task[None] | None = None
         self._gone = False  # whether the client hung up
+        self._task: asyncio.Task[object] | None = None
+        self._cut: Refusal | None = None  # why the answer was broken off from our side
         self.started = False  # whether the client has seen a status
 
     async def run(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes, receive: Receive) -> None:
@@ -46,12 +48,16 @@ class Relay:
 
         Raises Refusal when nothing was answered yet, ClientGone when the client left.
         """
-        task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._begin_watching, receive, task)
         try:
             await self._answer(path, headers, body)
         except asyncio.CancelledError:
+            if self._cut is not None and not self._gone:
+                task.uncancel()
+                await self._broken_off(self._cut)
+                return
             if not self._gone:  # the server stops
                 self._end(200 if self.started else 503, "interrupted", self._so_far())
                 raise
@@ -62,6 +68,21 @@ class Relay:
             timer.cancel()
             if self._watcher is not None:
                 self._watcher.cancel()
+
+    def cut(self, refusal: Refusal) -> None:
+        """Break off an answer that is not whole yet; the client is told why."""
+        if self._task is not None and self._cut is None and not self._call.ended:
+            self._cut = refusal
+            self._task.cancel()
+
+    async def _broken_off(self, refusal: Refusal) -> None:
+        self._end(200 if self.started else refusal.status, "interrupted", self._so_far())
+        if not self.started:
+            raise refusal
+        try:
+            await self._last_event(refusal)
+        except TimeoutError as error:
+            raise ClientGone from error
 
     async def _answer(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         try:
@@ -167,6 +188,9 @@ class Relay:
         self._end(200 if self.started else refusal.status, "error", self._so_far() if self.started else Usage())
         if not self.started:
             raise refusal from error
+        await self._last_event(refusal)
+
+    async def _last_event(self, refusal: Refusal) -> None:
         event = b"data: " + error_body(refusal.status, refusal.code, refusal.message) + b"\n\n"
         await self._piece(event, more=False)
 

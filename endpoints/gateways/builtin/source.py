@@ -2,11 +2,13 @@
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
-from django.db import close_old_connections, connection
-from django.db.models import Exists, OuterRef, Q
+from django.db import DEFAULT_DB_ALIAS, close_old_connections, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from endpoints.gateways.builtin.records import EndpointRecord, KeyRecord
 from endpoints.gateways.builtin.upstream import Upstream
@@ -17,6 +19,9 @@ from projects import epoch
 from projects.models import ApiKey, KeyState, Membership
 from quotas.bounds import Bound, Target, bounds
 from quotas.spent import Spent, spent
+
+CONNECT_SECONDS = 3
+KEEP_SECONDS = 300  # of a connection; after that it is made anew, so that it finds a server that has moved
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +62,43 @@ def _own_connection(function: Callable[P, R]) -> Callable[P, R]:
         if connection.in_atomic_block:  # called from somebody's transaction, whose connection it is
             return function(*args, **kwargs)
         close_old_connections()
+        _leave_the_pool()
         try:
             return function(*args, **kwargs)
         finally:
             close_old_connections()
 
     return call
+
+
+def _leave_the_pool() -> None:
+    """Let this thread keep a connection to PostgreSQL of its own.
+
+    The pages' pool may be used up, and after an outage it waits longer and longer before it connects again (up to
+    minutes); a revocation may wait for neither. A connection that died unheard, behind a firewall, ends in seconds.
+    """
+    given = connection.settings_dict
+    if threading.current_thread() is threading.main_thread():  # a command's or a test's, not the gateway's
+        return
+    if "pool" in given["OPTIONS"] and connection.connection is None:
+        own = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000, **given["OPTIONS"]}
+        del own["pool"]
+        connection.settings_dict = {**given, "OPTIONS": own, "CONN_MAX_AGE": KEEP_SECONDS}
+        _own.closer = _Closer(connections[DEFAULT_DB_ALIAS])
+
+
+class _Closer:
+    """Closes a thread's own connection when the thread ends: Django's wrapper alone waits for the garbage collector."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
+        self._wrapper = wrapper
+
+    def __del__(self) -> None:
+        if self._wrapper.connection is not None:
+            self._wrapper.connection.close()
+
+
+_own = threading.local()
 
 
 class DatabaseSource:
@@ -80,28 +116,10 @@ class DatabaseSource:
         Its person must still be active and a member: a leaver's keys end with the membership.
         """
         now = epoch.current()
-        member = Membership.objects.filter(project_id=OuterRef("project_id"), user_id=OuterRef("person_id"))
-        key = (
-            ApiKey.objects.select_related("project", "person")
-            .annotate(member=Exists(member))
-            .filter(hash=digest)
-            .first()
-        )
+        key = with_member(ApiKey.objects.filter(hash=digest)).first()
         if key is None:
             return now, None
-        targets = list(key.targets.values_list("kind", "target_id"))
-        return now, KeyRecord(
-            id=str(key.pk),
-            prefix=key.prefix,
-            ended=_why_ended(key),
-            expires_at=key.expires_at.timestamp(),
-            project_id=key.project_id,
-            project=key.project.slug,
-            person=key.person.username,
-            purpose=key.purpose,
-            scopes=frozenset(key.scopes),
-            targets=frozenset(target for kind, target in targets if kind == "endpoint") if targets else None,
-        )
+        return now, key_record(key, list(key.targets.values_list("kind", "target_id")))
 
     @_own_connection
     def endpoints(self, project_id: int) -> tuple[int, dict[str, EndpointRecord]]:
@@ -129,6 +147,28 @@ class DatabaseSource:
     def spent(self, wanted: Sequence[Bound], journals: Sequence[str]) -> Spent:
         """Return what `wanted` used (one statement)."""
         return spent(wanted, journals=journals)
+
+
+def with_member(keys: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+    """Return `keys` as `key_record` wants them: `member` says whether the person is still in the project."""
+    member = Membership.objects.filter(project_id=OuterRef("project_id"), user_id=OuterRef("person_id"))
+    return keys.select_related("project", "person").annotate(member=Exists(member))
+
+
+def key_record(key: ApiKey, targets: Sequence[tuple[str, str]]) -> KeyRecord:
+    """Return what the gateway remembers of a key that `with_member` has read. `targets`: its (kind, id) pairs."""
+    return KeyRecord(
+        id=str(key.pk),
+        prefix=key.prefix,
+        ended=_why_ended(key),
+        expires_at=key.expires_at.timestamp(),
+        project_id=key.project_id,
+        project=key.project.slug,
+        person=key.person.username,
+        purpose=key.purpose,
+        scopes=frozenset(key.scopes),
+        targets=frozenset(target for kind, target in targets if kind == "endpoint") if targets else None,
+    )
 
 
 def _why_ended(key: ApiKey) -> str:
