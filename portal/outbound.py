@@ -64,7 +64,7 @@ class NoConnection(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `body` ends at MAX_ANSWER bytes; a redirect is an answer like any other."""
+    """What came back. `body` ends at the bytes that the caller reads; a redirect is an answer like any other."""
 
     status: int
     headers: Mapping[str, str]
@@ -85,11 +85,13 @@ def send(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
     timeout: float = 10.0,
+    most: int = MAX_ANSWER,
 ) -> Answer:
     """Call `url` once and return the answer, whatever its status.
 
     `purpose` names the allow-list (`settings.OUTBOUND_ALLOW`); `timeout` is in seconds and covers everything after
-    the name was resolved. Raises OutboundRefused for what the portal does not call, and OutboundFailed for the rest.
+    the name was resolved; of the answer `most` bytes are read. Raises OutboundRefused for what the portal does not
+    call, and OutboundFailed for the rest.
     """
     parts, addresses = _checked(url, purpose)
     ends = time.monotonic() + timeout
@@ -99,7 +101,7 @@ def send(
         if left <= 0:
             break
         try:
-            return _call(method, parts, address, headers or {}, body, left)
+            return _call(method, parts, address, headers or {}, body, left, most)
         except NoConnection as error:
             failure = error  # nothing arrived, so the next address may be tried
         except (http.client.HTTPException, OSError, ValueError) as error:
@@ -229,7 +231,13 @@ def _connect(parts: SplitResult, address: Address, left: float) -> socket.socket
 
 
 def _call(
-    method: str, parts: SplitResult, address: Address, headers: Mapping[str, str], body: bytes, left: float
+    method: str,
+    parts: SplitResult,
+    address: Address,
+    headers: Mapping[str, str],
+    body: bytes,
+    left: float,
+    most: int,
 ) -> Answer:
     ends = time.monotonic() + left
     host, wire = str(parts.hostname), _connect(parts, address, left)
@@ -249,7 +257,7 @@ def _call(
         plain = {"Host": parts.netloc, "User-Agent": "Gatehouse", "Accept-Encoding": "identity", "Connection": "close"}
         connection.request(method, path, body=body, headers={**plain, **headers})
         response = connection.getresponse()
-        answer = Answer(response.status, dict(response.headers), response.read(MAX_ANSWER))
+        answer = Answer(response.status, dict(response.headers), response.read(most))
     finally:
         guard.cancel()
         connection.close()

@@ -91,6 +91,12 @@ def read(*, embedded: bool) -> Provider | None:
     )
 
 
+def origin(provider: Provider) -> str:
+    """Return scheme and host of the provider, as the content security policy names it."""
+    parts = urlsplit(provider.issuer)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def apps(provider: Provider | None) -> list[Mapping[str, object]]:
     """Return the provider in the form that allauth reads."""
     if provider is None:
