@@ -10,7 +10,7 @@ from approvals import plan as plans
 from approvals import policies, telling
 from approvals.bodies import RequestBody, parse
 from approvals.kinds import KINDS
-from approvals.kinds.base import Found
+from approvals.kinds.base import Found, not_open
 from approvals.models import Choice, Decision, Request, RequestState
 from audit.services import record
 from portal.errors import Conflict, Forbidden, Invalid
@@ -27,7 +27,7 @@ def approve(by: Principal, request: Request, *, reason: str = "") -> Request:
 
     Approval never fails for room. Raises Forbidden for an own request, Conflict `already_decided` when somebody was
     faster, and Conflict `plan_stale` (with the new plan) when a check fails now that passed when the plan was frozen,
-    or when what it is about is gone.
+    or when what it is about is gone; `asset_not_open` when the grant of its asset has ended since.
     """
     text = _reason(reason, low=0)
     with transaction.atomic():
@@ -97,6 +97,7 @@ def _check_again(current: Request, body: RequestBody) -> tuple[Found, dict[str, 
             code="plan_tampered",
         )
     requester = Principal.of(current.requester)
+    _still_open(requester, current)
     try:
         found: Found = plans.resolve(requester, body)
     except (Invalid, Conflict) as error:
@@ -112,6 +113,22 @@ def _check_again(current: Request, body: RequestBody) -> tuple[Found, dict[str, 
             extra={"plan": now},
         )
     return found, now
+
+
+def _still_open(requester: Principal, current: Request) -> None:
+    """Raise Conflict `asset_not_open` when what the request would run was for its project then, and is not now. Who has
+    left the project is another matter.
+    """
+    version, project = current.version, current.project
+    if version is None or project is None or requester.role_in(project.pk) is None:
+        return
+    words = not_open(requester, version.asset, project)
+    if words:
+        raise Conflict(
+            f"{version.asset.slug} was open when {current} was sent. Now it {words} Grant it anew, or ask for changes.",
+            code="asset_not_open",
+            extra={"plan": current.plan},
+        )
 
 
 def _decidable(by: Principal, request: Request) -> Request:
@@ -144,6 +161,7 @@ def _decide(
         plan_digest=current.plan_digest,
         plan_digest_now=digest_now,
         via=by.via,
+        second_factor=by.second_factor,
     )
     record(
         f"approvals.{choice.value}",

@@ -2,9 +2,10 @@
 
 The columns stand in `tests.world.PERSONAS`: nobody, a stranger to the project, its viewer, developer and owner, a
 platform engineer, a governance lead, an auditor. `in` is the way to the sign-in, which is the same whether the object
-exists or not.
+exists or not. A service account's token and an API key are tried on every page too.
 """
 
+import datetime as dt
 import itertools
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from endpoints.limits import living, quota_document
 from portal.http import etag
@@ -34,9 +36,14 @@ PUBLIC = "200 200 200 200 200 200 200 200"
 READ = "in  404 200 200 200 200 200 200"  # a member or a platform role reads, a stranger finds nothing
 ONLY_GET = "in  405 405 405 405 405 405 405"
 ONLY_POST = ONLY_GET
+NOTHING = "in  404 404 404 404 404 404 404"
+MOVED = "in  301 301 301 301 301 301 301"
+NOT_HERE = "404 404 404 404 404 404 404 404"
 NEVER_POST = "405 405 405 405 405 405 405 405"
+BAD_FORM = "400 400 400 400 400 400 400 400"  # a test client sends a multipart form, which OAuth does not take
 BUILDERS_AND_ENGINEERS = "in  404 403 302 302 302 403 403"
 DECIDERS = "in  404 403 403 403 302 302 403"
+STEWARDS_ONLY = "in  403 403 403 403 200 200 403"
 OWNER_ONLY = "in  404 403 403 302 403 403 403"
 HOOK_SEEN = "in  404 404 404 200 200 404 404"
 HOOK = {"name": "tickets", "url": "https://93.184.215.14/tickets", "enabled": "on"}
@@ -69,6 +76,17 @@ def _quota_form(world: World) -> Mapping[str, str]:
     return {"version": etag(quota_document(world.org.fraud, living(world.org.fraud)))}
 
 
+def _preset_form(world: World) -> Mapping[str, str]:
+    return {"slug": "steward", "name": "Steward", "where": "project", "permissions": "endpoints.endpoint.view"}
+
+
+def _application_form(world: World) -> Mapping[str, str]:
+    return {
+        "name": "Another", "grants": "client_credentials", "kind": "confidential", "scopes": "requests:read",
+        "ends_on": (timezone.now().date() + dt.timedelta(days=30)).isoformat(),
+    }  # fmt: skip
+
+
 PAGES: dict[str, Row] = {
     # --- projects and the frame
     "": Row(EVERYONE_SIGNED_IN),
@@ -82,6 +100,38 @@ PAGES: dict[str, Row] = {
     "projects/switch/": Row(ONLY_POST, "in  404 302 302 302 302 302 302", _form(project="fraud-detection")),
     "projects/<slug:slug>/": Row(READ, "in  404 403 403 302 302 403 403", _form(user="ravi", role="viewer")),
     "projects/<slug:slug>/remove/": Row(ONLY_POST, "in  404 403 403 302 302 403 403", _form(user="vic")),
+    # --- people, groups and presets: platform roles read people, everybody reads what a role means
+    "people/": Row("in  403 403 403 403 200 200 200"),
+    "people/<str:username>/": Row(
+        "in  403 403 403 403 200 200 200", "in  403 403 403 403 302 403 403", _form(groups="auditors", reason="Joins.")
+    ),
+    "people/<str:username>/leave/": Row(
+        "in  403 403 403 403 200 403 403",
+        "in  403 403 403 403 302 403 403",
+        _form(confirm="dana", reason="Has left."),
+    ),
+    # reviews: owners answer for their project, governance and engineers for all
+    "access/": Row(EVERYONE_SIGNED_IN),
+    "access/why/": Row(EVERYONE_SIGNED_IN),
+    "access/reviews/": Row(
+        EVERYONE_SIGNED_IN,
+        "in  403 403 403 403 302 302 403",
+        lambda world: {"name": "Next", "due_on": world.review.due_on.isoformat()},
+    ),
+    "access/reviews/<int:review_id>/": Row("in  404 404 404 200 200 200 200"),
+    "access/reviews/<int:review_id>/answer/": Row(
+        ONLY_POST,
+        "in  404 404 404 302 302 302 200",  # an auditor reads it, and the one row is refused
+        lambda world: {"id": str(world.review.items.get(kind="membership", holder="vic").pk), "action": "keep"},
+    ),
+    "access/reviews/<int:review_id>/close/": Row(ONLY_POST, "in  404 404 404 403 302 302 403"),
+    "groups/": Row("in  403 403 403 403 200 200 200", "in  403 403 403 403 302 403 403", _form(name="analysts")),
+    "groups/<int:group_id>/delete/": Row(ONLY_POST, "in  403 403 403 403 302 403 403"),
+    "presets/": Row(EVERYONE_SIGNED_IN),
+    "presets/new/": Row("in  403 403 403 403 200 200 403", "in  403 403 403 403 302 302 403", _preset_form),
+    "presets/<slug:preset>/": Row(EVERYONE_SIGNED_IN, "in  403 403 403 403 302 302 403", _preset_form),
+    "presets/<slug:preset>/restore/": Row(ONLY_POST, "in  403 403 403 403 302 302 403"),
+    "presets/<slug:preset>/delete/": Row(ONLY_POST, "in  403 403 403 403 302 302 403"),
     # a view is of the person who saved it
     "views/save/": Row(ONLY_POST, "in  302 302 302 302 302 302 302", _form(name="Mine", next="/requests/?mine=1")),
     "views/<int:view_id>/delete/": Row(ONLY_POST, "in  404 404 302 404 404 404 404"),
@@ -112,6 +162,18 @@ PAGES: dict[str, Row] = {
     "catalog/": Row(EVERYONE_SIGNED_IN),
     "catalog/compare/": Row(EVERYONE_SIGNED_IN),
     "catalog/<str:slug>/": Row(EVERYONE_SIGNED_IN),
+    # whom it is for: engineers and governance leads decide
+    "catalog/<str:slug>/access/": Row(
+        ONLY_POST, STEWARDS_ONLY.replace("200", "302"), _form(access="listed", reason="A few teams.")
+    ),
+    "catalog/<str:slug>/grants/": Row(
+        ONLY_POST,
+        STEWARDS_ONLY.replace("200", "302"),
+        _form(kind="project", holder="search-ranking", reason="They ask for it."),
+    ),
+    "catalog/<str:slug>/grants/<str:kind>/<int:grant_id>/end/": Row(
+        STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "302")
+    ),
     "usage/": Row(EVERYONE_SIGNED_IN),
     "capacity/": Row(EVERYONE_SIGNED_IN),
     # --- endpoints
@@ -142,6 +204,10 @@ PAGES: dict[str, Row] = {
     ),
     "endpoints/<uuid:endpoint_id>/playground-key/": Row(ONLY_POST, "in  404 403 200 200 403 403 403"),
     "projects/<slug:slug>/limits/": Row(READ, "in  404 403 403 302 302 403 403", _quota_form),
+    # Whoever ends keys anywhere; which ones are found depends on the person.
+    "keys/revoke/": Row(
+        "in  200 403 200 200 200 403 403", "in  200 403 200 200 200 403 403", _form(person="dana", reason="Left.")
+    ),
     "projects/<slug:slug>/keys/": Row(READ),
     "projects/<slug:slug>/keys/bulk/": Row(
         ONLY_POST, "in  404 403 200 200 200 403 403", _ticked("revoke", "key", confirm="revoke 1")
@@ -174,6 +240,36 @@ PAGES: dict[str, Row] = {
     "approvals/<int:pk>/approve/": Row(ONLY_POST, DECIDERS),
     "approvals/<int:pk>/reject/": Row(ONLY_POST, DECIDERS, _form(reason="Too large.")),
     "approvals/<int:pk>/request-changes/": Row(ONLY_POST, DECIDERS, _form(reason="Name the data.")),
+    # --- applications: members read those of their project, owners and engineers manage; the platform's are engineers'
+    "applications/": Row("in  403 403 403 403 200 200 200"),
+    "applications/new/": Row("in  403 403 403 403 200 403 403", "in  403 403 403 403 200 403 403", _application_form),
+    "projects/<slug:slug>/applications/": Row(READ),
+    "projects/<slug:slug>/applications/new/": Row(
+        "in  404 403 403 200 200 403 403", "in  404 403 403 200 200 403 403", _application_form
+    ),
+    "applications/<uuid:application_id>/": Row(READ),
+    "applications/<uuid:application_id>/change/": Row(
+        "in  404 403 403 200 200 403 403", "in  404 403 403 302 302 403 403", _application_form
+    ),
+    "applications/<uuid:application_id>/rotate/": Row(
+        "in  404 403 403 200 200 403 403", "in  404 403 403 200 200 403 403", _form(confirm="Pipeline")
+    ),
+    "applications/<uuid:application_id>/end/": Row(
+        "in  404 403 403 200 200 403 403", "in  404 403 403 302 302 403 403", _form(confirm="Pipeline")
+    ),
+    "account/applications/": Row(EVERYONE_SIGNED_IN),
+    "account/applications/revoke/": Row(ONLY_POST, "in  404 404 404 404 404 404 404", _form(client="nothing")),
+    # --- OAuth: what the protocol itself asks; without its parameters there is nothing to answer
+    ".well-known/openid-configuration": Row(PUBLIC, NEVER_POST),
+    ".well-known/jwks.json": Row(PUBLIC, NEVER_POST),
+    "identity/o/authorize": Row("in  400 400 400 400 400 400 400", "302 302 302 302 302 302 302 302"),
+    "identity/o/device": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
+    "identity/o/logout": Row("302 200 200 200 200 200 200 200", "302 200 200 200 200 200 200 200"),
+    "identity/o/api/token": Row(NEVER_POST, BAD_FORM),
+    "identity/o/api/revoke": Row(NEVER_POST, BAD_FORM),
+    "identity/o/api/introspect": Row(NEVER_POST, BAD_FORM),
+    "identity/o/api/device/code": Row(NEVER_POST, BAD_FORM),
+    "identity/o/api/userinfo": Row("401 401 401 401 401 401 401 401", BAD_FORM),  # a session is no token
     # --- for machines
     "health/live": Row(PUBLIC, NEVER_POST),
     "health/ready": Row(PUBLIC, NEVER_POST),
@@ -184,22 +280,63 @@ PAGES: dict[str, Row] = {
     "accounts/inactive/": Row(PUBLIC, NEVER_POST),
     "accounts/signup/": Row("200 302 302 302 302 302 302 302", "200 302 302 302 302 302 302 302"),
     "accounts/reauthenticate/": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
-    "accounts/email/": Row(EVERYONE_SIGNED_IN, "in  302 302 302 302 302 302 302"),
+    "accounts/email/": Row(EVERYONE_SIGNED_IN),  # who changes it, and not by themselves
     "accounts/confirm-email/": Row(PUBLIC, NEVER_POST),
     "accounts/confirm-email/<key>/": Row(PUBLIC, "404 404 404 404 404 404 404 404"),
     "accounts/password/change/": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
-    "accounts/password/set/": Row("in  302 302 302 302 302 302 302", "in  302 302 302 302 302 302 302"),
+    "accounts/password/set/": Row("in  302 302 302 302 302 302 302"),  # who has one changes it; others make none
     "accounts/password/reset/": Row(PUBLIC, PUBLIC),
     "accounts/password/reset/done/": Row(PUBLIC, NEVER_POST),
     "accounts/password/reset/key/<key>/": Row(PUBLIC, PUBLIC),
     "accounts/password/reset/key/done/": Row(PUBLIC, NEVER_POST),
     "accounts/login/code/confirm/": Row("302 302 302 302 302 302 302 302", "302 302 302 302 302 302 302 302"),
+    # --- single sign-on: there is no provider here, so nothing leads to one, and nothing comes back
+    "accounts/oidc/<slug:provider_id>/login/": Row(NOT_HERE, NOT_HERE),
+    "accounts/oidc/<slug:provider_id>/login/callback/": Row(NOT_HERE, NEVER_POST),
+    "accounts/3rdparty/": Row(NOT_HERE, NOT_HERE),  # nobody links or unlinks an account
+    "accounts/3rdparty/signup/": Row(NOT_HERE, NOT_HERE),
+    "accounts/3rdparty/login/cancelled/": Row(PUBLIC, NEVER_POST),
+    "accounts/3rdparty/login/error/": Row("in  401 401 401 401 401 401 401"),
+    "accounts/social/login/cancelled/": Row(MOVED, MOVED),  # addresses of older versions of allauth
+    "accounts/social/login/error/": Row(MOVED, MOVED),
+    "accounts/social/signup/": Row(MOVED, MOVED),
+    "accounts/social/connections/": Row(MOVED, MOVED),
+    "sso/no-group/": Row(PUBLIC, NEVER_POST),
+    "sso/<slug:provider_id>/prove/": Row(NOTHING),
+    "sso/<slug:provider_id>/backchannel-logout/": Row(NEVER_POST, NOT_HERE),
+    "access/mappings/": Row(
+        "in  403 403 403 403 200 200 200", "in  403 403 403 403 302 403 403", _form(group="risk", into="auditors")
+    ),
+    "access/mappings/<int:mapping_id>/change/": Row(ONLY_POST, "in  404 404 404 404 302 403 403"),
+    "access/mappings/<int:mapping_id>/delete/": Row(
+        "in  404 404 404 404 200 403 403", "in  404 404 404 404 302 403 403", _form(confirm="fraud-team")
+    ),
+    # --- one's own account: second factors (here nobody has one yet) and sessions
+    "account/": Row(EVERYONE_SIGNED_IN),
+    "accounts/sessions/": Row(EVERYONE_SIGNED_IN, "in  302 302 302 302 302 302 302"),
+    "accounts/sessions/<int:session_id>/end/": Row(ONLY_POST, NOTHING),
+    "accounts/2fa/": Row(EVERYONE_SIGNED_IN),
+    "accounts/2fa/authenticate/": Row("302 302 302 302 302 302 302 302", "302 302 302 302 302 302 302 302"),
+    "accounts/2fa/reauthenticate/": Row("in  302 302 302 302 302 302 302", "in  302 302 302 302 302 302 302"),
+    "accounts/2fa/totp/activate/": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
+    "accounts/2fa/totp/deactivate/": Row(NOTHING, NOTHING),
+    "accounts/2fa/recovery-codes/": Row(NOTHING),
+    "accounts/2fa/recovery-codes/generate/": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
+    "accounts/2fa/recovery-codes/download/": Row(NOTHING, NOTHING),
+    "accounts/2fa/webauthn/": Row(EVERYONE_SIGNED_IN),
+    "accounts/2fa/webauthn/add/": Row(EVERYONE_SIGNED_IN, EVERYONE_SIGNED_IN),
+    "accounts/2fa/webauthn/reauthenticate/": Row("in  302 302 302 302 302 302 302", "in  302 302 302 302 302 302 302"),
+    "accounts/2fa/webauthn/keys/<int:pk>/edit/": Row(NOTHING, NOTHING),
+    "accounts/2fa/webauthn/keys/<int:pk>/remove/": Row(NOTHING, NOTHING),
 }
 
 # Which object stands in a path: the one on which the verb can succeed.
 ENDPOINT_OF = {"resume": "suspended", "retry": "failed", "rollback": "suspended"}
 REQUEST_OF = {"edit": "draft", "withdraw": "submitted"}
 ALLAUTH = {
+    # The portal's own stand before these.
+    "accounts/oidc/^(?P<provider_id>[^/]+)/login/": "accounts/oidc/<slug:provider_id>/login/",
+    "accounts/oidc/^(?P<provider_id>[^/]+)/login/callback/": "accounts/oidc/<slug:provider_id>/login/callback/",
     "accounts/^confirm-email/(?P<key>[-:\\w]+)/$": "accounts/confirm-email/<key>/",
     "accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": "accounts/password/reset/key/<key>/",
 }
@@ -224,13 +361,23 @@ def path_of(route: str, world: World) -> str:
         "<slug:name>": "catalog",
         "<str:slug>": world.version.asset.slug,
         "<str:card>": "pools",
+        "<str:kind>": "project",
+        "<int:grant_id>": str(world.grant.pk),
         "<uuid:endpoint_id>": str(getattr(world, ENDPOINT_OF.get(verb, "running")).pk),
         "<int:share_id>": str(world.share.pk),
         "<int:number>": "1",
         "<uuid:key_id>": str(world.key.pk),
         "<uuid:webhook_id>": str(world.webhook.pk),
+        "<int:mapping_id>": str(world.mapping.pk),
+        "<slug:provider_id>": "keycloak",
         "<int:notification_id>": str(world.notification.pk),
         "<int:view_id>": str(world.view.pk),
+        "<int:session_id>": "1",
+        "<uuid:application_id>": str(world.application.pk),
+        "<int:group_id>": str(world.group.pk),
+        "<int:review_id>": str(world.review.pk),
+        "<str:username>": "dana",
+        "<slug:preset>": "qa-engineer",
         "<int:pk>": str(getattr(world, REQUEST_OF.get(verb, "submitted")).pk),
         "key/<key>": "key/1-not-a-key",
         "<key>": "not-a-key",
@@ -277,6 +424,14 @@ def test_matrix(route: str, world: World, client_for: Clients) -> None:
                 transaction.set_rollback(True)
             if said(response) != expected:
                 wrong.append(f"{method.upper()} {path} by {name or 'nobody'}: {said(response)}, not {expected}")
+        # A page knows sessions only: a service account's token and a key open what nobody at all can open.
+        nobody = line.split()[0]
+        for who, secret in (("service account", world.robot_token), ("key", world.secret)):
+            with transaction.atomic():
+                response = getattr(Client(), method)(path, data, headers={"Authorization": f"Bearer {secret}"})
+                transaction.set_rollback(True)
+            if said(response) != nobody:
+                wrong.append(f"{method.upper()} {path} by a {who}: {said(response)}, not {nobody}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -286,13 +441,23 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         "<slug:slug>": "no-such-project",
         "<str:slug>": "no-such-asset",
         "<str:card>": "no-such-card",
+        "<str:kind>": "no-such-kind",
+        "<int:grant_id>": "987654",
         "<uuid:endpoint_id>": str(uuid.uuid4()),
         "<uuid:key_id>": str(uuid.uuid4()),
         "<uuid:webhook_id>": str(uuid.uuid4()),
+        "<int:mapping_id>": "987654",
+        "<slug:provider_id>": "no-such-provider",
         "<int:notification_id>": "987654",
         "<int:share_id>": "987654",
         "<int:number>": "987654",
         "<int:view_id>": "987654",
+        "<int:session_id>": "987654",
+        "<uuid:application_id>": str(uuid.uuid4()),
+        "<int:group_id>": "987654",
+        "<int:review_id>": "987654",
+        "<str:username>": "no-such-person",
+        "<slug:preset>": "no-such-preset",
         "<int:pk>": "987654",
     }
     draft = make_version("draft").asset.slug
@@ -300,7 +465,7 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         unknown = f"/{route}"
         for name, value in nothing.items():
             unknown = unknown.replace(name, value)
-        hidden = f"/catalog/{draft}/" if route == "catalog/<str:slug>/" else path_of(route, world)
+        hidden = path_of(route, world).replace(f"/catalog/{world.version.asset.slug}/", f"/catalog/{draft}/")
         for person, method in itertools.product((None, world.org.cy), ("get", "post")):
             answers = [getattr(client_for(person), method)(path) for path in (hidden, unknown)]
             assert said(answers[0]) == said(answers[1]), (route, method, person)

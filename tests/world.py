@@ -1,5 +1,6 @@
 """One furnished organisation for the whole-portal tests: an object of every kind, made through the services."""
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,17 +9,20 @@ from django.utils import timezone
 
 from approvals.access import review as reviews
 from approvals.models import AccessReview
-from catalog.models import HardwareProfile, Version
+from catalog import audience
+from catalog.models import AssetProjectGrant, HardwareProfile, Version
 from endpoints import services as endpoint_services
 from endpoints.models import Cluster, Endpoint, Phase, Share
 from endpoints.services import Authorization
 from portal import crypto
 from portal.states import move
-from projects import people
-from projects.models import ApiKey, Notification, Project, SavedView, Webhook
+from projects import people, services, tokens
+from projects.models import ApiKey, Application, GroupMapping, Notification, Project, SavedView, User, Webhook
 from projects.notify import webhooks
+from projects.oauth import applications
 from projects.principal import Principal
 from projects.saved_views import save_view
+from projects.sso import mappings
 from quotas.models import Pool
 from tests.conftest import Org
 from tests.factories import make_cluster, make_endpoint, make_pool, make_profile, make_request, make_version
@@ -34,6 +38,7 @@ class World:
 
     org: Org
     version: Version
+    grant: AssetProjectGrant  # of its asset, which is for everyone, to fraud-detection
     profile: HardwareProfile
     pool: Pool
     cluster: Cluster
@@ -49,8 +54,12 @@ class World:
     webhook: Webhook  # of fraud-detection, made by omar
     notification: Notification  # dana's
     view: SavedView  # dana's
+    application: Application  # of fraud-detection, made by omar
+    robot: User  # a service account, developer in fraud-detection
+    robot_token: str  # of the robot, bound to nothing, to read the catalog
     group: Group  # a named one, empty
     review: AccessReview  # of fraud-detection, begun by yasmine
+    mapping: GroupMapping  # of fraud-team into fraud-detection, made by pat
 
 
 def _as_observed(endpoint: Endpoint, phase: str, **also: Any) -> None:
@@ -80,11 +89,14 @@ def furnish(org: Org) -> World:
     running = endpoint_services.set_shareable(Principal.of(org.omar), running, True)
     share = endpoint_services.share(Principal.of(org.omar), running, third, ends_on=None)
     dana = Principal.of(org.dana)
+    robot = people.create_person(Principal.of(org.pat), username="svc-nightly", service=True)
+    services.set_member(Principal.of(org.omar), org.fraud, username="svc-nightly", role="developer")
     key, _ = endpoint_services.issue_key(dana, org.fraud, "scoring", [], None, 30)
     _, secret = endpoint_services.issue_key(dana, org.fraud, "reader", [], KEY_SCOPES, 30)
     return World(
         org=org,
         version=version,
+        grant=audience.grant_project(Principal.of(org.pat), version.asset, "fraud-detection", reason="In good time."),
         profile=profile,
         pool=pool,
         cluster=make_cluster(),
@@ -95,6 +107,8 @@ def furnish(org: Org) -> World:
         failed=failed,
         key=key,
         secret=secret,
+        robot=robot,
+        robot_token=tokens.create(robot, scopes=["catalog:read"], project=None, ttl=dt.timedelta(hours=1)),
         submitted=make_request(org.dana, version=version, profile=profile, name="submitted"),
         draft=make_request(org.dana, state="draft", version=version, profile=profile, name="draft"),
         webhook=webhooks.create(
@@ -104,6 +118,14 @@ def furnish(org: Org) -> World:
         review=reviews.start(
             Principal.of(org.yasmine), name="Quarter", due_on=timezone.now().date(), project=org.fraud
         ),
+        mapping=mappings.create(Principal.of(org.pat), group="fraud-team", project="fraud-detection", role="viewer"),
         group=people.create_group(Principal.of(org.pat), "risk-analysts"),
+        application=applications.create(
+            Principal.of(org.omar),
+            project=org.fraud,
+            name="Pipeline",
+            grants=["client_credentials"],
+            scopes=["requests:read"],
+        )[0],
         view=save_view(dana, name="Waiting", address="/requests/?state=submitted"),
     )

@@ -99,6 +99,8 @@ def require_answer(by: Principal, item: AccessReviewItem) -> None:
 
 def answers(by: Principal, item: AccessReviewItem) -> bool:
     """Whether `by` answers for the entry, own access aside. Costs no query."""
+    if by.project_id is not None and by.project_id != item.project_id:
+        return False  # a credential of a project says nothing about another one
     if item.reviewer_id == by.person.pk or allows(by, "decide", AccessReview, None):
         return True
     return item.project_id is not None and by.role_in(item.project_id) == Role.OWNER
@@ -107,20 +109,22 @@ def answers(by: Principal, item: AccessReviewItem) -> bool:
 def entries_of(by: Principal, review: AccessReview) -> QuerySet[AccessReviewItem]:
     """Return the entries that `by` may read: all for those who read everything, else those they answer for."""
     rows = AccessReviewItem.objects.filter(review=review).select_related("review", "project", "reviewer", "decided_by")
-    if allows(by, "view", AccessReview, None):
-        return rows
-    owned = [pk for pk in by.roles if by.role_in(pk) == Role.OWNER]
-    return rows.filter(Q(reviewer=by.person) | Q(project__in=owned))
+    return rows if allows(by, "view", AccessReview, None) else rows.filter(_answered_by(by))
 
 
 def reviews_of(by: Principal) -> QuerySet[AccessReview]:
     """Return the reviews that `by` may read: all, or those with an entry that they answer for."""
     rows = AccessReview.objects.select_related("project", "created_by")
     if not allows(by, "view", AccessReview, None):
-        owned = [pk for pk in by.roles if by.role_in(pk) == Role.OWNER]
-        mine = AccessReviewItem.objects.filter(Q(reviewer=by.person) | Q(project__in=owned))
-        rows = rows.filter(pk__in=mine.values("review"))
+        rows = rows.filter(pk__in=AccessReviewItem.objects.filter(_answered_by(by)).values("review"))
     return rows
+
+
+def _answered_by(by: Principal) -> Q:
+    """Return which entries `by` answers for: those given to them, and those of the projects that they own."""
+    owned = [pk for pk in by.roles if by.role_in(pk) == Role.OWNER]
+    mine = Q(reviewer=by.person) | Q(project__in=owned)
+    return mine if by.project_id is None else mine & Q(project=by.project_id)
 
 
 def counts(found: Sequence[AccessReview]) -> dict[int, dict[str, int]]:

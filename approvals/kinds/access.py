@@ -9,9 +9,10 @@ from typing import Any
 
 from approvals import policies, sizing, usage
 from approvals.bodies import AccessBody
-from approvals.kinds.base import Subject, ask_once, endpoint_facts, living, named_project, running, shell
+from approvals.kinds.base import Subject, ask_once, endpoint_facts, living, named_project, require_open, running, shell
 from approvals.models import DataClassification, Request
 from approvals.policies import FAIL, PASS, WARN, Check
+from catalog.models import Access, Asset
 from endpoints import services as endpoints
 from endpoints.models import Endpoint, Phase, Revision, Share
 from portal.errors import Invalid
@@ -47,7 +48,7 @@ def resolve(by: Principal, body: AccessBody) -> Resolved:
     """Look up project and endpoint; raises Invalid with one sentence for unknown, deleted and not shareable alike."""
     project = named_project(by, body)
     endpoint = living().filter(pk=body.endpoint, shareable=True).first() if body.endpoint else None
-    if endpoint is None:
+    if endpoint is None or not _seen(by, endpoint):
         raise Invalid.field(
             "endpoint",
             f"endpoint {body.endpoint} is not one that is offered to other projects. Choose one that its owner shares.",
@@ -65,7 +66,17 @@ def resolve(by: Principal, body: AccessBody) -> Resolved:
             "ends_on",
             f"ends_on is {body.ends_on}; {project.slug} may call {endpoint.name} {words}already. Choose a later date.",
         )
-    return Resolved(project, endpoint, running(endpoint), granted)
+    revision = running(endpoint)
+    require_open(by, revision.version.asset, project, field="endpoint")
+    return Resolved(project, endpoint, revision, granted)
+
+
+def _seen(by: Principal, endpoint: Endpoint) -> bool:
+    """Whether `by` may know what the endpoint runs (a query only where its asset is not for everyone)."""
+    asset = endpoint.revision.version.asset if endpoint.revision else None
+    if asset is None or asset.access == Access.EVERYONE:
+        return True
+    return Asset.objects.visible_to(by).filter(pk=asset.pk).exists()
 
 
 def build(by: Principal, body: AccessBody, found: Resolved) -> dict[str, Any]:

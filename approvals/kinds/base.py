@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from approvals import lead_time, policies
 from approvals.bodies import RequestBody
 from approvals.models import Request, RequestState
-from catalog.models import HardwareProfile, Version
+from catalog.models import Access, Asset, HardwareProfile, Version
 from endpoints.models import Desired, Endpoint, Phase, Revision
 from portal.errors import Conflict, Invalid
 from projects.models import Project
@@ -125,6 +125,29 @@ def own_endpoint(by: Principal, identifier: str | None) -> Endpoint:
             "you are neither owner nor developer. Choose one of your projects' endpoints.",
         )
     return found
+
+
+def not_open(by: Principal, asset: Asset, project: Project) -> str:
+    """Return the end of a sentence: why `by` may not ask for something with `asset` in `project`, and who changes that;
+    "" when they may (a query only where the asset is not for everyone).
+    """
+    if asset.access == Access.EVERYONE or Asset.objects.open_in(by, project.pk).filter(pk=asset.pk).exists():
+        return ""
+    return (
+        f"is not open to {project.slug}: it is only for those who are listed. A platform engineer or governance lead "
+        "can grant it to the project, on its page in the catalog."
+    )
+
+
+def require_open(by: Principal, asset: Asset, project: Project, *, field: str = "asset") -> None:
+    """Raise Invalid `asset_not_open` at `field`, unless `by` may ask for something with `asset` in `project`.
+
+    Only for an asset that `by` sees or runs: the sentence names it.
+    """
+    words = not_open(by, asset, project)
+    if words:
+        thing = asset.slug if field == "asset" else f"one of {asset.slug}"
+        raise Invalid.field(field, f"{field} is {thing}, which {words}", code="asset_not_open")
 
 
 def running(endpoint: Endpoint) -> Revision:

@@ -5,7 +5,7 @@ from typing import Any
 
 from approvals import policies, sizing
 from approvals.bodies import EndpointBody
-from approvals.kinds.base import Subject, named_project, project_for, refuse, shell
+from approvals.kinds.base import Subject, named_project, project_for, refuse, require_open, shell
 from approvals.models import Request
 from approvals.sizing import Line, place
 from catalog.models import Asset, HardwareProfile, Version
@@ -60,6 +60,7 @@ def resolve(by: Principal, body: EndpointBody) -> Resolved:
     profile = find_profile(body.hardware_profile or "", problems)
     if project is None or version is None or profile is None or problems:
         refuse(problems)
+    require_open(by, version.asset, project)
     pools = list(profile.pools.all()) if profile.accelerator_count else []
     pool, cluster = place(profile, pools, Cluster.objects.all(), body.environment or "")
     return Resolved(project, version, profile, pool, cluster, None, body.name or "", body.environment or "")

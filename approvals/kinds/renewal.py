@@ -5,7 +5,7 @@ from typing import Any
 
 from approvals import policies, sizing, usage
 from approvals.bodies import RenewalBody
-from approvals.kinds.base import Subject, ask_once, endpoint_facts, own_endpoint, running, shell
+from approvals.kinds.base import Subject, ask_once, endpoint_facts, own_endpoint, require_open, running, shell
 from approvals.models import Request
 from approvals.policies import FAIL, PASS, WARN, Check
 from endpoints import services as endpoints
@@ -58,7 +58,9 @@ def resolve(by: Principal, body: RenewalBody) -> Resolved:
             "ends_on",
             f"ends_on is {body.ends_on}; {endpoint.name} runs until {endpoint.ends_on} already. Choose a later date.",
         )
-    return Resolved(endpoint, running(endpoint))
+    revision = running(endpoint)
+    require_open(by, revision.version.asset, endpoint.project, field="endpoint")
+    return Resolved(endpoint, revision)
 
 
 def build(by: Principal, body: RenewalBody, found: Resolved) -> dict[str, Any]:

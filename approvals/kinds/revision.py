@@ -5,7 +5,16 @@ from typing import Any
 
 from approvals import policies, sizing
 from approvals.bodies import RevisionBody
-from approvals.kinds.base import Subject, ask_once, endpoint_facts, own_endpoint, refuse, running, shell
+from approvals.kinds.base import (
+    Subject,
+    ask_once,
+    endpoint_facts,
+    own_endpoint,
+    refuse,
+    require_open,
+    running,
+    shell,
+)
 from approvals.kinds.endpoint import find_profile, find_version
 from approvals.kinds.renewal import subject_of
 from approvals.models import Request
@@ -76,10 +85,13 @@ def resolve(by: Principal, body: RevisionBody) -> Resolved:
     endpoint = own_endpoint(by, body.endpoint)
     now = running(endpoint)
     problems: dict[str, str] = {}
+    if body.asset in (None, "", now.version.asset.slug):  # it runs here, so that its name is no news
+        require_open(by, now.version.asset, endpoint.project)
     version = find_version(by, body.asset or now.version.asset.slug, body.version or "", problems)
     profile = find_profile(body.hardware_profile or "", problems)
     if version is None or profile is None or problems:
         refuse(problems)
+    require_open(by, version.asset, endpoint.project)
     pool = None
     if profile.accelerator_count:  # it stays on its cluster
         pool = profile.pools.filter(cluster=endpoint.cluster.slug).order_by("slug").first()

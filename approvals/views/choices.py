@@ -1,7 +1,7 @@
 """What the request form offers, narrowed by what is chosen already. Loaded once per page; no query after that."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +11,7 @@ from approvals.bodies import EndpointBody
 from approvals.kinds.endpoint import Resolved
 from approvals.sizing import Line, place
 from catalog import fit
+from catalog.holders import open_where
 from catalog.models import HardwareProfile, Kind, Version, VersionState
 from endpoints.models import Cluster, Environment
 from portal.templatetags.gatehouse import bytes_h, money
@@ -33,11 +34,17 @@ class Offer:
     clusters: Sequence[Cluster]
     roles: Mapping[int, str]
     lines: Mapping[int, Line]  # pool id → room and queue
+    open: Mapping[int, frozenset[int]]  # asset id → the projects in which it may be asked for
+    elsewhere: frozenset[str] = frozenset()  # assets that are on offer in other projects only
 
     @classmethod
     def load(cls, principal: Principal, projects: Sequence[Project]) -> "Offer":
-        """Read what is on offer in `projects`: approved models, profiles with their pools, clusters (four queries)."""
-        versions = Version.objects.visible_to(principal).filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
+        """Read what is on offer in `projects`: approved models, profiles with their pools, clusters (four queries, and
+        one where a model is not for everyone).
+        """
+        rows = Version.objects.visible_to(principal).filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
+        versions = list(rows.select_related("asset").order_by("asset__name", "-approved_at", "-id"))
+        where = open_where(principal, [project.pk for project in projects], [version.asset for version in versions])
         waiting = Q(reservations__state=ReservationState.WAITING)
         pools = Pool.objects.annotate(
             asked=Sum("reservations__amount", filter=waiting, default=0), ahead=Count("reservations", filter=waiting)
@@ -45,12 +52,29 @@ class Offer:
         profiles = list(HardwareProfile.objects.filter(enabled=True).prefetch_related(Prefetch("pools", pools)))
         return cls(
             projects=projects,
-            versions=list(versions.select_related("asset").order_by("asset__name", "-approved_at", "-id")),
+            versions=[version for version in versions if where[version.asset_id] or not projects],
             profiles=profiles,
             clusters=list(Cluster.objects.all()),
             roles=principal.roles,
             lines={pool.pk: _line(pool) for profile in profiles for pool in profile.pools.all()},
+            open=where,
         )
+
+    def within(self, slug: str) -> "Offer":
+        """Return what is on offer in one project; all of it as long as none is chosen."""
+        project = self.project(slug)
+        if project is None:
+            return self
+        fitting = [version for version in self.versions if project.pk in self.open[version.asset_id]]
+        here = {version.asset.slug for version in fitting}
+        others = frozenset(version.asset.slug for version in self.versions) - here
+        return replace(self, versions=fitting, elsewhere=others)
+
+    def home_of(self, asset: str) -> str:
+        """Return the first project in which an asset may be asked for; the first of all where there is none."""
+        found = self.versions_of(asset)
+        fitting = [project for project in self.projects if found and project.pk in self.open[found[0].asset_id]]
+        return next((project.slug for project in [*fitting, *self.projects]), "")
 
     def versions_of(self, asset: str) -> list[Version]:
         """Return the approved versions of an asset, newest first."""
@@ -91,7 +115,7 @@ def _line(pool: Any) -> Line:
 
 
 def narrow(offer: Offer, typed: dict[str, str]) -> dict[str, str]:
-    """Return `typed` with what follows from it: the newest version, the first profile that fits, a project."""
+    """Return `typed` with what follows from it: the newest version, the first profile that fits."""
     values = dict(typed)
     versions = offer.versions_of(values.get("asset", ""))
     if versions and values.get("version", "") not in {version.version for version in versions}:
@@ -101,15 +125,14 @@ def narrow(offer: Offer, typed: dict[str, str]) -> dict[str, str]:
         fitting = [profile for profile in offer.profiles if version and not why_not(version, profile, values)]
         if fitting:
             values["hardware_profile"] = fitting[0].slug
-    if not values.get("project") and offer.projects:
-        values["project"] = offer.projects[0].slug
     return values
 
 
 def asset_choices(offer: Offer, value: str) -> list[Choice]:
     """Return the models with an approved version; a chosen one that is none any more stays readable."""
     names = dict.fromkeys((version.asset.slug, version.asset.name) for version in offer.versions)
-    return [NOTHING, *_kept([(slug, name, False) for slug, name in names], value, "not approved")]
+    reason = "not open to this project" if value in offer.elsewhere else "not approved"
+    return [NOTHING, *_kept([(slug, name, False) for slug, name in names], value, reason)]
 
 
 def version_choices(offer: Offer, asset: str, value: str) -> list[Choice]:
@@ -122,7 +145,8 @@ def version_choices(offer: Offer, asset: str, value: str) -> list[Choice]:
         )
         for item in offer.versions_of(asset)
     ]
-    return _kept(found, value, "not approved") if found or value else [("", "Choose a model first", False)]
+    reason = "not open to this project" if asset in offer.elsewhere else "not approved"
+    return _kept(found, value, reason) if found or value else [("", "Choose a model first", False)]
 
 
 def profile_choices(offer: Offer, typed: dict[str, str]) -> list[Choice]:

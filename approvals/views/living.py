@@ -9,9 +9,11 @@ from django.utils import timezone
 
 from approvals.kinds.base import living
 from approvals.views.choices import NOTHING, Choice
+from catalog.models import Asset
 from endpoints.models import Endpoint, Phase
 from portal.templatetags.gatehouse import day
 from projects.models import ApiKey, KeyState, Project, is_slug
+from projects.principal import Principal
 from quotas.bounds import bounds
 from quotas.models import QuotaTarget
 from quotas.words import amount, title
@@ -27,9 +29,13 @@ def own_endpoints(projects: Iterable[Project], chosen: str, *, ending: bool = Fa
     return _some(rows.filter(ends_on__isnull=False) if ending else rows, chosen)
 
 
-def offered_endpoints(chosen: str, *, but_of: str) -> list[Endpoint]:
-    """Return the endpoints that owners of other projects than `but_of` offer, by name (one query)."""
-    return _some(living().filter(shareable=True).exclude(project__slug=but_of), chosen)
+def offered_endpoints(by: Principal, chosen: str, project: Project) -> list[Endpoint]:
+    """Return the endpoints that owners of other projects offer and whose models are open to `project`, by name (one
+    query).
+    """
+    fitting = Asset.objects.open_in(by, project.pk).values("pk")
+    rows = living().filter(shareable=True, revision__version__asset__in=fitting)
+    return _some(rows.exclude(project=project), chosen)
 
 
 def _some(rows: QuerySet[Endpoint], chosen: str) -> list[Endpoint]:

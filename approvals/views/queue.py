@@ -30,6 +30,7 @@ from portal.templatetags.gatehouse import duration_h
 from projects import saved_views
 from projects.permissions import require, require_anywhere, visible
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 
 HELP = [
     "Oldest first, against the objective of five days from request to first answer. Nobody decides on an own request.",
@@ -69,24 +70,28 @@ def approval_detail(request: PortalRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@recently_proved(why="You decide over what others may spend.")
 def approve(request: PortalRequest, pk: int) -> HttpResponse:
     """Approve, and open the next one."""
     return _decide(request, pk, "approve")
 
 
 @require_POST
+@recently_proved(why="You decide over what others may spend.")
 def reject(request: PortalRequest, pk: int) -> HttpResponse:
     """Reject with a reason, and open the next one."""
     return _decide(request, pk, "reject")
 
 
 @require_POST
+@recently_proved(why="You decide over what others may spend.")
 def request_changes(request: PortalRequest, pk: int) -> HttpResponse:
     """Send back with a reason, and open the next one."""
     return _decide(request, pk, "request_changes")
 
 
 @require_POST
+@recently_proved(why="You decide over what others may spend.")
 def approval_bulk(request: PortalRequest) -> HttpResponse:
     """Decide the ticked requests with one reason, each with an outcome of its own."""
     require_anywhere(request.principal, "decide", Request)

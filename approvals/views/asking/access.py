@@ -42,7 +42,8 @@ class AccessForm(KindForm):
         """Read the endpoints that are offered (one query)."""
         if not self.values["project"] and self.own:
             self.values["project"] = self.own[0].slug
-        self.endpoints = offered_endpoints(self.values["endpoint"], but_of=self.values["project"])
+        project = next((item for item in self.own if item.slug == self.values["project"]), None)
+        self.endpoints = offered_endpoints(self.by, self.values["endpoint"], project) if project else []
         chosen = self.values["endpoint"]
         self.endpoint = next((item for item in self.endpoints if str(item.pk) == chosen), None)
 

@@ -47,7 +47,7 @@ class EndpointForm(KindForm):
     NEEDS = (
         "project", "asset", "version", "hardware_profile", "environment", "replicas", "concurrency", "context_tokens",
     )  # fmt: skip
-    FOLLOWS = ("version", "hardware_profile", "environment")
+    FOLLOWS = ("asset", "version", "hardware_profile", "environment")
 
     @classmethod
     def blank(cls, asked: Mapping[str, str], project: Project | None) -> dict[str, str]:
@@ -62,11 +62,13 @@ class EndpointForm(KindForm):
         } | super().blank(asked, project)
 
     def load(self) -> None:
-        """Read models, profiles, pools and clusters (four queries)."""
+        """Read models, profiles, pools and clusters (four queries, five where a model is not for everyone)."""
         self.offer = Offer.load(self.by, self.own)
 
     def narrow(self) -> None:
-        """Choose the newest version, the first profile that fits, and the only project."""
+        """Choose a project in which the model may be asked for, its newest version, the first profile that fits."""
+        self.values["project"] = self.values["project"] or self.offer.home_of(self.values["asset"])
+        self.offer = self.offer.within(self.values["project"])
         self.values = choices.narrow(self.offer, self.values)
         self.profile = self.offer.profile(self.values["hardware_profile"])
 

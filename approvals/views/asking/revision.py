@@ -36,16 +36,17 @@ class RevisionForm(KindForm):
         ("Why", (("purpose",),)),
     )
     NEEDS = ("endpoint", "version", "hardware_profile", "replicas", "concurrency", "context_tokens")
-    FOLLOWS = ("version", "hardware_profile")
+    FOLLOWS = ("asset", "version", "hardware_profile")
     BEGINS = "endpoint"
     FILLED = ("asset", "version", "hardware_profile", "replicas", "concurrency", "context_tokens")
 
     def load(self) -> None:
-        """Read what may be run (four queries) and the own endpoints (one)."""
+        """Read what may be run (four queries, five where a model is not for everyone) and the own endpoints (one)."""
         self.offer = Offer.load(self.by, self.own)
         self.endpoints = own_endpoints(self.own, self.values["endpoint"])
         chosen = self.values["endpoint"]
         self.endpoint = next((item for item in self.endpoints if str(item.pk) == chosen and item.revision), None)
+        self.offer = self.offer.within(self.endpoint.project.slug if self.endpoint else "")
 
     def filled(self) -> dict[str, str]:
         """Return what the endpoint runs now."""

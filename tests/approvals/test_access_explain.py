@@ -1,0 +1,69 @@
+"""The explorer's answer equals what the enforcement does, on random graphs of roles and grants."""
+
+import random
+from typing import Any
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from approvals.access.explain import Explorer
+from approvals.access.sight import question, sight
+from approvals.access.words import WORDS
+from projects.models import User
+from projects.principal import Principal
+from tests.approvals.access_kit import Graph, allowed, grow, principals, still
+from tests.conftest import Org
+
+pytestmark = pytest.mark.django_db
+
+SETTINGS: dict[str, Any] = {
+    "deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    "database": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def graph(org: Org, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Graph:
+    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
+    return still()
+
+
+def compare(org: Org, graph: Graph, dice: random.Random) -> None:
+    """Everybody and every key × every word × one project and one asset: as a list, and asked one by one."""
+    fresh = Graph(graph.projects, graph.assets, graph.endpoints, graph.outside, graph.profile)
+    grow(fresh, dice)
+    who, known = sight(Principal.of(org.aud)), principals(fresh)
+    names = [*(one.username for one in fresh.people), *fresh.secrets]
+    for target in (dice.choice(fresh.projects), dice.choice(fresh.assets)):
+        named = {"project" if target in fresh.projects else "asset": target.slug}
+        rows = [row for row in Explorer(who, question(who, **named)).rows() if row.who in names]
+        said = {(row.who, row.word) for row in rows if row.allowed}
+        done = {(name, word) for name in names for word in WORDS if allowed(fresh, name, known.get(name), word, target)}
+        assert said == done, (named, sorted(said ^ done))
+        one = dice.choice(fresh.people)
+        alone = {row.word for row in Explorer(who, question(who, user=one.username, **named)).rows() if row.allowed}
+        assert alone == {word for name, word in done if name == one.username}, (one.username, named)
+        for prefix in [name for name in fresh.secrets if name not in fresh.apps][:2]:
+            key = {row.word for row in Explorer(who, question(who, key=prefix, **named)).rows() if row.allowed}
+            assert key == {word for name, word in done if name == prefix}, (prefix, named)
+
+
+def rolled_back(org: Org, graph: Graph, seed: int) -> None:
+    with transaction.atomic():
+        compare(org, graph, random.Random(seed))
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_answer_is_what_the_enforcement_does(org: Org, graph: Graph, seed: int) -> None:
+    rolled_back(org, graph, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=15, **SETTINGS)
+@given(seed=st.integers(0, 2**32))
+def test_the_answer_is_what_the_enforcement_does_on_random_graphs(org: Org, graph: Graph, seed: int) -> None:
+    assert User.objects.filter(username="founder").exists()
+    rolled_back(org, graph, seed)
