@@ -12,6 +12,8 @@ ON_STORES = (
     "usage",
     "metering",
     "pages",
+    "audience",
+    "credentials",
 )  # with measure(store) -> list[Result], run in a process of its own per database
 BENCHES = (*ALONE, *ON_STORES)
 

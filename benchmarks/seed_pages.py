@@ -44,10 +44,10 @@ def bank() -> tuple[User, User]:
     """Fill the database and return a data scientist of 50 projects and a platform engineer."""
     with transaction.atomic():
         now = timezone.now()
-        projects = _many(
+        projects = many(
             Project(slug=f"team-{n}", name=f"Team {n}", cost_centre=f"CC-{n}") for n in range(scaled(PROJECTS))
         )
-        people = _many(User(username=f"person{n}", password="!") for n in range(scaled(PEOPLE)))
+        people = many(User(username=f"person{n}", password="!") for n in range(scaled(PEOPLE)))
         _grants(projects, people)
         versions = _catalog(now)
         profile = HardwareProfile.objects.create(
@@ -59,7 +59,7 @@ def bank() -> tuple[User, User]:
         _keys(projects, people, now)
         _usage(endpoints, now)
         _pool(profile, endpoints, now)
-        _many(
+        many(
             Notification(person=people[n % len(people)], kind="request.approved", title="R-1 was approved.", url="/",
                          once=str(n))
             for n in range(scaled(20_000))
@@ -71,7 +71,7 @@ def bank() -> tuple[User, User]:
     return people[0], engineer
 
 
-def _many(rows: Iterable[Model]) -> list[Any]:
+def many(rows: Iterable[Model]) -> list[Any]:
     made: list[Any] = []
     iterator = iter(rows)
     while batch := list(itertools.islice(iterator, 2_000)):
@@ -82,7 +82,7 @@ def _many(rows: Iterable[Model]) -> list[Any]:
 def _grants(projects: list[Project], people: list[User]) -> None:
     roles = (Role.OWNER, Role.DEVELOPER, Role.DEVELOPER, Role.VIEWER)
     each = min(PROJECTS_EACH, len(projects))
-    _many(
+    many(
         Membership(project=projects[(number * 7 + step) % len(projects)], user=person, role=roles[step % 4])
         for number, person in enumerate(people)
         for step in range(each)
@@ -90,24 +90,24 @@ def _grants(projects: list[Project], people: list[User]) -> None:
 
 
 def _catalog(now: dt.datetime) -> list[Version]:
-    assets = _many(
+    assets = many(
         Asset(slug=f"model-{n}", kind="model" if n % 10 else "mcp-server", name=f"Model {n}", publisher=f"Lab {n % 40}",
               summary="For the benchmark.", tasks=["chat"] if n % 3 else ["embedding"])
         for n in range(scaled(ASSETS))
     )  # fmt: skip
-    versions: list[Version] = _many(
+    versions: list[Version] = many(
         Version(asset=asset, version="1.0", state=VersionState.APPROVED, approved_at=now, source=f"hf://lab/{asset.slug}@1",
                 licence=LICENCES[n % 4], runtime={"engine": "vllm"}, needs=NEEDS if asset.kind == "model" else {})
         for n, asset in enumerate(assets)
     )  # fmt: skip
-    _many(
+    many(
         Evidence(version=version, kind=kind, verdict=("pass", "pass", "warn")[n % 3], summary="Read.", tool="bench",
                  collected_at=now)
         for n, version in enumerate(versions)
         for kind in ("licence", "pin")
     )  # fmt: skip
     read = Version.objects.select_related("asset").prefetch_related("evidence").order_by("pk")
-    _many(
+    many(
         Listing(**row)
         for version in read.iterator(chunk_size=2_000)
         for row in listings.rows_of(version.asset, [version])
@@ -119,14 +119,14 @@ def _endpoints(
     projects: list[Project], people: list[User], versions: list[Version], profile: HardwareProfile, now: dt.datetime
 ) -> list[Endpoint]:
     cluster = Cluster.objects.create(slug="local", name="Here", driver="local", environments=["dev", "staging", "prod"])
-    endpoints: list[Endpoint] = _many(
+    endpoints: list[Endpoint] = many(
         Endpoint(project=projects[n % len(projects)], name=f"endpoint-{n}", environment=("dev", "prod")[n % 2],
                  cluster=cluster, phase=PHASES[n % 5], desired="suspended" if n % 5 == 3 else "running",
                  created_by=people[n % len(people)], contact=people[n % len(people)], ready_at=now,
                  ends_on=(now + dt.timedelta(days=n % 90)).date())
         for n in range(scaled(ENDPOINTS))
     )  # fmt: skip
-    revisions = _many(
+    revisions = many(
         Revision(endpoint=endpoint, number=1, version=versions[n % len(versions)], profile=profile, replicas=1,
                  concurrency=8, context_tokens=4096, runtime={"engine": "vllm"}, authorization_reference=f"R-{n}",
                  authorization_digest="sha256:0")
@@ -155,11 +155,11 @@ def _requests(
                 endpoint=endpoints[n % len(endpoints)] if state == RequestState.APPROVED else None,
             )  # fmt: skip
 
-    _many(rows())
+    many(rows())
 
 
 def _keys(projects: list[Project], people: list[User], now: dt.datetime) -> None:
-    _many(
+    many(
         ApiKey(prefix=f"gth_{n:08d}", hash=f"{n:064d}", name=f"key {n}", project=projects[n % len(projects)],
                person=people[n % len(people)], scopes=["inference:invoke"], state=KeyState.ACTIVE,
                expires_at=now + dt.timedelta(days=90))
@@ -171,7 +171,7 @@ def _usage(endpoints: list[Endpoint], now: dt.datetime) -> None:
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for model, step, count in ((UsageDay, dt.timedelta(days=1), 30), (UsageHour, dt.timedelta(hours=1), 24)):
         start = today if model is UsageDay else now.replace(minute=0, second=0, microsecond=0)
-        _many(
+        many(
             model(start=start - step * back, project_id=endpoint.project_id, endpoint_id=str(endpoint.pk),
                   endpoint=endpoint.name, key_id=str(uuid.UUID(int=n)), key=f"gth_{n}", person="person0", requests=50,
                   input_tokens=20_000, output_tokens=9_000, ttft={"122": 50}, latency={"160": 50})
@@ -183,7 +183,7 @@ def _usage(endpoints: list[Endpoint], now: dt.datetime) -> None:
 def _pool(profile: HardwareProfile, endpoints: list[Endpoint], now: dt.datetime) -> None:
     pool = Pool.objects.create(slug="shared", name="Shared", cluster="local", limit=8, observed=8, held=8)
     pool.profiles.add(profile)
-    _many(
+    many(
         Reservation(pool=pool, project_id=endpoint.project_id, amount=1, holder_kind="endpoint",
                     holder_id=str(endpoint.pk), held_at=now if n < 8 else None,
                     state=ReservationState.HELD if n < 8 else ReservationState.WAITING)

@@ -1,14 +1,15 @@
 """REST API of the catalog: assets with versions and evidence, hardware profiles, admission and life cycle."""
 
-from typing import Any
+from typing import Any, Literal
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Prefetch, Q, TextField
 from django.db.models.functions import Cast
 from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
-from catalog import services
+from catalog import audience, services
 from catalog.models import (
     STATE_ORDER,
     Asset,
@@ -22,9 +23,9 @@ from catalog.models import (
 )
 from catalog.specs import AssetSpec, Line, VersionSpec
 from portal.errors import Invalid, NotFound
-from portal.http import cursor_page
+from portal.http import cursor_page, require_match
 from projects.api import Body, answer, idempotent, scope
-from projects.permissions import require_anywhere
+from projects.permissions import require, require_anywhere
 from projects.principal import PortalRequest, Principal
 
 router = Router(tags=["catalog"])
@@ -44,6 +45,13 @@ class AssetFilters(Body):
     q: Line = Field(default="", max_length=200)
     limit: int | None = None
     cursor: str | None = Field(default=None, max_length=2000)
+
+
+class AssetPatch(Body):
+    """Whom the asset is for. A reason is needed to list it."""
+
+    access: Literal["everyone", "listed"]
+    reason: str = Field("", max_length=2000)
 
 
 class ReasonIn(Body):
@@ -101,6 +109,7 @@ def asset_json(asset: Any, *, full: bool = False) -> dict[str, Any]:
         "slug": asset.slug,
         "kind": asset.kind,
         "name": asset.name,
+        "access": asset.access,
         "state": VersionState.DRAFT if asset.rank is None else STATE_ORDER[asset.rank],
         "publisher": asset.publisher,
         "summary": asset.summary,
@@ -159,7 +168,8 @@ def _filtered(assets: AssetQuerySet, principal: Principal, wanted: AssetFilters)
     return assets
 
 
-def _asset(principal: Principal, slug: str) -> Any:
+def asset_or_404(principal: Principal, slug: str) -> Any:
+    """Return an asset as `asset_json` wants it; raises NotFound when there is none or the caller may not see it."""
     found = _assets(principal).filter(slug=slug).first() if is_asset_slug(slug) else None
     if found is None:
         raise NotFound(f"There is no asset {slug[:40]} in the catalog, or you may not see it.")
@@ -188,7 +198,7 @@ def list_assets(request: PortalRequest, wanted: Query[AssetFilters]) -> HttpResp
 @router.get("/catalog/assets/{slug}", auth=scope(READ))
 def get_asset(request: PortalRequest, slug: str) -> HttpResponse:
     """One asset with its versions."""
-    return answer(request, asset_json(_asset(request.principal, slug), full=True))
+    return answer(request, asset_json(asset_or_404(request.principal, slug), full=True))
 
 
 @router.get("/catalog/assets/{slug}/versions/{version}", auth=scope(READ))
@@ -213,14 +223,33 @@ def list_profiles(request: PortalRequest, limit: int | None = None, cursor: str 
 def create_asset(request: PortalRequest, body: AssetSpec) -> HttpResponse:
     """Propose an asset; its versions start as drafts."""
     asset = services.create_asset(request.principal, body)
-    return answer(request, asset_json(_asset(request.principal, asset.slug), full=True), status=201)
+    return answer(request, asset_json(asset_or_404(request.principal, asset.slug), full=True), status=201)
+
+
+@router.patch("/catalog/assets/{slug}", auth=scope(WRITE))
+def change_asset(request: PortalRequest, slug: str, body: AssetPatch) -> HttpResponse:
+    """Open an asset to everyone, or keep it for those who are listed; needs If-Match."""
+    with transaction.atomic():
+        require(request.principal, "open", asset_or_404(request.principal, slug))
+        Asset.objects.select_for_update().get(slug=slug)  # nobody changes it between the tag and the change
+        asset = asset_or_404(request.principal, slug)
+        require_match(request, asset_json(asset, full=True))
+        if body.access != asset.access:
+            _turn(request.principal, asset, body)
+        changed = asset_or_404(request.principal, slug)
+    return answer(request, asset_json(changed, full=True))
+
+
+def _turn(by: Principal, asset: Asset, body: AssetPatch) -> None:
+    act = audience.list_only if body.access == "listed" else audience.open_to_everyone
+    act(by, asset, body.reason)
 
 
 @router.post("/catalog/assets/{slug}/versions", auth=scope(WRITE))
 @idempotent
 def create_version(request: PortalRequest, slug: str, body: VersionSpec) -> HttpResponse:
     """Propose a version of an asset; it starts as a draft."""
-    version = services.add_version(request.principal, _asset(request.principal, slug), body)
+    version = services.add_version(request.principal, asset_or_404(request.principal, slug), body)
     return answer(request, version_json(version, full=True), status=201)
 
 

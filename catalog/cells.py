@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from catalog import evidence, fit
 from catalog.evidence.licence import short_name
-from catalog.models import Asset, Evidence, HardwareProfile, Kind, Verdict, Version, VersionState
+from catalog.models import Access, Asset, Evidence, HardwareProfile, Kind, Verdict, Version, VersionState
 from portal.templatetags.gatehouse import bytes_h, money
 
 Cell = dict[str, Any]
@@ -40,6 +40,14 @@ def kind_chip(kind: str) -> Cell:
     """Return the chip that says what an asset is."""
     icon = "mcp" if kind == Kind.MCP_SERVER else "model"
     return {"label": Kind(kind).label, "colour": "grey", "icon": icon, "kind": "outline"}
+
+
+def listed_chip(asset: Asset) -> Cell | None:
+    """Return the chip of an asset that is not for everyone."""
+    if asset.access == Access.EVERYONE:
+        return None
+    title = "Only those who are listed see it and may ask for it."
+    return {"label": "Not for everyone", "colour": "orange", "icon": "lock", "kind": "outline", "title": title}
 
 
 def verdict_chip(verdict: str) -> Cell:

@@ -3,19 +3,20 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from django.db.models import Case, Count, Exists, IntegerField, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
-from catalog.models import REVIEWERS, STATE_ORDER, Audience, Kind, Listing
+from catalog.models import STATE_ORDER, Audience, Kind, Listing, reviews
 from catalog.search import CONTEXTS, EVIDENCE, KEYS, SIZES, TITLES, Filters, Fit, label, searched
 from projects.models import User
 from projects.principal import Principal
 
-Groups = tuple[tuple[Mapping[str, tuple[str, ...]], int], ...]  # values by facet, and how many listings have them
+Group = tuple[Mapping[str, tuple[str, ...]], int]  # values by facet, and how many listings have them
+Groups = tuple[Group, ...]
 
 
 @dataclass(frozen=True)
@@ -33,42 +34,61 @@ class Stamp:
 
     audience: str
     proposed: bool  # whether the person has listings of their own beside those of the audience
-    many: int
+    granted: bool  # whether grants open further ones to the person
+    many: int  # those that are for the whole audience
     newest: int
     at: dt.datetime | None
 
 
 def stamp(principal: Principal) -> Stamp:
     """Return the stamp of the listings that `principal` sees (one query, from indexes)."""
-    audience = Audience.REVIEWERS if principal.groups & REVIEWERS else Audience.PUBLIC
-    rows = Listing.objects.filter(audience=audience).order_by()
+    whole = reviews(principal)
+    audience = Audience.REVIEWERS if whole else Audience.PUBLIC
+    rows = _of(audience).order_by()
     number = rows.values("audience").annotate(number=Count("pk")).values("number")
     row = User.objects.filter(pk=principal.person.pk).values_list(
-        Exists(Listing.objects.own(principal)) if audience == Audience.PUBLIC else Value(False),
+        Value(False) if whole else Exists(Listing.objects.own(principal)),
+        Value(False) if whole else Exists(Listing.objects.granted(principal)),
         Coalesce(Subquery(number), 0),
         Coalesce(Subquery(Listing.objects.order_by("-pk").values("pk")[:1]), 0),
-        Subquery(rows.order_by("-created_at").values("created_at")[:1]),
+        Subquery(Listing.objects.filter(audience=audience).order_by("-created_at").values("created_at")[:1]),
     )
     return Stamp(str(audience), *row.get())
+
+
+def _of(audience: str) -> QuerySet[Listing]:
+    """Return the listings that everybody of an audience sees."""
+    rows = Listing.objects.filter(audience=audience)
+    return rows if audience == Audience.REVIEWERS else rows.filter(listed=False)
 
 
 @lru_cache(maxsize=8)
 def _all_groups(stamp: Stamp, limits: tuple[Fit, ...]) -> Groups:
     """Return the groups of a whole audience; grouping 10,000 listings takes longer than the rest of the page."""
-    return tuple(_groups(Listing.objects.filter(audience=stamp.audience), limits))
+    return tuple(_groups(_of(stamp.audience), limits))
 
 
-def count(listings: QuerySet[Listing], filters: Filters, limits: Sequence[Fit], stamp: Stamp) -> Counted:
+def _remembered(granted: QuerySet[Listing], stamp: Stamp, limits: Sequence[Fit]) -> Iterator[Group]:
+    """Return the groups of what the whole audience sees, which are remembered, and of what grants add."""
+    yield from _all_groups(replace(stamp, granted=False), tuple(limits))
+    if stamp.granted:
+        yield from _groups(granted, limits)
+
+
+def count(principal: Principal, filters: Filters, limits: Sequence[Fit], stamp: Stamp) -> Counted:
     """Count every facet beside the choices of the other facets: one grouped query, then arithmetic over its groups.
 
-    `stamp` is that of `listings`: without search words the groups are remembered until it changes.
+    `stamp` is that of `principal`: without search words the groups are remembered until it changes.
     """
     chosen = {key: frozenset(values) for key, values in filters.chosen.items()}
     counts: dict[str, Counter[str]] = {key: Counter() for key in KEYS}
     known: dict[str, set[str]] = {key: set(filters.chosen.get(key, ())) for key in KEYS}
     total = found = 0
-    remembered = not filters.words() and not stamp.proposed
-    groups = _all_groups(stamp, tuple(limits)) if remembered else _groups(searched(listings, filters), limits)
+    if filters.words() or stamp.proposed:
+        listings = Listing.objects.visible_to(principal, proposed=stamp.proposed)
+        groups = _groups(searched(listings, filters), limits)
+    else:
+        groups = _remembered(Listing.objects.granted(principal), stamp, limits)
     for values, number in groups:
         total += number
         missed = [key for key, wanted in chosen.items() if wanted.isdisjoint(values[key])]
@@ -82,7 +102,7 @@ def count(listings: QuerySet[Listing], filters: Filters, limits: Sequence[Fit], 
     return Counted(total, found, _facets(known, counts, filters, limits))
 
 
-def _groups(listings: QuerySet[Listing], limits: Sequence[Fit]) -> Iterator[tuple[Mapping[str, tuple[str, ...]], int]]:
+def _groups(listings: QuerySet[Listing], limits: Sequence[Fit]) -> Iterator[Group]:
     """Return, for each combination of values, the values by facet and how many listings have it."""
     columns = ("kind", "tasks", "licence", "evidence", "state")
     grouped = (

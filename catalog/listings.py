@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from catalog import fit
-from catalog.models import STATE_ORDER, Asset, Audience, Evidence, Listing, Version, VersionState
+from catalog.models import STATE_ORDER, Access, Asset, Audience, Evidence, Listing, Version, VersionState
 
 NO_EVIDENCE = "none"
 _WORST = ("fail", "warn", "pass")
@@ -58,6 +58,7 @@ def _row(asset: Asset, versions: Iterable[Version], audience: str) -> dict[str, 
         "state": str(state),
         "rank": STATE_ORDER.index(state),
         "licence": best.licence if best else "",
+        "listed": getattr(asset, "access", Access.EVERYONE) == Access.LISTED,  # a migration is older than the column
         "evidence": _worst(best.evidence.all()) if best else NO_EVIDENCE,
         "tasks": f"|{'|'.join(asset.tasks)}|" if asset.tasks else "",
         "text": " ".join(words).lower(),

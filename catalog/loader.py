@@ -17,6 +17,7 @@ from django.db import transaction
 from pydantic import ValidationError
 
 from catalog import services
+from catalog.holders import HOLDERS, holding
 from catalog.models import Asset, HardwareProfile, Version
 from catalog.specs import AssetSpec, Profiles, ProfileSpec, VersionSpec, fingerprint
 from portal.errors import Invalid
@@ -34,7 +35,7 @@ SUFFIXES = (".yaml", ".yml")
 class Change:
     """What loading does, or would do, to one thing."""
 
-    kind: str  # asset | version | hardware-profile
+    kind: str  # asset | grant | version | hardware-profile
     name: str
     action: str  # create | change | same
     detail: tuple[str, ...] = ()  # "field: before → after"
@@ -220,7 +221,7 @@ def _changes(documents: Documents) -> list[Change]:
             problems[spec.slug] = (
                 f"{spec.slug} is a {asset.kind} and cannot become a {spec.kind}. Give it another slug."
             )
-        changes.append(_asset_change(spec, asset))
+        changes += [_asset_change(spec, asset), *_grant_changes(spec, problems)]
         digests = {row.version: row.digest for row in asset.versions.all()} if asset else {}
         for item in spec.versions:
             change = _version_change(spec.slug, item, digests)
@@ -255,7 +256,22 @@ def _compare(kind: str, name: str, row: Any, wanted: dict[str, Any]) -> Change:
 
 
 def _asset_change(spec: AssetSpec, asset: Asset | None) -> Change:
-    return _compare("asset", spec.slug, asset, {key: getattr(spec, key) for key in services.TEXT_FIELDS})
+    wanted = {key: getattr(spec, key) for key in services.TEXT_FIELDS}
+    return _compare("asset", spec.slug, asset, wanted if spec.access is None else wanted | {"access": spec.access})
+
+
+def _grant_changes(spec: AssetSpec, problems: dict[str, str]) -> list[Change]:
+    """Return the grants that the document gives or that are there; adds to `problems` whom nobody knows."""
+    changes = []
+    for kind, names in (("project", spec.projects), ("group", spec.groups)):
+        present = holding(spec.slug, kind) if names else set()
+        for name in dict.fromkeys(names):
+            if HOLDERS[kind].find(name) is None:
+                problems[f"{spec.slug}: {kind} {name}"] = (
+                    f"{spec.slug} is to be granted to the {kind} {name!r}, which does not exist. {HOLDERS[kind].fix}"
+                )
+            changes.append(Change("grant", f"{spec.slug} for {kind} {name}", "same" if name in present else "create"))
+    return changes
 
 
 def _profile_change(spec: ProfileSpec, profile: HardwareProfile | None) -> Change:

@@ -1,19 +1,34 @@
-"""Who may do what with the catalog. Reading is for everyone signed in; which versions a person sees stands in
-catalog/models.py.
+"""Who may do what with the catalog. Everyone signed in reads what is for them: which assets and versions those are
+stands in catalog/models/assets.py and grants.py.
 """
 
-from catalog.models import Asset, Evidence, HardwareProfile, Version
-from projects.models import GOVERNANCE_LEADS, PLATFORM_ENGINEERS
+from catalog.models import (
+    Asset,
+    Evidence,
+    HardwareProfile,
+    Version,
+    asset_audience,
+    evidence_audience,
+    version_audience,
+)
+from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS
 from projects.permissions import EVERYONE, Rule, register
 
 STEWARDS = frozenset({GOVERNANCE_LEADS, PLATFORM_ENGINEERS})
+REVIEWERS = STEWARDS | {AUDITORS}
 
 
 def register_rules() -> None:
-    """Register the rules of this app."""
-    register(Rule(Asset, None, {"view": EVERYONE, "create": STEWARDS, "change": STEWARDS}))
+    """Register the rules of this app.
+
+    "open": whether an asset is for everyone or for those who are listed; "grant": give and take away single grants;
+    "review": read the whole catalog, whomever it is for and whether it is approved or not.
+    """
+    stewards = dict.fromkeys(("create", "change", "open", "grant"), STEWARDS)
+    register(Rule(Asset, None, {"view": EVERYONE, **stewards}, audience=asset_audience))
     verbs = ("create", "submit", "approve", "reject", "deprecate", "retire", "block", "collect_evidence")
-    register(Rule(Version, None, {"view": EVERYONE, **dict.fromkeys(verbs, STEWARDS)}))
-    register(Rule(Evidence, None, {"view": EVERYONE}))
+    actions = {"view": EVERYONE, "review": REVIEWERS, **dict.fromkeys(verbs, STEWARDS)}
+    register(Rule(Version, None, actions, audience=version_audience))
+    register(Rule(Evidence, None, {"view": EVERYONE}, audience=evidence_audience))
     engineers = frozenset({PLATFORM_ENGINEERS})
     register(Rule(HardwareProfile, None, {"view": EVERYONE, "create": engineers, "change": engineers}))

@@ -10,7 +10,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from audit.services import record
-from catalog import evidence
+from catalog import audience, evidence
+from catalog.holders import holding
 from catalog.listings import refresh
 from catalog.models import Asset, Evidence, HardwareProfile, Version, VersionState
 from catalog.specs import AssetSpec, ProfileSpec, VersionSpec, fingerprint, misfit, stored
@@ -21,6 +22,7 @@ from projects.permissions import require, require_anywhere
 from projects.principal import Principal
 
 TEXT_FIELDS = ("name", "publisher", "summary", "description", "tasks", "languages", "homepage")
+AS_CODE = "Catalog as code"  # the reason of grants that a document gives
 
 
 # --- Loading ----------------------------------------------------------------------------------------------------------
@@ -40,6 +42,7 @@ def load_asset(by: Principal, spec: AssetSpec) -> tuple[Asset, list[Version]]:
         else:
             _update(by, asset, spec)
         added = [found for item in reversed(spec.versions) if (found := _add_version(by, asset, item)) is not None]
+        _give(by, asset, spec)
         refresh(asset)
         return asset, added
 
@@ -106,6 +109,18 @@ def _update(by: Principal, asset: Asset, spec: AssetSpec) -> None:
     for version in asset.versions.all():  # the card is evidence too
         version.asset = asset
         _collect(by, version)
+
+
+def _give(by: Principal, asset: Asset, spec: AssetSpec) -> None:
+    """Open or list the asset and grant it, as far as `spec` says so; what it does not name stays."""
+    if spec.access is not None and spec.access != asset.access:
+        act = audience.list_only if spec.access == "listed" else audience.open_to_everyone
+        act(by, asset, AS_CODE)
+    for kind, names in (("project", spec.projects), ("group", spec.groups)):
+        present = holding(asset.slug, kind) if names else set()
+        for name in dict.fromkeys(names):
+            if name not in present:
+                audience.GRANTS[kind](by, asset, name, reason=AS_CODE)
 
 
 def _add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version | None:

@@ -228,7 +228,10 @@ class VersionSpec(Strict):
 
 
 class AssetSpec(Strict):
-    """A model or an MCP server with its versions."""
+    """A model or an MCP server with its versions. Without `access` it stays as it is; a new one is for everyone.
+
+    `projects` and `groups` are granted it when they have no grant yet; nobody loses one by not being named.
+    """
 
     slug: AssetSlug
     kind: Literal["model", "mcp-server"]
@@ -239,6 +242,9 @@ class AssetSpec(Strict):
     tasks: Annotated[list[Label], Field(max_length=30)] = []
     languages: Annotated[list[Label], Field(max_length=200)] = []
     homepage: Web = ""
+    access: Literal["everyone", "listed"] | None = None
+    projects: Annotated[list[Slug], Field(max_length=500)] = []
+    groups: Annotated[list[Annotated[Line, Field(min_length=1, max_length=150)]], Field(max_length=200)] = []
     versions: Annotated[list[VersionSpec], Field(max_length=50)] = []
 
     @after_all_fields(mode="after")

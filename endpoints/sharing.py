@@ -7,7 +7,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.services import Actor, record
-from catalog.models import Version
+from catalog.models import Access, AssetProjectGrant, Version, living
 from endpoints.changes import contacts, fresh, locked, tell
 from endpoints.models import Desired, Endpoint, Phase, Share
 from endpoints.timeline import note
@@ -107,7 +107,8 @@ def share(
     UTC; None: no end). A share that it has already is replaced.
 
     `reference` is the authorization, opaque here: with one the caller has the authority for it. Raises Forbidden,
-    NotFound, Invalid naming the field, and Conflict: `not_shareable`, `wrong_state` for a deleted endpoint.
+    NotFound, Invalid naming the field, and Conflict: `not_shareable`,
+    `asset_not_open` for an asset that `project` may not use, `wrong_state` for a deleted endpoint.
     """
     if reference == KEPT:
         require(by, "share", endpoint)
@@ -126,6 +127,8 @@ def share(
                 f"{current.name} is not shareable. An owner of {current.project.slug} makes it so first.",
                 code="not_shareable",
             )
+        if reference == KEPT:  # otherwise the approval has looked at whom the asset is for
+            _require_open(current, project)
         rows = Share.objects.filter(endpoint=current, project=project, ended_at__isnull=True)
         replaced = rows.first()
         before = {"ends_on": replaced.ends_on} if replaced else None
@@ -144,6 +147,18 @@ def share(
         _tell(made, title)
         epoch.bump()
     return made
+
+
+def _require_open(endpoint: Endpoint, project: Project) -> None:
+    """Raise Conflict where the endpoint's asset is only for those who are listed, and `project` is not among them."""
+    asset = endpoint.revision.version.asset if endpoint.revision else None
+    if asset is None or asset.access == Access.EVERYONE:
+        return
+    if not living(AssetProjectGrant.objects.filter(content_object=asset, project=project)).exists():
+        raise Conflict(
+            f"{asset.name} is not open to {project.slug}. A governance lead or platform engineer grants it first.",
+            code="asset_not_open",
+        )
 
 
 def unshare(by: Principal, share: Share) -> Share:

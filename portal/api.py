@@ -16,9 +16,12 @@ from ninja.openapi.docs import DocsBase
 from ninja.parser import Parser
 from ninja.types import DictStrAny
 
+from approvals.access.api import router as access_router
+from approvals.access.review_api import router as review_router
 from approvals.api import router as approvals_router
 from approvals.insights_api import router as insights_router
 from catalog.api import router as catalog_router
+from catalog.audience_api import router as audience_router
 from endpoints.api import router as endpoints_router
 from endpoints.idle_api import router as idle_router
 from endpoints.key_api import router as keys_router
@@ -30,6 +33,9 @@ from projects.api import problem
 from projects.api import router as projects_router
 from projects.audit_api import router as audit_router
 from projects.notify.api import router as notify_router
+from projects.oauth.api import router as applications_router
+from projects.oauth.openapi import secured
+from projects.sso.api import router as sso_router
 from quotas.api import router as quotas_router
 
 log = logging.getLogger(__name__)
@@ -94,7 +100,15 @@ class Docs(DocsBase):
         return page(request, "portal/api_docs.html", {"operations": operations, "base": f"{settings.BASE_URL}/api/v1"})
 
 
-api = NinjaAPI(
+class Api(NinjaAPI):
+    """The API; its document says where tokens come from."""
+
+    def get_openapi_schema(self, **kwargs: Any) -> Any:
+        """Return the OpenAPI document."""
+        return secured(super().get_openapi_schema(**kwargs), self)
+
+
+api = Api(
     title="Gatehouse",
     version="1",
     description="Governed AI inference, from catalog to usage. Errors are RFC 9457 problem documents.",
@@ -104,10 +118,15 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 api.add_router("", notify_router)
+api.add_router("", sso_router)
 for router in (projects_router, audit_router, catalog_router, quotas_router, endpoints_router, approvals_router):
     api.add_router("", router)
 for part in (keys_router, sharing_router):
     api.add_router("", part)
+api.add_router("", audience_router)
+api.add_router("", applications_router)
+api.add_router("", review_router)
+api.add_router("", access_router)
 for insight in (idle_router, insights_router, limits_router):
     api.add_router("", insight)
 

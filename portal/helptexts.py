@@ -9,13 +9,24 @@ GUIDES: Mapping[str, str] = {
     "approvals": "Approvals",
     "endpoints": "Endpoints",
     "gateway": "Calling models: the gateway",
+    "oauth": "Applications and tokens (OAuth 2)",
     "usage": "Usage and capacity",
     "quotas": "Quotas",
     "notifications": "Notifications and webhooks",
     "people": "People, groups and role presets",
+    "access": "Who may do what",
+    "account": "Your account",
+    "sso": "Single sign-on",
     "operations": "Operations",
 }
 
+_ACCOUNT = (
+    "account",
+    "A second factor is something that you have: an app, a security key. Set up two when you can, and keep the "
+    "recovery codes away from the phone. An ended session is refused with its next click.",
+    "Decisions, roles and keys ask for a recent proof that it is you. What you typed waits and goes on by itself after "
+    "it.",
+)
 _FORM = (
     "requests",
     "The plan beside the form is worked out from your answers: memory, accelerators, room in the pool, cost, and each "
@@ -35,12 +46,46 @@ _PEOPLE = (
     "Groups that the identity provider manages are set at each sign-in; change them there. Somebody who runs the "
     "platform is always left.",
 )
+_ACCESS = (
+    "access",
+    "Pick a project, asset, person or key. Every line says through which role, group, grant, share or scope something "
+    "is allowed; where there are several, taking one away leaves the others.",
+    "The answer is worked out by the same rules that let people in or refuse them. “Why not?” names what is missing "
+    "and who can give it.",
+)
+_LEAVE = (
+    "access",
+    "One action ends sessions, keys, tokens, memberships, groups and grants, withdraws open requests and hands waiting "
+    "reviews back. You see the counts first.",
+    "What the person made stays. Projects without an owner, endpoints without a contact and applications without an "
+    "owner are told to those who look after them.",
+)
+_REVIEW = (
+    "access",
+    "An entry is something that was held when the review began. Keep it, or revoke it: that ends it at once, as if it "
+    "were taken away on its own page.",
+    "Owners answer for their project, governance for the rest. Nobody answers for their own access. What nobody "
+    "answered stays when the review is closed, and is counted.",
+)
 _PRESETS = (
     "people",
     "A preset is a role under the name that your organisation uses: a list of permissions. Below each permission stand "
     "the built-in roles that hold it.",
     "A change counts at once for everybody who holds the preset. Nobody changes one that they hold themselves, and "
     "nobody gives a role that holds more than their own.",
+)
+_MAPPINGS = (
+    "sso",
+    "A group of the identity provider leads into a platform group, or into a project with a role. What gives and takes "
+    "is the provider's alone; what only gives is taken back by hand.",
+    "Roles are settled at each sign-in, and every few minutes while somebody is signed in. Deleting the last mapping "
+    "to a place takes what it gave at once.",
+)
+_NO_GROUP = (
+    "sso",
+    "You have an account at the identity provider, and no role here yet. A role comes from a group there, or from a "
+    "project's owner.",
+    "Ask for a group that the page names, then sign in again: groups are read at every sign-in.",
 )
 _QUEUE = (
     "approvals",
@@ -87,6 +132,24 @@ _HOOKS = (
     "A webhook is told about events by a signed POST. Check the signature with the secret that is shown once.",
     "What could not be delivered is tried again for a day and then waits here; you can send it again by hand.",
 )
+_APPLICATIONS = (
+    "oauth",
+    "An application gets tokens by OAuth 2: for people who said yes, or as a service account with a role in the "
+    "project. Somebody answers for each, and each has a last day.",
+    "A secret is shown once. Rotating it stops the old one at once; ending an application stops its tokens, its "
+    "service account and the account's keys.",
+)
+_MINE = (
+    "oauth",
+    "Each line is a program that acts in your name, with what you allowed. It can never do more than you can.",
+    "Disconnect what you do not know: its tokens of you stop at once. It has to ask you again after that.",
+)
+_CONSENT = (
+    "oauth",
+    "An application asks to act in your name. Tick what it may do; you can take it back under Account.",
+    "Only say yes to what you started yourself. Deciding and administering need a second factor that was proved "
+    "just now.",
+)
 _PROJECT = (
     "requests",
     "Owners manage members, developers request and operate, viewers read. Keys, endpoints, quotas and usage belong to "
@@ -127,6 +190,13 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "A loaded version never changes: what was reviewed is what runs. Evidence says what a check found, and what "
         "nobody has verified; open a line to read the raw report.",
         "The memory arithmetic shows each number's inputs. Where a version is blocked, everybody reads why.",
+    ),
+    "catalog_revoke": (
+        "catalog",
+        "Here you take the grant of an asset away. Its holder can ask for nothing new with it from then on, requests "
+        "that wait for a decision included, and no longer sees it unless another grant opens it.",
+        "What runs goes on until its last day; a renewal or a revision needs a grant again. Nothing is lost: the same "
+        "grant can be given anew, and both stand in the audit log.",
     ),
     "catalog_compare": (
         "catalog",
@@ -194,6 +264,11 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "key_list": _KEYS,
     "keys_revoke": _KEYS,
     "person_list": _PEOPLE,
+    "access": _ACCESS,
+    "access_why": _ACCESS,
+    "person_leave": _LEAVE,
+    "access_review_list": _REVIEW,
+    "access_review": _REVIEW,
     "person_detail": _PEOPLE,
     "group_list": _PEOPLE,
     "preset_list": _PRESETS,
@@ -223,6 +298,25 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "Rows are sealed in a chain of hashes; “manage.py audit verify” checks it, also in an export and off line.",
     ),
     "notification_list": _NOTICES,
+    **dict.fromkeys(
+        (
+            "account",
+            "usersessions_list",
+            "account_email",
+            "account_change_password",
+            "account_set_password",
+            "mfa_index",
+            "mfa_activate_totp",
+            "mfa_deactivate_totp",
+            "mfa_view_recovery_codes",
+            "mfa_generate_recovery_codes",
+            "mfa_list_webauthn",
+            "mfa_add_webauthn",
+            "mfa_edit_webauthn",
+            "mfa_remove_webauthn",
+        ),
+        _ACCOUNT,
+    ),
     "preferences": _NOTICES,
     "webhook_list": _HOOKS,
     "webhook_detail": _HOOKS,
@@ -239,4 +333,22 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "The limit that binds is the one with least left. Owners ask for more by a request of kind quota; a raise "
         "ends by itself on its day.",
     ),
+    "group_mapping_list": _MAPPINGS,
+    "group_mapping_delete": _MAPPINGS,
+    "sso_no_group": _NO_GROUP,
+    "application_list": _APPLICATIONS,
+    "application_create": _APPLICATIONS,
+    "project_application_list": _APPLICATIONS,
+    "project_application_create": _APPLICATIONS,
+    "application_detail": _APPLICATIONS,
+    "application_change": _APPLICATIONS,
+    "application_rotate": _APPLICATIONS,
+    "application_end": _APPLICATIONS,
+    "my_applications": _MINE,
+    "authorization": _CONSENT,
+    "device_authorization": _CONSENT,
+    "logout": _CONSENT,
+    "configuration": _APPLICATIONS,
+    "jwks": _APPLICATIONS,
+    "userinfo": _APPLICATIONS,
 }

@@ -2,9 +2,7 @@
 
 from catalog.models.assets import (
     ASSET_SLUG,
-    REVIEWERS,
     STATE_ORDER,
-    Access,
     Asset,
     AssetQuerySet,
     Evidence,
@@ -13,16 +11,23 @@ from catalog.models.assets import (
     Version,
     VersionQuerySet,
     VersionState,
+    asset_audience,
     asset_slug_validator,
+    evidence_audience,
     is_asset_slug,
     rank_of_state,
+    reviews,
+    version_audience,
 )
 from catalog.models.grants import (
     USE,
+    Access,
     AssetGroupGrant,
     AssetProjectGrant,
     AssetUserGrant,
+    granted_to,
     living,
+    naming,
 )
 from catalog.models.hardware import (
     HardwareProfile,
@@ -35,7 +40,6 @@ from catalog.models.listings import (
 
 __all__ = [
     "ASSET_SLUG",
-    "REVIEWERS",
     "STATE_ORDER",
     "USE",
     "Access",
@@ -54,8 +58,14 @@ __all__ = [
     "Version",
     "VersionQuerySet",
     "VersionState",
+    "asset_audience",
     "asset_slug_validator",
+    "evidence_audience",
+    "granted_to",
     "is_asset_slug",
     "living",
+    "naming",
     "rank_of_state",
+    "reviews",
+    "version_audience",
 ]

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Case, IntegerField, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Exists, IntegerField, OuterRef, Q, Subquery, Value, When
 
+from catalog.models.grants import Access, granted_to
 from portal.states import arrows
-from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS, User
+from projects.models import User
+from projects.permissions import allows
 
 if TYPE_CHECKING:
     from projects.principal import Principal
@@ -57,9 +59,6 @@ STATE_ORDER = (
     VersionState.RETIRED,
     VersionState.BLOCKED,
 )
-# Who sees what nobody has approved yet. Everybody else sees what was approved once: also when it is retired or blocked
-# by now, because the people who run it must be able to read why.
-REVIEWERS = frozenset({PLATFORM_ENGINEERS, GOVERNANCE_LEADS, AUDITORS})
 
 
 def rank_of_state() -> Case:
@@ -68,39 +67,82 @@ def rank_of_state() -> Case:
     return Case(*whens, output_field=IntegerField())
 
 
+def reviews(principal: "Principal") -> bool:
+    """Whether `principal` reads the whole catalog: what nobody has approved yet, and what is for others. No query.
+
+    Everybody else sees what was approved once: also when it is retired or blocked by now, because the people who run
+    it must be able to read why.
+    """
+    return allows(principal, "review", Version, None)
+
+
+def _readable(principal: "Principal") -> Q:
+    """Return which versions of an asset that they see other people than reviewers read: approved once, or their own."""
+    approved = Q(approved_at__isnull=False)
+    return approved | Q(proposed_by=principal.user) if principal.user else approved
+
+
+def _reached(principal: "Principal", access: str, asset: str) -> Q:
+    """Return the condition that an asset is for everyone or, by a grant, for `principal`; by columns of the model."""
+    return Q(**{access: Access.EVERYONE}) | granted_to(principal, asset)
+
+
+def asset_audience(principal: "Principal") -> Q | None:
+    """Return which assets `principal` sees; None: all. Whoever proposed one sees it also before it has a version."""
+    if reviews(principal):
+        return None
+    shown = Q(Exists(Version.objects.filter(_readable(principal), asset=OuterRef("pk"))))
+    own = Q(proposed_by=principal.user) if principal.user else Q(pk__in=[])
+    return _reached(principal, "access", "pk") & (shown | own)
+
+
+def version_audience(principal: "Principal") -> Q | None:
+    """Return which versions `principal` reads; None: all."""
+    if reviews(principal):
+        return None
+    return _reached(principal, "asset__access", "asset") & _readable(principal)
+
+
+def evidence_audience(principal: "Principal") -> Q | None:
+    """Return which findings `principal` reads: those about versions that they read; None: all."""
+    mine = version_audience(principal)
+    return None if mine is None else Q(version__in=Version.objects.filter(mine))
+
+
 class VersionQuerySet(models.QuerySet["Version"]):
     """Reading versions."""
 
     def visible_to(self, principal: "Principal") -> Self:
-        """Return what `principal` may read: everything for reviewers, else what was approved once and own proposals."""
-        if principal.groups & REVIEWERS:
-            return self
-        own = Q(proposed_by=principal.user) if principal.user else Q()
-        return self.filter(Q(approved_at__isnull=False) | own)
+        """Return what `principal` may read: everything for reviewers, else what was approved once and own proposals,
+        of assets that are for them.
+        """
+        mine = version_audience(principal)
+        return self if mine is None else self.filter(mine)
 
 
 class AssetQuerySet(models.QuerySet["Asset"]):
     """Reading assets."""
 
     def visible_to(self, principal: "Principal") -> Self:
-        """Return the assets with a version that `principal` may read, annotated with `rank`, that of the best state.
+        """Return the assets that `principal` sees, annotated with `rank`, that of the best state of their versions.
 
         Reviewers, and whoever proposed it, also see an asset without any version; it has no rank.
         """
-        versions = Version.objects.visible_to(principal).filter(asset=OuterRef("pk")).annotate(rank=rank_of_state())
+        read = Q() if reviews(principal) else _readable(principal)
+        versions = Version.objects.filter(read, asset=OuterRef("pk")).annotate(rank=rank_of_state())
         versions = versions.order_by("rank", "-created_at", "-id")
         assets = self.annotate(rank=Subquery(versions.values("rank")[:1], output_field=IntegerField()))
-        if principal.groups & REVIEWERS:
+        if reviews(principal):
             return assets
-        own = Q(proposed_by=principal.user) if principal.user else Q()
-        return assets.filter(Q(rank__isnull=False) | own)
+        # As asset_audience, but asking for a version of those assets only that a page comes to.
+        own = Q(proposed_by=principal.user) if principal.user else Q(pk__in=[])
+        return assets.filter(_reached(principal, "access", "pk"), Q(rank__isnull=False) | own)
 
-
-class Access(models.TextChoices):
-    """Whom an asset is for."""
-
-    EVERYONE = "everyone", "everyone"
-    LISTED = "listed", "only those who are listed"
+    def open_in(self, principal: "Principal", project: int) -> Self:
+        """Return the assets for which `principal` may ask in one of their projects: those for everyone, granted to that
+        project, or granted to the person. To see an asset through another project, or as a reviewer, is not enough.
+        """
+        return self.filter(Q(access=Access.EVERYONE) | granted_to(principal, projects=[project]))
 
 
 class Asset(models.Model):
@@ -125,6 +167,7 @@ class Asset(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
+        indexes = [models.Index(fields=["name", "id"], name="asset_by_name")]  # a page ends after 50, not after all
         permissions = [("use_asset", "Can see and ask for the asset")]
 
     def __str__(self) -> str:

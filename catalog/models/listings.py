@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.db.models import Q
 
-from catalog.models.assets import REVIEWERS, Asset, Version
+from catalog.models.assets import Asset, Version, reviews
+from catalog.models.grants import granted_to
 from projects.models import User
 
 if TYPE_CHECKING:
@@ -29,15 +30,20 @@ class ListingQuerySet(models.QuerySet["Listing"]):
         `proposed`: whether there are listings of their own, where the caller knows (one query otherwise). Hardly
         anybody has any, and without them the database walks an index instead of the table.
         """
-        if principal.groups & REVIEWERS:
+        if reviews(principal):
             return self.filter(audience=Audience.REVIEWERS)
-        own = Listing.objects.own(principal)
+        reached, own = Q(listed=False) | granted_to(principal, "asset"), Listing.objects.own(principal)
         if not (own.exists() if proposed is None else proposed):
-            return self.filter(audience=Audience.PUBLIC)
+            return self.filter(reached, audience=Audience.PUBLIC)
         return self.filter(
             Q(audience=Audience.PUBLIC) & ~Q(asset__in=own.values("asset"))
-            | Q(audience=Audience.OWN, person=principal.user)
+            | Q(audience=Audience.OWN, person=principal.user),
+            reached,
         )
+
+    def granted(self, principal: "Principal") -> Self:
+        """Return the listings of assets that are not for everyone and that a grant opens to `principal`."""
+        return self.filter(granted_to(principal, "asset"), audience=Audience.PUBLIC, listed=True)
 
     def own(self, principal: "Principal") -> Self:
         """Return the listings that only `principal` sees: of what they proposed and nobody has approved yet."""
@@ -85,6 +91,7 @@ class Listing(models.Model):
         indexes = [
             models.Index(fields=["audience", "rank", "name", "asset"], name="listing_by_name"),
             models.Index(fields=["audience", "-created_at", "asset"], name="listing_by_age"),
+            models.Index(fields=["audience", "listed", "asset"], name="listing_by_access"),
         ]
 
     def __str__(self) -> str:

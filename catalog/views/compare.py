@@ -11,13 +11,12 @@ from django.views.decorators.http import require_GET
 
 from catalog import cells, fit
 from catalog.evidence.licence import short_name
+from catalog.holders import askable
 from catalog.models import HardwareProfile, Kind, Version, is_asset_slug
 from catalog.search import MOST_COMPARED
 from portal.errors import Invalid, NotFound
 from portal.http import page
 from portal.templatetags.gatehouse import bytes_h, money
-from projects.models import Project
-from projects.permissions import can_anywhere
 from projects.principal import PortalRequest
 
 NONE = "–"
@@ -32,7 +31,7 @@ def catalog_compare(request: PortalRequest) -> HttpResponse:
         raise Invalid.field("v", f"{len(names)} versions are too many to compare; choose at most {MOST_COMPARED}.")
     versions = _versions(request, names)
     profiles = list(HardwareProfile.objects.filter(enabled=True)) if any(item.needs for item in versions) else []
-    may_request = can_anywhere(request.principal, "request", Project)
+    may = askable(request.principal, [item.asset for item in versions])
     groups = _groups(versions, profiles) if versions else []
     for row in (row for group in groups for row in group["rows"]):
         for item, cell in zip(versions, row["cells"], strict=True):
@@ -40,7 +39,7 @@ def catalog_compare(request: PortalRequest) -> HttpResponse:
     differing = sum(row["differs"] for group in groups for row in group["rows"])
     context = {
         "crumbs": [("Home", reverse("home")), ("Catalog", reverse("catalog_list")), ("Compare", "")],
-        "columns": [_column(item, names, may_request) for item in versions],
+        "columns": [_column(item, names, item.asset_id in may) for item in versions],
         "groups": groups,
         "differing": differing,
         "alone": len(versions) == 1,

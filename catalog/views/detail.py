@@ -1,5 +1,6 @@
 """One asset: overview, evidence, versions; for MCP servers the tools."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,13 +10,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from catalog import cells, fit
+from catalog.holders import askable
 from catalog.markdown import render
 from catalog.models import STATE_ORDER, Asset, HardwareProfile, Kind, Version, VersionState, is_asset_slug
-from portal.errors import NotFound
+from catalog.views.access_cells import access_context
+from portal.errors import GatehouseError, NotFound
 from portal.http import page
 from portal.templatetags.gatehouse import bytes_h
-from projects.models import Project
-from projects.permissions import can_anywhere
 from projects.principal import PortalRequest
 
 STATE_ALERTS = {
@@ -33,10 +34,27 @@ STATE_ALERTS = {
 @require_GET
 def catalog_detail(request: PortalRequest, slug: str) -> HttpResponse:
     """One asset by tabs."""
+    return show(request, find(request, slug), request.GET.get("tab", "overview"))
+
+
+def find(request: PortalRequest, slug: str) -> Asset:
+    """Return an asset; raises NotFound, in the same words, where there is none and where it is not for the person."""
     visible = Asset.objects.visible_to(request.principal)
     asset = visible.filter(slug=slug).first() if is_asset_slug(slug) else None
     if asset is None:
         raise NotFound(f"There is no asset {slug[:40]} in the catalog, or you may not see it.")
+    return asset
+
+
+def show(
+    request: PortalRequest,
+    asset: Asset,
+    tab: str,
+    *,
+    typed: Mapping[str, str] | None = None,
+    error: GatehouseError | None = None,
+) -> HttpResponse:
+    """Return the page of an asset with one tab open; `typed` is what a refused form held, and `error` why."""
     versions = list(
         Version.objects.visible_to(request.principal)
         .filter(asset_id=asset.pk)
@@ -46,7 +64,6 @@ def catalog_detail(request: PortalRequest, slug: str) -> HttpResponse:
     for item in versions:
         item.asset = asset
     version = _chosen(request, versions)
-    tab = request.GET.get("tab", "overview")
     tabs = _tabs(asset, version, versions, tab)
     if not any(item["current"] for item in tabs):
         tab = "overview"
@@ -58,12 +75,15 @@ def catalog_detail(request: PortalRequest, slug: str) -> HttpResponse:
         "tab": tab,
         "asset": asset,
         "kind_chip": cells.kind_chip(asset.kind),
+        "listed_chip": cells.listed_chip(asset),
         "description": render(asset.description),
         "versions": [_version_row(item) for item in versions],
     }
     if version is not None:
         context |= _version_context(request, asset, version)
-    return page(request, "catalog/detail.html", context)
+    if tab == "access":
+        context |= access_context(request.principal, asset, typed or {}, error)
+    return page(request, "catalog/detail.html", context, status=error.status if error else 200)
 
 
 def _chosen(request: PortalRequest, versions: list[Version]) -> Version | None:
@@ -83,7 +103,7 @@ def _tabs(asset: Asset, version: Version | None, versions: list[Version], tab: s
         if asset.kind == Kind.MCP_SERVER:
             names.append(("tools", "Tools", len(version.facts.get("tools", []))))
         names += [("evidence", "Evidence", 0), ("facts", "Facts", 0)]
-    names.append(("versions", "Versions", len(versions)))
+    names += [("versions", "Versions", len(versions)), ("access", "Who may use it", 0)]
     return [
         {"label": label, "url": cells.detail_url(asset, version, key), "current": key == tab, "badge": badge}
         for key, label, badge in names
@@ -107,7 +127,7 @@ def _version_row(version: Version) -> dict[str, Any]:
 def _version_context(request: PortalRequest, asset: Asset, version: Version) -> dict[str, Any]:
     found = version.latest_evidence()
     verdicts = [item.verdict for item in found]
-    may_request = can_anywhere(request.principal, "request", Project)
+    may_request = asset.pk in askable(request.principal, [asset])
     successor = version.successor
     context: dict[str, Any] = {
         "version": version,

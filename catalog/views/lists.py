@@ -12,13 +12,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from catalog import cells, facets, fit, search
+from catalog.holders import askable
 from catalog.models import HardwareProfile, Listing
 from portal import listing
 from portal.http import page
 from portal.listing import Column
 from projects import saved_views
-from projects.models import Project
-from projects.permissions import can_anywhere
 from projects.principal import PortalRequest
 
 ASSET = {"slug": "asset__slug", "name": "asset__name", "version": "version__version", "publisher": "asset__publisher"}
@@ -61,7 +60,7 @@ def catalog_list(request: PortalRequest) -> HttpResponse:
     rows = search.narrowed(every, filters, limits)
     if request.GET.get("format") == "csv":
         return _file(search.ordered(rows, filters.sort), chosen)
-    counted = facets.count(every, filters, limits, stamp)
+    counted = facets.count(request.principal, filters, limits, stamp)
     last = max(1, -(-counted.found // search.PAGE_SIZE))
     number = min(max(filters.page, 1), last)
     start = (number - 1) * search.PAGE_SIZE
@@ -81,7 +80,7 @@ def catalog_list(request: PortalRequest) -> HttpResponse:
         "csv_url": path + filters.query() + "&format=csv",
         "csv_label": _csv_label(counted.found),
         "notices": notices,
-        "total": every.count() if stamp.proposed and filters.q else stamp.many if filters.q else counted.total,
+        "total": _total(every, stamp) if filters.q else counted.total,
         "found": counted.found,
         "page": {
             "start": start + 1 if shown else 0,
@@ -99,14 +98,19 @@ def catalog_list(request: PortalRequest) -> HttpResponse:
     return response
 
 
+def _total(every: QuerySet[Listing], stamp: facets.Stamp) -> int:
+    """Return how many listings there are without the search; a query only for who sees more than the audience."""
+    return every.count() if stamp.proposed or stamp.granted else stamp.many
+
+
 def _cards(
     request: PortalRequest, shown: list[Listing], profiles: list[HardwareProfile], filters: search.Filters
 ) -> list[cells.Cell]:
-    may_request = can_anywhere(request.principal, "request", Project)
+    may = askable(request.principal, [row.asset for row in shown])
     full = len(filters.ticked) >= search.MOST_COMPARED
     made = []
     for place, row in enumerate(shown):
-        card = cells.card(row.asset, row.version, profiles, may_request) | _facts(row)
+        card = cells.card(row.asset, row.version, profiles, row.asset_id in may) | _facts(row)
         ticked = card["ticket"] in filters.ticked
         made.append(card | {"ticked": ticked, "tickable": ticked or not full, "tick_id": f"compare-{place}"})
     return made

@@ -109,7 +109,8 @@ def test_live_plan_is_a_part_with_the_narrowed_fields(org: Org, client_for: Clie
     part = client.post("/requests/new/", data, headers=HTMX)
     html = part.content.decode()
     assert part.status_code == 200 and "<html" not in html and "HX-Request" in part["Vary"]
-    places = ("offers", "what-if", "slot-version", "slot-hardware_profile", "slot-environment", "plan-bar", "send-note")
+    slots = ("slot-asset", "slot-version", "slot-hardware_profile", "slot-environment")
+    places = ("offers", "what-if", *slots, "plan-bar", "send-note")
     assert re.findall(r'id="([^"]+)" hx-swap-oob="true"', html) == list(places)
     assert "3 × 0.10" in html and "name-001" not in html  # nothing is said about a name that nobody typed
     whole = client.post("/requests/new/", data | {"action": "plan"})  # the button, without JavaScript

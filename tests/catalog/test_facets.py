@@ -17,7 +17,7 @@ FILTERS = search.Filters()
 
 def counted(principal: Principal, filters: search.Filters = FILTERS) -> facets.Counted:
     stamp = facets.stamp(principal)
-    return facets.count(Listing.objects.visible_to(principal), filters, [], stamp)
+    return facets.count(principal, filters, [], stamp)
 
 
 def states(principal: Principal) -> dict[str, int]:

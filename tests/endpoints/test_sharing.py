@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Row
+from catalog import audience
 from endpoints import services, sharing
 from endpoints.models import Endpoint, Event, Phase, Revision, Share
 from endpoints.reading import endpoint_or_404, names_of
@@ -283,3 +284,15 @@ def test_calls_from_another_project(org: Org, gateway: Running, engine: Engine) 
     until(lambda: gateway.request(bound, chat).status == 404, 2)
     assert time.monotonic() - ended < 1
     assert gateway.request(own, chat).status == 200
+
+
+def test_what_is_only_for_some_is_not_shared_past_them(org: Org, scoring: Endpoint) -> None:
+    """An owner cannot open a listed asset to a project that has no grant; a grant of that project opens the way."""
+    assert scoring.revision is not None
+    pat, asset = Principal.of(org.pat), scoring.revision.version.asset
+    audience.list_only(pat, asset, "A pilot.")
+    with pytest.raises(Conflict) as refused:
+        services.share(Principal.of(org.omar), scoring, org.search, ends_on=None)
+    assert refused.value.code == "asset_not_open" and not Share.objects.exists()
+    audience.grant_project(pat, asset, "search-ranking", reason="Joins the pilot.")
+    assert services.share(Principal.of(org.omar), scoring, org.search, ends_on=None).pk
