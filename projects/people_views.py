@@ -20,6 +20,7 @@ from projects import people, saved_views
 from projects.models import PLATFORM_GROUPS, GroupMapping, Membership, Preset, User, Where
 from projects.permissions import can, can_anywhere, require_anywhere
 from projects.principal import PortalRequest
+from projects.signin import sessions
 
 
 def _named(rows: QuerySet[Any], value: str, request: PortalRequest) -> QuerySet[Any]:
@@ -126,11 +127,25 @@ def person_detail(request: PortalRequest, username: str) -> HttpResponse:
         "members": members[:500],
         "groups": _groups(held),
         "changes": can(request.principal, "change", person) and not person.is_service,
+        "leaves": can(request.principal, "leave", person) and person.is_active and not person.is_service,
+        "ends_sessions": can(request.principal, "end_sessions", person) and person.is_active,
         "reason": reason,
         "errors": (problem.errors or [{"field": "groups", "message": problem.sentence}]) if problem else [],
         "error_reason": problem.fields.get("reason", "") if problem else "",
     }
     return page(request, "projects/people/detail.html", context, status=problem.status if problem else 200)
+
+
+@require_POST
+def end_sessions(request: PortalRequest, username: str) -> HttpResponse:
+    """End every session of somebody at once."""
+    require_anywhere(request.principal, "end_sessions", User)
+    person = User.objects.filter(username=username).first()
+    if person is None:
+        raise NotFound("There is no such person.")
+    ended = sessions.end_all(request.principal, person, reason="Ended on the person's page.")
+    messages.success(request, f"{ended} session{'' if ended == 1 else 's'} of {person.username} ended.")
+    return redirect("person_detail", username=username)
 
 
 def _groups(held: Sequence[str]) -> list[dict[str, Any]]:

@@ -184,16 +184,18 @@ def _form(typed: dict[str, Any], problem: GatehouseError | None, *, slug: bool =
         fields.append(where | {"required": True, "help": "", "error": errors.get("where", "")})
     return {
         "fields": fields,
-        "sections": _sections(typed["permissions"]),
+        "sections": _sections(typed["permissions"], "" if slug else typed["where"]),
         "error_permissions": errors.get("permissions", ""),
         "errors": problem.errors or [{"field": "slug", "message": problem.sentence}] if problem else [],
     }
 
 
-def _sections(chosen: Iterable[str]) -> list[dict[str, Any]]:
-    """Return every permission that a preset may hold, by app and thing, with those that are chosen ticked."""
+def _sections(chosen: Iterable[str], where: str) -> list[dict[str, Any]]:
+    """Return every permission that a preset may hold there, by app and thing, with those that are chosen ticked."""
     ticked, found = set(chosen), dict[str, dict[str, list[dict[str, Any]]]]()
     for name, holders in presets.known().items():
+        if where == Where.PROJECT and presets.platform_wide(name) and name not in ticked:
+            continue
         label, _, action = name.rpartition(".")
         thing = str(apps.get_model(label)._meta.verbose_name_plural)
         words = WORDS.get(action, action.replace("_", " "))

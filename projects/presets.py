@@ -166,7 +166,7 @@ def _fields(name: str, description: str, permissions: Iterable[str], where: str)
         why = "never part of a preset" if unknown[0] in NEVER else "not a permission of this portal"
         raise Invalid.field("permissions", f"permissions holds {unknown[0][:80]!r}, which is {why}.")
     if where == Where.PROJECT:
-        wide = [one for one in wanted if _platform_wide(one)]
+        wide = [one for one in wanted if platform_wide(one)]
         if wide:
             raise Invalid.field("permissions", f"{wide[0]} concerns the whole platform; no role of a project holds it.")
     return {
@@ -176,7 +176,7 @@ def _fields(name: str, description: str, permissions: Iterable[str], where: str)
     }
 
 
-def _platform_wide(name: str) -> bool:
+def platform_wide(name: str) -> bool:
     """Whether a permission is about objects that stand in no project."""
     rule = rules().get(apps.get_model(name.rpartition(".")[0]))
     return rule is None or rule.project is None
@@ -185,7 +185,7 @@ def _platform_wide(name: str) -> bool:
 def _shipped_fields(shipped: Shipped) -> dict[str, str]:
     names = (of_roles(shipped.like) | frozenset(shipped.plus)) - frozenset(shipped.minus)
     if shipped.where == Where.PROJECT:
-        names = frozenset(name for name in names if not _platform_wide(name))
+        names = frozenset(name for name in names if not platform_wide(name))
     kept = sorted(names & known().keys())
     return {"name": shipped.name, "description": shipped.description, "permissions": "\n".join(kept)}
 

@@ -13,6 +13,7 @@ urlpatterns = [
     path("groups/", people_views.group_list, name="group_list"),
     path("groups/<int:group_id>/delete/", people_views.group_delete, name="group_delete"),
     path("people/<str:username>/", people_views.person_detail, name="person_detail"),
+    path("people/<str:username>/end-sessions/", people_views.end_sessions, name="person_end_sessions"),
     path("presets/", preset_views.preset_list, name="preset_list"),
     path("presets/new/", preset_views.preset_create, name="preset_create"),
     path("presets/<slug:preset>/", preset_views.preset_detail, name="preset_detail"),

@@ -105,6 +105,7 @@ PAGES: dict[str, Row] = {
     "people/<str:username>/": Row(
         "in  403 403 403 403 200 200 200", "in  403 403 403 403 302 403 403", _form(groups="auditors", reason="Joins.")
     ),
+    "people/<str:username>/end-sessions/": Row(ONLY_POST, "in  403 403 403 403 302 403 403"),
     "people/<str:username>/leave/": Row(
         "in  403 403 403 403 200 403 403",
         "in  403 403 403 403 302 403 403",

@@ -15,17 +15,23 @@ from projects.models import User
 from projects.permissions import require_anywhere
 from projects.principal import PortalRequest
 
-COUNTED = {
-    "sessions": "sessions end",
-    "keys": "API keys are revoked",
-    "tokens": "access tokens are gone",
-    "applications": "applications stop until they have another owner",
-    "second_factors": "second factors are removed",
-    "memberships": "memberships end",
-    "groups": "platform-wide groups are left",
-    "grants": "grants of assets end",
-    "requests": "open requests are withdrawn",
-    "reviews": "waiting entries of access reviews go to governance",
+COUNTED = {  # one, and more than one
+    "sessions": (" session ends", " sessions end"),
+    "keys": (" API key is revoked", " API keys are revoked"),
+    "tokens": (" access token is gone", " access tokens are gone"),
+    "applications": (
+        " application stops until it has another owner",
+        " applications stop until they have another owner",
+    ),
+    "second_factors": (" second factor is removed", " second factors are removed"),
+    "memberships": (" membership ends", " memberships end"),
+    "groups": (" platform-wide group is left", " platform-wide groups are left"),
+    "grants": (" grant of an asset ends", " grants of assets end"),
+    "requests": (" open request is withdrawn", " open requests are withdrawn"),
+    "reviews": (
+        " waiting entry of an access review goes to governance",
+        " waiting entries of access reviews go to governance",
+    ),
 }
 
 
@@ -45,30 +51,31 @@ def person_leave(request: PortalRequest, username: str) -> HttpResponse:
         except GatehouseError as error:
             problem = error
         else:
-            messages.success(request, f"{person.username} has left; nothing of theirs opens the portal any more.")
+            messages.success(request, f"{person.username} is offboarded; nothing of theirs opens the portal any more.")
             return redirect("person_detail", username=username)
     found = leaving.preview(request.principal, person)
     counts = found.facts()
     effects: list[dict[str, Any]] = [
-        {"count": counts[name], "text": f" {words}"} for name, words in COUNTED.items() if counts[name]
+        {"count": counts[name], "text": words[counts[name] != 1]} for name, words in COUNTED.items() if counts[name]
     ]
     alone = " is left without an owner; platform engineers are told"
     effects += [{"count": slug, "text": alone} for slug in found.ownerless]
     effects += [{"count": name, "text": " needs a new contact; its owners are told"} for name in found.endpoints[:20]]
     context = {
         "crumbs": [
+            ("Home", reverse("home")),
             ("People", reverse("person_list")),
             (username, reverse("person_detail", args=[username])),
-            ("Leave", ""),
+            ("Offboard", ""),
         ],
         "confirm": {
-            "title": f"{person.display_name} leaves",
+            "title": f"Offboard {person.display_name}?",
             "intro": "Everything that they could do here ends at once. What they made stays, under their name.",
             "effects": effects,
             "word": person.username,
             "reason": True,
             "action_url": request.path,
-            "submit_label": "Take leave",
+            "submit_label": "Offboard",
             "cancel_url": reverse("person_detail", args=[username]),
         },
         "errors": (problem.errors or [{"field": "confirm", "message": problem.sentence}]) if problem else [],
