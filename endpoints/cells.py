@@ -12,9 +12,9 @@ from django.utils import timezone
 from endpoints.decision import RESTARTING
 from endpoints.keys import answers, may_change
 from endpoints.models import Desired, Endpoint, Event, Phase, Revision
-from endpoints.permissions import OPERATORS
 from portal.templatetags.gatehouse import day, duration_h, money
 from projects.models import PLATFORM_ENGINEERS, ApiKey, KeyState
+from projects.permissions import allows
 from projects.principal import Principal
 
 Cell = dict[str, Any]
@@ -94,7 +94,7 @@ def settled(row: Endpoint) -> bool:
 
 def turn(row: Endpoint, reader: Principal) -> Cell:
     """Return whose turn it is, in the reader's words."""
-    operates = bool(OPERATORS & ({reader.role_in(row.project_id)} | set(reader.groups)))
+    operates = allows(reader, "suspend", Endpoint, row.project_id)
     if row.reason_turn == "owner":
         mine = operates and reader.role_in(row.project_id) is not None
         return {"turn": "Your turn" if mine else f"{row.project.slug}’s turn", "mine": mine}

@@ -77,11 +77,15 @@ def navigation(request: HttpRequest, principal: Principal, waiting: int = 0) -> 
         use.append(capacity)
     if reads_all:
         (decide if decides else govern).append(_entry(request, "Insights", "insights", "trendup", "i"))
+    if reads_all or can_anywhere(principal, "manage_members", Project):
+        govern.append(_entry(request, "Access", "access", "access", "w"))
+    if reads_all:
         govern.append(_entry(request, "Audit", "audit_list", "audit", "l"))
-    # Who has more sees all requests through the queue; who also asks has the product's name for the way home.
-    spare = [home] if can_anywhere(principal, "request", Project) else [requests]
-    if len(use) + len(decide) + len(govern) > MOST_ENTRIES:
-        use = [entry for entry in use if entry not in spare]
+    # Who decides sees all requests through the queue; the product's name is a way home, and insights lead to capacity.
+    spare = [home, capacity] if can_anywhere(principal, "request", Project) or not decides else [requests, home]
+    for entry in spare:
+        if len(use) + len(decide) + len(govern) > MOST_ENTRIES:
+            use, decide = [one for one in use if one != entry], [one for one in decide if one != entry]
     groups = [("Use", use), ("Decide", decide), ("Govern", govern)]
     return [{"group": title, "items": items} for title, items in groups if items]
 
@@ -94,7 +98,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "product": "Gatehouse",
         "version": settings.VERSION,
         "theme": theme if theme in THEMES else "",
-        "banner": "Demo: simulated accelerators, a demo engine and demo people. Not for production."
+        "banner": "Demo: simulated accelerators, a demo engine, demo people, no second factor. Not for production."
         if settings.DEMO
         else "",
         "nav": [],
@@ -120,6 +124,11 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         data["project"] = chosen
         data["user_name"] = principal.name
         data["initial"] = principal.name[:1].upper()
-    elif settings.DEMO:
-        return {"frame": data, "demo_people": DEMO_PEOPLE}
-    return {"frame": data}
+        return {"frame": data}
+    return {"frame": data, "demo_people": DEMO_PEOPLE if settings.DEMO else [], "sso": ways_in()}
+
+
+def ways_in() -> list[dict[str, str]]:
+    """Return the identity provider that the sign-in page offers."""
+    asked = settings.SSO
+    return [{"name": asked.name, "url": reverse("openid_connect_login", args=[asked.provider])}] if asked else []

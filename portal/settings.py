@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "projects.signin.middleware.replay",  # before the principal: what a proof adds to the session counts at once
     "projects.middleware.principal",
     "projects.signin.middleware.second_factor",
     "portal.middleware.expected_errors",
@@ -228,6 +229,9 @@ ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_REAUTHENTICATION_TIMEOUT = env.number("GATEHOUSE_REAUTHENTICATION_MINUTES", 15, low=1, high=720) * 60
 # Per address and per name: somebody who guesses is slowed down, and a colleague behind the same address is not.
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "20/m/ip,5/5m/key", "reauthenticate": "10/m/user"}
+ACCOUNT_FORMS = {"reset_password": "projects.signin.resetting.ResetForm"}
+# Django's own: allauth's asks the database once more when the account exists, which a stranger could measure.
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.flag("GATEHOUSE_BEHIND_PROXY", False) else 0
 REQUIRE_MFA = env.flag("GATEHOUSE_REQUIRE_MFA", not EMBEDDED)
 MFA_ADAPTER = "projects.adapters.MfaAdapter"
@@ -235,6 +239,7 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = "Gatehouse"
 MFA_TOTP_TOLERANCE = 1  # a clock that is half a minute off
 MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # nobody signs up, so nobody sits on an address that is not theirs
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = EMBEDDED and not HTTPS  # browsers themselves allow it on localhost only
 USERSESSIONS_TRACK_ACTIVITY = False  # a write on every page is too much for "last seen"
 
@@ -279,7 +284,8 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "object-src": [NONE],
         "base-uri": [NONE],
-        "form-action": [SELF],
+        # Browsers hold redirects of a form against this too: a sign-in leads to the identity provider.
+        "form-action": [SELF, *([sso.origin(SSO)] if SSO else [])],
         "frame-ancestors": [NONE],
     }
 }

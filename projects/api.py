@@ -18,7 +18,8 @@ from pydantic import ConfigDict, Field
 from portal import crypto
 from portal.errors import Conflict, GatehouseError, Invalid, NotFound, RateLimited, Unauthenticated
 from portal.http import canonical, cursor_page, etag, require_match
-from projects import keys, services, tokens
+from projects import credentials, services
+from projects.credentials import Credential, InvalidToken
 from projects.models import IdempotentAnswer, Membership, Project, is_slug
 from projects.permissions import require, require_scope, visible
 from projects.principal import PortalRequest, Principal
@@ -53,10 +54,11 @@ class Bearer(AuthBase):
         if scheme.lower() != "bearer" or not secret.strip():
             raise Unauthenticated("Send an access token or API key as: Authorization: Bearer …")
         asking = cast(PortalRequest, request)
-        found = identify(secret.strip(), asking)
+        asking.credential = credentials.read(secret.strip(), asking)
+        found: Principal = asking.credential.principal
+        limit_rate(found)  # first: calls that are refused for their scope count too
         if self.scope is not None:
             require_scope(found, self.scope)
-        limit_rate(found)
         asking.principal = found
         return found
 
@@ -67,33 +69,8 @@ def scope(name: str) -> Bearer:
 
 
 def identify(secret: str, request: HttpRequest) -> Principal:
-    """Return who `secret` stands for; raises Unauthenticated with one sentence for unknown, expired and revoked
-    alike.
-    """
-    where = {"request_id": getattr(request, "request_id", ""), "address": getattr(request, "address", "")}
-    if secret.startswith("gth_"):
-        key = keys.find(secret)
-        if key is not None and key.person.is_active:
-            return Principal.of(
-                key.person,
-                via="key",
-                scopes=frozenset(key.scopes),
-                project_id=key.project_id,
-                credential=f"key:{key.pk}",
-                **where,
-            )
-    elif len(secret) <= 4096:
-        token = tokens.find(secret)
-        if token is not None and token.user.is_active:
-            return Principal.of(
-                token.user,
-                via="token",
-                scopes=frozenset(token.get_scopes()),
-                project_id=(token.data or {}).get("project"),
-                credential=f"token:{token.pk}",
-                **where,
-            )
-    raise Unauthenticated("The token or key is unknown, expired or revoked. Make a new one and try again.")
+    """Return who `secret` stands for; raises InvalidToken with one sentence for unknown, expired and revoked alike."""
+    return credentials.read(secret, request).principal
 
 
 def limit_rate(principal: Principal) -> None:
@@ -187,10 +164,12 @@ def problem(error: GatehouseError, request_id: str = "") -> HttpResponse:
         **error.extra,
     }
     response = HttpResponse(json.dumps(body), content_type="application/problem+json", status=error.status)
-    if error.status == 401:
-        response["WWW-Authenticate"] = 'Bearer realm="gatehouse"'
+    if error.status == 401:  # RFC 6750: who sent nothing hears of no error
+        wrong = ', error="invalid_token"' if isinstance(error, InvalidToken) else ""
+        response["WWW-Authenticate"] = f'Bearer realm="gatehouse"{wrong}'
     if error.code == "insufficient_scope":
-        response["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
+        wanted = f', scope="{error.extra["scope"]}"' if "scope" in error.extra else ""
+        response["WWW-Authenticate"] = f'Bearer realm="gatehouse", error="insufficient_scope"{wanted}'
     if "retry_after" in error.extra:
         response["Retry-After"] = str(error.extra["retry_after"])
     return response
@@ -251,13 +230,24 @@ def _member_json(member: Membership) -> dict[str, object]:
         "user": member.user.username,
         "name": member.user.display_name,
         "role": member.role,
+        "service": member.user.is_service,
         "since": member.created_at,
+    }
+
+
+def _credential_json(credential: Credential) -> dict[str, object]:
+    application = credential.application
+    return {
+        "kind": credential.kind,
+        "expires_at": credential.expires_at,
+        "second_factor": credential.principal.second_factor or None,
+        "application": {"id": application.pk, "name": application.client.name} if application else None,
     }
 
 
 @router.get("/me", auth=Bearer())
 def me(request: PortalRequest) -> HttpResponse:
-    """Who the token stands for: principal, roles, scopes, projects."""
+    """Who the token stands for: principal, credential, roles, scopes, projects."""
     principal: Principal = request.principal
     memberships = Membership.objects.filter(user=principal.person).select_related("project").order_by("project__slug")
     bound = principal.project_id
@@ -270,6 +260,7 @@ def me(request: PortalRequest) -> HttpResponse:
                 "service": principal.person.is_service,
                 "via": principal.via,
             },
+            "credential": _credential_json(request.credential),
             "roles": sorted(principal.groups),
             "scopes": sorted(principal.scopes or []),
             "projects": [

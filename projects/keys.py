@@ -158,9 +158,13 @@ def find(secret: str) -> ApiKey | None:
     if not well_formed(secret):
         return None
     key = ApiKey.objects.select_related("project", "person").filter(hash=crypto.digest(secret)).first()
-    if key is None or key.state not in {KeyState.ACTIVE, KeyState.ROTATING} or key.expires_at <= timezone.now():
-        return None
-    return key
+    return key if key is not None and usable(key) else None
+
+
+def usable(key: ApiKey) -> bool:
+    """Whether a key may be used now: not revoked, not expired, and its person still active."""
+    living = key.state in {KeyState.ACTIVE, KeyState.ROTATING} and key.expires_at > timezone.now()
+    return living and key.person.is_active
 
 
 def expire() -> int:

@@ -1,10 +1,15 @@
 """Background work."""
 
+import smtplib
+
 from celery import shared_task
 
 from projects import keys
 from projects.notify import calls, key_reminders, mail, retention
 from projects.notify import digest as digests
+from projects.oauth import applications, sweeping
+from projects.signin import resetting
+from projects.sso import recheck as sso
 
 
 @shared_task
@@ -28,11 +33,22 @@ def digest() -> None:
     retention.purge()
 
 
+@shared_task(autoretry_for=(OSError, smtplib.SMTPException), max_retries=3, retry_backoff=15)
+def reset_password(address: str) -> None:
+    """Mail a link to whoever has this address, if anybody has."""
+    resetting.mail_link(address)
+
+
 @shared_task
 def recheck() -> None:
     """Ask the identity provider whether the people who came through it may still be here."""
+    sso.recheck()
 
 
 @shared_task
 def clear() -> None:
     """Let go of what has expired: used tokens, OAuth tokens, sessions."""
+    sso.clear()
+    applications.expire()
+    sweeping.remind()
+    sweeping.forget()

@@ -11,7 +11,8 @@ from django.utils import timezone
 from audit.services import record
 from portal import crypto
 from portal.errors import Invalid
-from projects.models import Project, User
+from projects.compiled import Compiled
+from projects.models import Application, Project, User
 from projects.permissions import SCOPES, SHORT_LIVED
 from projects.principal import Principal
 
@@ -48,7 +49,8 @@ def create(user: User, *, scopes: Iterable[str], project: Project | None, ttl: d
             client=client,
             user=user,
             expires_at=timezone.now() + ttl,
-            data={"project": project.pk} if project else {},
+            # Whoever has the host proved more than a second factor would.
+            data={"second_factor": "host", **({"project": project.pk} if project else {})},
         )
         token.set_scopes(wanted)
         token.save()
@@ -63,9 +65,23 @@ def create(user: User, *, scopes: Iterable[str], project: Project | None, ttl: d
     return secret
 
 
-def find(secret: str) -> Token | None:
-    """Return the living access token that `secret` belongs to, else None."""
-    token: Token | None = Token.objects.lookup(Token.Type.ACCESS_TOKEN, secret)
-    if token is None or token.user is None or (token.expires_at and token.expires_at <= timezone.now()):
-        return None
-    return token
+_BY_HASH = Compiled(
+    lambda digest: Token.objects.select_related(
+        "user", "client__application__owner", "client__application__account"
+    ).filter(type=Token.Type.ACCESS_TOKEN, hash=digest),
+    "the hash",
+)
+
+
+def lookup(secret: str) -> Token | None:
+    """Return the access token that `secret` belongs to, with person, application, owner and account, whether it lives
+    or not (one query).
+    """
+    found: Token | None = _BY_HASH.first(get_adapter().hash_token(secret))
+    return found
+
+
+def application_of(token: Token) -> Application | None:
+    """Return the application that got the token, None for one that was minted on the host. Costs no query."""
+    found: Application | None = getattr(token.client, "application", None)
+    return found

@@ -83,6 +83,7 @@ def project_detail(request: PortalRequest, slug: str) -> HttpResponse:
             "user": item.user.username,
             "name": item.user.display_name,
             "role": item.role,
+            "service": item.user.is_service,
             "initial": item.user.username[:1].upper(),
             "since": item.created_at,
         }

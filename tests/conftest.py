@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from audit import triggers
 from projects import tokens
 from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS, Membership, Project, Role, User
 from projects.principal import Principal
+from projects.signin import proof
 
 _empty_database = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
@@ -89,14 +91,28 @@ def org(db: None) -> Org:
     return Org(**people, fraud=fraud, search=search)
 
 
-@pytest.fixture
-def client_for() -> Callable[[User | None], Client]:
-    """A signed-in browser session."""
+def prove(client: Client, user: User, *, factor: str = "totp", seconds_ago: float = 0) -> None:
+    """Write into the session of `client` what `user` proved, and when; factor "" is a password alone."""
+    at = time.time() - seconds_ago
+    records: list[dict[str, Any]] = [{"method": "password", "at": at, "username": user.username}]
+    if factor == "sso":
+        records = [{"method": "socialaccount", "at": at, "provider": "keycloak", "second_factor": True}]
+    elif factor:
+        records.append({"method": "mfa", "at": at, "type": factor})
+    session = client.session
+    session[proof.RECORDS], session[proof.WHOSE] = records, str(user.pk)
+    session.save()
 
-    def make(user: User | None) -> Client:
+
+@pytest.fixture
+def client_for() -> Callable[..., Client]:
+    """A signed-in browser session that has just proved a password and a second factor; `prove` makes other ones."""
+
+    def make(user: User | None, *, factor: str = "totp", seconds_ago: float = 0) -> Client:
         client = Client()
         if user is not None:
             client.force_login(user)
+            prove(client, user, factor=factor, seconds_ago=seconds_ago)
         return client
 
     return make

@@ -23,6 +23,7 @@ from projects.api import project_or_404
 from projects.models import ApiKey, KeyState, Project
 from projects.permissions import can, require
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 
 LIVING = (KeyState.ACTIVE, KeyState.ROTATING)
 KEYS = Listing(
@@ -109,6 +110,7 @@ def _line(request: PortalRequest, key: ApiKey, names: dict[str, str], may: dict[
 
 
 @require_POST
+@recently_proved(why="You end keys that others may depend on.")
 def key_bulk(request: PortalRequest, slug: str) -> HttpResponse:
     """Revoke the ticked keys after a typed confirmation, each with an outcome of its own."""
     project = project_or_404(request.principal, slug)

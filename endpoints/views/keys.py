@@ -22,6 +22,7 @@ from projects.keys import DEFAULT_DAYS, MAX_DAYS
 from projects.models import ApiKey, Project
 from projects.permissions import require
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 
 LIFETIMES = (7, 30, DEFAULT_DAYS, 180, MAX_DAYS)
 MOST_NAMES = 500  # choices of the form; the API takes every other one too
@@ -29,6 +30,7 @@ EVERYTHING = "*"  # the choice that binds a key to the whole project
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You make a key that calls without you.")
 def key_create(request: PortalRequest, slug: str) -> HttpResponse:
     """The form for a key; its POST answers with the secret, once."""
     project = project_or_404(request.principal, slug)
@@ -56,6 +58,7 @@ def key_create(request: PortalRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You make a key that calls without you.")
 def key_rotate(request: PortalRequest, slug: str, key_id: UUID) -> HttpResponse:
     """Replace a key; the answer to POST shows the new secret, once."""
 

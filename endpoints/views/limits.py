@@ -18,6 +18,7 @@ from projects.api import project_or_404
 from projects.models import ApiKey, Project
 from projects.permissions import can, require
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 from quotas.bounds import Bound, bounds
 from quotas.grants import document
 from quotas.limits import Limit, applying, binding, overview
@@ -27,6 +28,7 @@ WARN_PERCENT = 80
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You change what a project may spend.")
 def limits(request: PortalRequest, slug: str) -> HttpResponse:
     """The limits of a project, and which one a call to `?endpoint=` with `?key=` reaches first; POST sets quotas."""
     project = project_or_404(request.principal, slug)

@@ -145,11 +145,12 @@ class Sight:
 
     def _of_projects(self) -> dict[str, Any]:
         endpoints = self.endpoints()
+        mine = Request.objects.filter(requester=self.principal.person, state__in=MINE, **self.scoped)
         found = {
             "endpoints": _count(endpoints),
             "failed": _count(endpoints.filter(phase=Phase.FAILED)),
             "ending": _count(self.ending_endpoints()),
-            "my_turn": _count(Request.objects.filter(requester=self.principal.person, state__in=MINE, **self.scoped)),
+            "my_turn": _count(visible(self.principal, mine)),
         }
         if self.owner or self.lead:
             found["keys_ending"] = _count(self.ending_keys())

@@ -36,6 +36,7 @@ def requests(sight: Sight) -> Cell:
     on_its_way = Q(state=RequestState.APPROVED, endpoint__isnull=False, endpoint__ready_at__isnull=True)
     on_its_way &= ~Q(endpoint__phase=Phase.DELETED)
     own = Request.objects.filter(Q(state__in=OPEN) | on_its_way, requester=sight.principal.person, **sight.scoped)
+    own = visible(sight.principal, own)  # whoever left a project sees nothing of it any more, own requests included
     mine_first = Case(When(state__in=(RequestState.DRAFT, RequestState.CHANGES_REQUESTED), then=0), default=1)
     return {
         "may_request": sight.builder,

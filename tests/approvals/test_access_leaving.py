@@ -114,7 +114,7 @@ def test_when_one_step_fails_nothing_has_happened(
 def test_the_page_asks_for_the_name(org: Org, held: dict[str, Any], client_for: Any) -> None:
     pat = client_for(org.pat)
     shown = pat.get("/people/dana/leave/")
-    assert b"API keys are revoked" in shown.content and b"needs a new contact" in shown.content
+    assert b"API key is revoked" in shown.content and b"needs a new contact" in shown.content
     wrong = pat.post("/people/dana/leave/", {"confirm": "dan", "reason": "Because."})
     assert wrong.status_code == 422 and User.objects.get(username="dana").is_active
     assert pat.post("/people/dana/leave/", {"confirm": "dana", "reason": "Because."}).status_code == 302

@@ -40,6 +40,7 @@ class Places:
         keys = story.call("GET", f"/projects/{PROJECT}/keys", "omar")["items"]
         shares = story.call("GET", f"/endpoints/{self.endpoints['answers']['id']}/shares", "omar")["items"]
         hooks = story.call("GET", "/webhooks", "omar")["items"]
+        applications = story.call("GET", f"/projects/{PROJECT}/applications", "omar")["items"]
         self.world: Any = SimpleNamespace(
             org=SimpleNamespace(fraud=SimpleNamespace(slug=PROJECT)),
             version=SimpleNamespace(asset=SimpleNamespace(slug="granite-3.3-2b-instruct")),
@@ -48,6 +49,7 @@ class Places:
             failed=_of(self.endpoints["letters"]),
             key=_of(keys[0]),
             webhook=_of(hooks[0]),
+            application=_of(applications[0]),
             submitted=_of(self.requests["review"]),
             draft=_of(self.requests["glossary"]),
             share=_of(shares[0]),

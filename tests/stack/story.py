@@ -162,6 +162,9 @@ class Story:
                           "soft": 1_500_000, "hard": 2_000_000, "ends_on": _day(10),
                           "purpose": "Reclassify the backlog of October."})  # fmt: skip
         self.propose("phi-4-mini-instruct", "1.1")
+        self.call("POST", f"/projects/{PROJECT}/applications", "omar", {
+            "name": "merge checks", "scopes": ["requests:read"], "description": "Checks requests in merge requests.",
+        })  # fmt: skip
         self.call("POST", "/webhooks", "omar", {
             "project": PROJECT, "name": "tickets", "url": "https://93.184.215.14/tickets", "enabled": False,
         })  # fmt: skip
