@@ -296,6 +296,4 @@ def _projects_of(principal: Principal, roles: frozenset[str]) -> QuerySet[Any]:
 def require_scope(principal: Principal, scope: str) -> None:
     """Raise InsufficientScope when the token or key of `principal` does not carry `scope`."""
     if principal.scopes is not None and scope not in principal.scopes:
-        raise InsufficientScope(
-            f"The token lacks the scope {scope}. Ask for a token with it.", extra={"scope": scope}
-        )
+        raise InsufficientScope(f"The token lacks the scope {scope}. Ask for a token with it.", extra={"scope": scope})
