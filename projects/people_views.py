@@ -21,6 +21,7 @@ from projects.models import PLATFORM_GROUPS, GroupMapping, Membership, Preset, U
 from projects.permissions import can, can_anywhere, require_anywhere
 from projects.principal import PortalRequest
 from projects.signin import sessions
+from projects.signin.recent import recently_proved
 
 
 def _named(rows: QuerySet[Any], value: str, request: PortalRequest) -> QuerySet[Any]:
@@ -101,6 +102,7 @@ def _lines(rows: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You change what somebody may do on the whole platform.")
 def person_detail(request: PortalRequest, username: str) -> HttpResponse:
     """One person: projects, platform-wide groups; POST sets the groups."""
     require_anywhere(request.principal, "view", Row)
@@ -137,6 +139,7 @@ def person_detail(request: PortalRequest, username: str) -> HttpResponse:
 
 
 @require_POST
+@recently_proved(why="You end all sessions of somebody.")
 def end_sessions(request: PortalRequest, username: str) -> HttpResponse:
     """End every session of somebody at once."""
     require_anywhere(request.principal, "end_sessions", User)
@@ -167,6 +170,7 @@ def _groups(held: Sequence[str]) -> list[dict[str, Any]]:
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You change what somebody may do on the whole platform.")
 def group_list(request: PortalRequest) -> HttpResponse:
     """The named groups with their people; POST creates one."""
     require_anywhere(request.principal, "view", Row)
@@ -204,6 +208,7 @@ def group_list(request: PortalRequest) -> HttpResponse:
 
 
 @require_POST
+@recently_proved(why="You change what somebody may do on the whole platform.")
 def group_delete(request: PortalRequest, group_id: int) -> HttpResponse:
     """Delete a named group that is empty."""
     require_anywhere(request.principal, "change", User)

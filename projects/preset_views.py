@@ -18,6 +18,7 @@ from projects import presets
 from projects.models import Membership, Preset, User, Where
 from projects.permissions import can, can_anywhere, require, require_anywhere
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 
 APPS = {
     "catalog": "Catalog",
@@ -72,6 +73,7 @@ def preset_list(request: PortalRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You change what a role may do.")
 def preset_create(request: PortalRequest) -> HttpResponse:
     """The form for a preset of your own."""
     require_anywhere(request.principal, "create", Preset)
@@ -92,6 +94,7 @@ def preset_create(request: PortalRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You change what a role may do.")
 def preset_detail(request: PortalRequest, preset: str) -> HttpResponse:
     """One preset with all its permissions; for those who may, the form that changes it."""
     found = _preset(preset)
@@ -126,6 +129,7 @@ def preset_detail(request: PortalRequest, preset: str) -> HttpResponse:
 
 
 @require_POST
+@recently_proved(why="You change what a role may do.")
 def preset_restore(request: PortalRequest, preset: str) -> HttpResponse:
     """Set a shipped preset back to what the portal ships."""
     restored = presets.restore(request.principal, _preset(preset))
@@ -134,6 +138,7 @@ def preset_restore(request: PortalRequest, preset: str) -> HttpResponse:
 
 
 @require_POST
+@recently_proved(why="You change what a role may do.")
 def preset_delete(request: PortalRequest, preset: str) -> HttpResponse:
     """Delete a preset that nobody holds."""
     found = _preset(preset)
