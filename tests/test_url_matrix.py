@@ -172,9 +172,7 @@ PAGES: dict[str, Row] = {
         STEWARDS_ONLY.replace("200", "302"),
         _form(kind="project", holder="search-ranking", reason="They ask for it."),
     ),
-    "catalog/<str:slug>/grants/<str:kind>/<int:grant_id>/end/": Row(
-        STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "302")
-    ),
+    "catalog/<str:slug>/grants/<str:kind>/<int:grant_id>/end/": Row(STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "302")),
     "usage/": Row(EVERYONE_SIGNED_IN),
     "capacity/": Row(EVERYONE_SIGNED_IN),
     # --- endpoints

@@ -14,6 +14,7 @@ from portal.http import page
 from projects.models import User
 from projects.permissions import require_anywhere
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 
 COUNTED = {  # one, and more than one
     "sessions": (" session ends", " sessions end"),
@@ -36,6 +37,7 @@ COUNTED = {  # one, and more than one
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You take away everything that somebody may do.")
 def person_leave(request: PortalRequest, username: str) -> HttpResponse:
     """Ask for the user name and a reason, then end everything that the person could do here."""
     require_anywhere(request.principal, "leave", User)

@@ -23,6 +23,7 @@ from projects import saved_views
 from projects.models import Project, is_slug
 from projects.permissions import can, can_anywhere, require_anywhere, visible
 from projects.principal import PortalRequest, Principal
+from projects.signin.recent import recently_proved
 
 KINDS = (
     ("membership", "Membership"),
@@ -77,6 +78,7 @@ ACTIONS = (BulkAction("keep", "Keep"), BulkAction("revoke", "Revoke", danger=Tru
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You ask others to decide on access.")
 def review_list(request: PortalRequest) -> HttpResponse:
     """The reviews that concern the reader; POST begins one."""
     by = request.principal
@@ -148,6 +150,7 @@ def access_review(request: PortalRequest, review_id: int) -> HttpResponseBase:
 
 
 @require_POST
+@recently_proved(why="You decide who keeps access.")
 def access_review_bulk(request: PortalRequest, review_id: int) -> HttpResponse:
     """Keep or revoke the ticked entries, with one result per entry."""
     by, review = request.principal, _review(request.principal, review_id)
@@ -174,6 +177,7 @@ def access_review_bulk(request: PortalRequest, review_id: int) -> HttpResponse:
 
 
 @require_POST
+@recently_proved(why="You end an access review.")
 def access_review_close(request: PortalRequest, review_id: int) -> HttpResponse:
     """End a review."""
     closed = reviews.close(request.principal, _review(request.principal, review_id))

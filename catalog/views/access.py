@@ -18,9 +18,11 @@ from portal.errors import Conflict, Invalid
 from portal.http import page
 from projects.permissions import require
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 
 
 @require_POST
+@recently_proved(why="You change who may see and use an asset.")
 def catalog_access(request: PortalRequest, slug: str) -> HttpResponse:
     """Open an asset to everyone, or keep it for those who are listed."""
 
@@ -36,6 +38,7 @@ def catalog_access(request: PortalRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
+@recently_proved(why="You change who may see and use an asset.")
 def catalog_grant(request: PortalRequest, slug: str) -> HttpResponse:
     """Give a project, a group or a person an asset that is not for everyone."""
 
@@ -52,6 +55,7 @@ def catalog_grant(request: PortalRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You change who may see and use an asset.")
 def catalog_revoke(request: PortalRequest, slug: str, kind: str, grant_id: int) -> HttpResponse:
     """Ask before a grant is taken away; POST takes it away."""
     asset = find(request, slug)

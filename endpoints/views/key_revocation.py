@@ -14,6 +14,7 @@ from portal.http import page
 from projects.models import ApiKey
 from projects.permissions import require_anywhere
 from projects.principal import PortalRequest
+from projects.signin.recent import recently_proved
 
 SHOWN = 8  # keys that the confirmation names one by one
 LABELS = {
@@ -25,6 +26,7 @@ LABELS = {
 
 
 @require_http_methods(["GET", "POST"])
+@recently_proved(why="You end keys that others may depend on.")
 def keys_revoke(request: PortalRequest) -> HttpResponse:
     """The form; its first POST counts, the second one, with the count typed, ends them."""
     require_anywhere(request.principal, "revoke", ApiKey)
