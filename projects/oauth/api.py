@@ -53,7 +53,7 @@ def application_json(application: Application, secret: str = "") -> dict[str, An
         "state": why_ended(application) or "works",
         "created_at": application.created_at,
         "last_used_at": application.last_used_at,
-        **({"client_secret": secret} if secret else {}),
+        **({"secret": secret} if secret else {}),
     }
 
 
