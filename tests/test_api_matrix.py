@@ -102,9 +102,9 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("put", "/projects/{slug}/members/{user}"): Row(MANAGERS, "admin", lambda world: {"role": "developer"}),
     ("delete", "/projects/{slug}/members/{user}"): Row(MANAGERS.replace("200", "204"), "admin"),
     # --- applications of a project: members read, owners and engineers manage
-    ("get", APPLICATIONS): Row(READ_PROJECT),
+    ("get", APPLICATIONS): Row(MEMBERS, "endpoints:read"),
     ("post", APPLICATIONS): Row(MANAGERS.replace("200", "201"), "admin", _application),
-    ("get", f"{APPLICATIONS}/{{application_id}}"): Row(READ_PROJECT),
+    ("get", f"{APPLICATIONS}/{{application_id}}"): Row(MEMBERS, "endpoints:read"),
     ("delete", f"{APPLICATIONS}/{{application_id}}"): Row(MANAGERS, "admin"),
     ("post", f"{APPLICATIONS}/{{application_id}}/rotate"): Row(MANAGERS, "admin"),
     # --- notifications are everybody's own; webhooks are for owners and engineers

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from ninja import Field, Router
 
 from portal.http import cursor_page
-from projects.api import Bearer, Body, answer, idempotent, project_or_404, scope
+from projects.api import Body, answer, idempotent, project_or_404, scope
 from projects.models import Application
 from projects.oauth import applications, fields
 from projects.oauth.living import last_day, why_ended
@@ -57,7 +57,7 @@ def application_json(application: Application, secret: str = "") -> dict[str, An
     }
 
 
-@router.get("/projects/{slug}/applications", auth=Bearer())
+@router.get("/projects/{slug}/applications", auth=scope("endpoints:read"))
 def list_applications(
     request: PortalRequest, slug: str, limit: int | None = None, cursor: str | None = None
 ) -> HttpResponse:
@@ -78,7 +78,7 @@ def create_application(request: PortalRequest, slug: str, body: ApplicationIn) -
     return answer(request, application_json(made, secret), status=201, secret=bool(secret))
 
 
-@router.get("/projects/{slug}/applications/{application_id}", auth=Bearer())
+@router.get("/projects/{slug}/applications/{application_id}", auth=scope("endpoints:read"))
 def get_application(request: PortalRequest, slug: str, application_id: UUID) -> HttpResponse:
     """One application."""
     return answer(request, application_json(_found(request, slug, application_id)))
