@@ -83,6 +83,10 @@ class Judge:
 
     def _sentence(self, response: Any, content: bytes) -> bool:
         """A refusal says a sentence: a problem document, or a page with a title."""
+        if response.request["PATH_INFO"].startswith(("/identity/o/api/", "/.well-known/")):
+            said = json.loads(content) if content.startswith(b"{") else {}  # RFC 6749 has a shape of its own
+            if said:
+                return len(said["error_description"]) > 8 and bool(said["error"])
         if response.headers.get("Content-Type", "").startswith("application/problem+json"):
             problem = json.loads(content)
             return problem["status"] == response.status_code and len(problem["detail"]) > 8 and bool(problem["code"])
@@ -102,6 +106,7 @@ def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch, settings: A
     monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
     # Else the calls below would be refused for their number.
     settings.API_RATE_PER_MINUTE, settings.ACCOUNT_RATE_LIMITS = 1_000_000, False
+    settings.IDP_OIDC_RATE_LIMITS = False
     return furnish(org)
 
 

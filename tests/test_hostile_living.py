@@ -13,11 +13,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
+from allauth.idp.oidc.models import Client as OAuthClient
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from approvals.models import Request
+from approvals.models import AccessReviewItem, Request
 from audit.models import Row as AuditRow
 from audit.services import record
 from catalog.models import Asset, Listing, Version
@@ -26,8 +27,9 @@ from endpoints.gateways.builtin.directory import Directory
 from endpoints.gateways.builtin.errors import Refusal
 from endpoints.models import Endpoint, Event
 from portal import outbound
-from projects.models import ApiKey, Delivery, Notification, Project, SavedView, User, Webhook
+from projects.models import ApiKey, Application, Delivery, Notification, Project, SavedView, User, Webhook
 from projects.notify import calls
+from projects.oauth import applications
 from projects.permissions import SCOPES
 from projects.principal import Principal
 from quotas import alerts
@@ -238,8 +240,11 @@ def plant(world: World, text: str) -> None:
         Project: ("name", "description", "cost_centre", "owner_team"), User: ("full_name",), ApiKey: ("name",),
         Asset: ("name", "publisher", "summary"), Listing: ("publisher", "licence", "name"), Version: ("licence",),
         Endpoint: ("purpose", "reason_sentence", "hold_reason"), Event: ("sentence",), Request: ("name",),
-        Notification: ("title", "text"),
+        Notification: ("title", "text"), AccessReviewItem: ("words", "reason"),
+        OAuthClient: ("name",), Application: ("description",),
     }  # fmt: skip
+    pat = Principal.of(world.org.pat)
+    applications.create(pat, project=None, name="Nightly", grants=["client_credentials"], scopes=["catalog:read"])
     for model, names in words.items():
         known = {field.name for field in model._meta.get_fields()}
         model._default_manager.update(**{name: text for name in names if name in known})

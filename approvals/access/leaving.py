@@ -4,12 +4,14 @@ action that is counted before it happens.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from allauth.idp.oidc.models import Token
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from approvals.deciding import slug_of
@@ -67,21 +69,31 @@ class Leaving:
 def preview(by: Principal, person: User) -> Leaving:
     """Count what `leave` would end, changing nothing. Raises Forbidden."""
     require(by, "leave", person)
-    contact = _contact(person)
+    counted = {
+        "sessions": UserSession.objects.filter(user=person),
+        "keys": _keys(person),
+        "tokens": Token.objects.filter(user=person),
+        "applications": _applications(person),
+        "second_factors": Authenticator.objects.filter(user=person),
+        "memberships": person.memberships.all(),
+        "groups": User.groups.through.objects.filter(user=person),
+        "grants": AssetUserGrant.objects.filter(user=person),
+        "requests": Request.objects.filter(requester=person, state__in=OPEN),
+        "reviews": _reviews(person),
+    }
+    me = User.objects.filter(pk=person.pk).order_by()
+    numbers = me.values_list(*[_number(rows) for rows in counted.values()]).get()  # one query for all of them
     return Leaving(
-        sessions=UserSession.objects.filter(user=person).count(),
-        keys=_keys(person).count(),
-        tokens=Token.objects.filter(user=person).count(),
-        applications=_applications(person).count(),
-        second_factors=Authenticator.objects.filter(user=person).count(),
-        memberships=person.memberships.count(),
-        groups=person.groups.count(),
-        grants=AssetUserGrant.objects.filter(user=person).count(),
-        requests=Request.objects.filter(requester=person, state__in=OPEN).count(),
-        reviews=_reviews(person).count(),
+        **dict(zip(counted, numbers, strict=True)),
         ownerless=tuple(_ownerless(person).values_list("slug", flat=True)),
-        endpoints=tuple(f"{slug}/{name}" for slug, name in contact.values_list("project__slug", "name")),
+        endpoints=tuple(f"{slug}/{name}" for slug, name in _contact(person).values_list("project__slug", "name")),
     )
+
+
+def _number(rows: QuerySet[Any]) -> Coalesce:
+    """Return how many `rows` there are as an expression: a subquery, which groups nothing of the row around it."""
+    one = rows.order_by().annotate(all_of_them=Value(1)).values("all_of_them")
+    return Coalesce(Subquery(one.annotate(how_many=Count("pk")).values("how_many")), 0)
 
 
 def leave(by: Principal, person: User, *, reason: str) -> Leaving:

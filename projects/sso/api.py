@@ -4,6 +4,8 @@ from django.http import HttpResponse
 from ninja import Router
 from pydantic import Field
 
+from portal.errors import Invalid
+from portal.http import clean_limit
 from projects.api import Body, answer, idempotent, scope
 from projects.models import GroupMapping
 from projects.permissions import require_anywhere
@@ -38,10 +40,24 @@ def mapping_json(one: mappings.Mapping) -> dict[str, object]:
 
 
 @router.get("/sso/mappings", auth=scope("admin"))
-def list_mappings(request: PortalRequest) -> HttpResponse:
+def list_mappings(request: PortalRequest, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
     """Every mapping, those of the settings first."""
     require_anywhere(request.principal, "view", GroupMapping)
-    return answer(request, {"items": [mapping_json(one) for one in mappings.known()], "next": None})
+    size, after = clean_limit(limit), _place(cursor)
+    placed = [((1, one.row.pk) if one.row else (0, index), one) for index, one in enumerate(mappings.known())]
+    rest = sorted((item for item in placed if item[0] > after), key=lambda item: item[0])
+    following = "{}.{}".format(*rest[size - 1][0]) if len(rest) > size else None
+    return answer(request, {"items": [mapping_json(one) for _, one in rest[:size]], "next": following})
+
+
+def _place(cursor: str | None) -> tuple[int, int]:
+    """Return the place after which a page begins; raises Invalid for what this list has not given out."""
+    if not cursor:
+        return (-1, 0)
+    kind, _, number = cursor.partition(".")
+    if kind not in {"0", "1"} or not (number.isascii() and number.isdecimal()) or len(number) > 18:
+        raise Invalid.field("cursor", "cursor is not one that this list has given out. Start again without it.")
+    return (int(kind), int(number))
 
 
 @router.post("/sso/mappings", auth=scope("admin"))
