@@ -14,6 +14,8 @@ from catalog.models import Asset, Version, VersionState
 from tests.conftest import ApiClient, Org
 from tests.world import World, furnish
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "catalog"
 
 

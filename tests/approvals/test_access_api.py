@@ -16,7 +16,7 @@ from projects.principal import Principal
 from tests.conftest import ApiClient, Org
 from tests.factories import make_asset, make_version
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
 
 def items(response: Any) -> list[dict[str, Any]]:

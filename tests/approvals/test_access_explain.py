@@ -16,7 +16,7 @@ from projects.principal import Principal
 from tests.approvals.access_kit import Graph, allowed, grow, principals, still
 from tests.conftest import Org
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
 SETTINGS: dict[str, Any] = {
     "deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -19,7 +19,7 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.factories import make_asset, make_endpoint, make_request
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.factories import make_asset, make_endpoint
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
 
 def due(days: int = 30) -> dt.date:

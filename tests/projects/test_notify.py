@@ -20,6 +20,8 @@ from projects.notify.services import mark_read, tell, unread_count
 from projects.principal import Principal
 from tests.conftest import Org
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[[User | None], Client]
 
 

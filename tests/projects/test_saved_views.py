@@ -12,6 +12,8 @@ from projects.models import SavedView
 from projects.principal import ANONYMOUS, Principal
 from tests.conftest import Org
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 SAVE = "/views/save/"
 
