@@ -26,7 +26,7 @@ from projects.models import (
     Role,
     User,
 )
-from projects.permissions import visible
+from projects.permissions import allows, visible
 from projects.principal import PortalRequest, Principal
 from quotas.models import Pool
 
@@ -90,12 +90,14 @@ class Sight:
     @property
     def everywhere(self) -> bool:
         """Whether the person sees all projects."""
-        return self.decides or self.auditor
+        return allows(self.principal, "view", Project, None)
 
     @property
     def builder(self) -> bool:
         """Whether the person may ask for endpoints here."""
-        return self.holds(Role.OWNER, Role.DEVELOPER)
+        shown = None if self.project is None else self.project.pk
+        mine = (pk for pk in self.principal.roles if shown in (None, pk))
+        return any(allows(self.principal, "request", Project, pk) for pk in mine)
 
     @property
     def member(self) -> bool:

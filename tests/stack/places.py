@@ -41,6 +41,9 @@ class Places:
         shares = story.call("GET", f"/endpoints/{self.endpoints['answers']['id']}/shares", "omar")["items"]
         hooks = story.call("GET", "/webhooks", "omar")["items"]
         applications = story.call("GET", f"/projects/{PROJECT}/applications", "omar")["items"]
+        reviews = story.call("GET", "/access/reviews", "pat")["items"]
+        mappings = story.call("GET", "/sso/mappings", "pat")["items"]
+        grants = story.call("GET", "/catalog/assets/granite-3.3-2b-instruct/grants", "pat")["items"]
         self.world: Any = SimpleNamespace(
             org=SimpleNamespace(fraud=SimpleNamespace(slug=PROJECT)),
             version=SimpleNamespace(asset=SimpleNamespace(slug="granite-3.3-2b-instruct")),
@@ -50,12 +53,16 @@ class Places:
             key=_of(keys[0]),
             webhook=_of(hooks[0]),
             application=_of(applications[0]),
+            review=_of(reviews[0]),
+            mapping=_of(mappings[0]),
+            grant=_of(grants[0]),
             submitted=_of(self.requests["review"]),
             draft=_of(self.requests["glossary"]),
             share=_of(shares[0]),
             # what only takes a POST
             notification=SimpleNamespace(pk=1),
             view=SimpleNamespace(pk=1),
+            group=SimpleNamespace(pk=1),
         )
         # what is shared is another endpoint than the one that is called all day
         self.shared: Any = SimpleNamespace(**vars(self.world) | {"running": _of(self.endpoints["answers"])})

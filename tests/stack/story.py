@@ -104,7 +104,8 @@ class Story:
         self.stack, self.calls = stack, calls
         scopes = ("requests:read", "requests:write", "endpoints:read", "endpoints:write", "usage:read", "admin")
         self.people = {name: stack.token(name, *scopes) for name in ("dana", "omar")}
-        self.people["pat"] = stack.token("pat", *scopes, "approvals:decide", "catalog:write")
+        more = ("approvals:decide", "catalog:read", "catalog:write", "audit:read")
+        self.people["pat"] = stack.token("pat", *scopes, *more)
         self.deciders = {"pat": self.people["pat"], "omar": stack.token("omar", "approvals:decide", "requests:read")}
 
     def call(self, method: str, path: str, person: str, body: Row | None = None) -> Row:
@@ -164,6 +165,11 @@ class Story:
         self.propose("phi-4-mini-instruct", "1.1")
         self.call("POST", f"/projects/{PROJECT}/applications", "omar", {
             "name": "merge checks", "scopes": ["requests:read"], "description": "Checks requests in merge requests.",
+        })  # fmt: skip
+        self.call("POST", "/sso/mappings", "pat", {"group": "fraud-team", "project": PROJECT, "role": "viewer"})
+        self.call("POST", "/access/reviews", "pat", {"name": "Last quarter", "due_on": _day(20), "project": PROJECT})
+        self.call("POST", "/catalog/assets/granite-3.3-2b-instruct/grants", "pat", {
+            "project": PROJECT, "reason": "The fraud desk stays with it.",
         })  # fmt: skip
         self.call("POST", "/webhooks", "omar", {
             "project": PROJECT, "name": "tickets", "url": "https://93.184.215.14/tickets", "enabled": False,

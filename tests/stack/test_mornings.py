@@ -69,6 +69,12 @@ def arrive(story: Story, chrome: Browser) -> Iterator[Arrive]:
         visitor.leave()
 
 
+SECOND_FACTOR = (
+    "authenticate", "reauthenticate", "recovery-codes", "recovery-codes/download", "totp/deactivate",
+    "webauthn/keys/<int:pk>/edit", "webauthn/keys/<int:pk>/remove", "webauthn/reauthenticate",
+)  # fmt: skip
+
+
 # --- Every page ------------------------------------------------------------------------------------------------------
 
 
@@ -80,6 +86,16 @@ def test_somebody_looks_at_every_page() -> None:
         "metrics",
         "accounts/password/set/",
         "accounts/login/code/confirm/",
+        # Pages of second factors that one must have: tests/stack/test_signin_browser.py looks at them.
+        *(f"accounts/2fa/{rest}/" for rest in SECOND_FACTOR),
+        # Of the identity provider, which this portal has not: tests/sso/test_keycloak_login.py.
+        *(f"accounts/3rdparty/{rest}" for rest in ("", "login/error/", "signup/")),
+        *(f"accounts/social/{rest}/" for rest in ("connections", "login/cancelled", "login/error", "signup")),
+        *(f"accounts/oidc/<slug:provider_id>/login/{rest}" for rest in ("", "callback/")),
+        *(f"sso/<slug:provider_id>/{rest}/" for rest in ("backchannel-logout", "prove")),
+        # For machines, and the consent that an application asks for: tests/stack/test_oauth_guide.py.
+        *(f"identity/o/api/{rest}" for rest in ("device/code", "introspect", "revoke", "token", "userinfo")),
+        "identity/o/authorize",
     }
 
 
