@@ -102,6 +102,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         if settings.DEMO
         else "",
         "nav": [],
+        "brand_go": "",
         "projects": [],
         "project": None,
         "user_name": "",
@@ -114,6 +115,8 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         chosen = getattr(request, "project", None)
         known = counts(principal, can_anywhere(principal, "decide", Request))
         data["nav"] = navigation(request, principal, known.waiting)
+        # Where the menu has no room for it, the product's name is what `g h` follows.
+        data["brand_go"] = "" if any(one["go"] == "h" for part in data["nav"] for one in part["items"]) else "h"
         data["unread"], data["news"] = known.unread, known.news
         match = request.resolver_match
         data["help"] = of_route((match.url_name or "") if match else "")
