@@ -331,7 +331,7 @@ def test_a_person_ends_an_own_token_of_the_host(org: Org, client_for: Any, api_f
 
 
 def test_the_api_gives_a_secret_once(org: Org, api_for: Any) -> None:
-    api = api_for(org.omar, "admin", "requests:read")
+    api = api_for(org.omar, "admin", "requests:read", "endpoints:read")
     body = {"name": "Checks", "scopes": ["requests:read"], "role": "viewer"}
     first = api.post("/projects/fraud-detection/applications", body, Idempotency_Key="one")
     assert first.status_code == 201 and first["Cache-Control"] == "no-store"
@@ -355,6 +355,6 @@ def test_the_api_gives_a_secret_once(org: Org, api_for: Any) -> None:
 def test_an_application_of_another_project_is_not_found(org: Org, api_for: Any) -> None:
     made, _ = register(org.cy, org.search)
     org.search.memberships.create(user=org.omar, role="owner")
-    api: ApiClient = api_for(org.omar, "admin")
+    api: ApiClient = api_for(org.omar, "admin", "endpoints:read")
     assert api.get(f"/projects/search-ranking/applications/{made.pk}").status_code == 200
     assert api.get(f"/projects/fraud-detection/applications/{made.pk}").status_code == 404
