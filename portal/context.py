@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import OuterRef, Value
 from django.http import HttpRequest
 from django.urls import reverse
 
 from approvals.models import Request, RequestState
 from audit.models import Row
+from portal.counting import number
 from portal.guide import has_news
 from portal.help import of_route
 from portal.people import DEMO_PEOPLE
@@ -32,19 +32,13 @@ class Counts:
     news: bool = False
 
 
-def _number(rows: QuerySet[Any]) -> Coalesce:
-    """Return how many `rows` there are as an expression: a subquery, which groups nothing of the row around it."""
-    one = rows.order_by().annotate(all_of_them=Value(1)).values("all_of_them")
-    return Coalesce(Subquery(one.annotate(how_many=Count("pk")).values("how_many")), 0)
-
-
 def counts(principal: Principal, decides: bool) -> Counts:
     """Return what the masthead and the menu count: one query for all of it."""
     me = User.objects.filter(pk=principal.person.pk).order_by()
     unread = Notification.objects.filter(person=OuterRef("pk"), read_at__isnull=True)
     others = visible(principal, Request.objects.filter(state=RequestState.SUBMITTED), "decide")
-    waiting = _number(others.exclude(requester=OuterRef("pk"))) if decides else Value(0)
-    row = me.annotate(unread=_number(unread), waiting=waiting).values_list("unread", "waiting", "preference__seen_news")
+    waiting = number(others.exclude(requester=OuterRef("pk"))) if decides else Value(0)
+    row = me.annotate(unread=number(unread), waiting=waiting).values_list("unread", "waiting", "preference__seen_news")
     many, open_requests, seen = row.get()
     return Counts(many, open_requests, has_news(seen or ""))
 

@@ -4,14 +4,12 @@ action that is counted before it happens.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from allauth.idp.oidc.models import Token
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from approvals.deciding import slug_of
@@ -19,6 +17,7 @@ from approvals.models import AccessReviewItem, Outcome, Request, RequestState
 from audit.services import record
 from catalog.models import AssetUserGrant
 from endpoints.models import Desired, Endpoint, Phase
+from portal.counting import number
 from portal.errors import Conflict
 from portal.http import clean_text
 from portal.states import move
@@ -82,18 +81,12 @@ def preview(by: Principal, person: User) -> Leaving:
         "reviews": _reviews(person),
     }
     me = User.objects.filter(pk=person.pk).order_by()
-    numbers = me.values_list(*[_number(rows) for rows in counted.values()]).get()  # one query for all of them
+    numbers = me.values_list(*[number(rows) for rows in counted.values()]).get()  # one query for all of them
     return Leaving(
         **dict(zip(counted, numbers, strict=True)),
         ownerless=tuple(_ownerless(person).values_list("slug", flat=True)),
         endpoints=tuple(f"{slug}/{name}" for slug, name in _contact(person).values_list("project__slug", "name")),
     )
-
-
-def _number(rows: QuerySet[Any]) -> Coalesce:
-    """Return how many `rows` there are as an expression: a subquery, which groups nothing of the row around it."""
-    one = rows.order_by().annotate(all_of_them=Value(1)).values("all_of_them")
-    return Coalesce(Subquery(one.annotate(how_many=Count("pk")).values("how_many")), 0)
 
 
 def leave(by: Principal, person: User, *, reason: str) -> Leaving:
