@@ -80,9 +80,12 @@ def _begun(request: PortalRequest) -> tuple[type[KindForm], dict[str, str]]:
 def _posted(request: PortalRequest, kind: type[KindForm], current: Request | None) -> HttpResponse:
     """Save, send, or only calculate: the last one is what every change of a field asks for."""
     typed = {name: request.POST.get(name, "") for name in (*kind.LABELS, BEGUN)}
-    action, sheet = request.POST.get("action", "plan"), Sheet.of(request)
-    if request.POST.get("use"):
-        form = _open(request, kind, what_if.used(typed, request.POST["use"]))
+    action, use, sheet = request.POST.get("action", "plan"), request.POST.get("use"), Sheet.of(request)
+    if request.headers.get("HX-Trigger") == "request-form":
+        # A field has changed. htmx adds the button that has the focus by then, which nobody has pressed.
+        action, use = "plan", None
+    if use:
+        form = _open(request, kind, what_if.used(typed, use))
         return _show(request, form, current, sheet, taken_over=True)
     form = _open(request, kind, typed)
     if action == "save":

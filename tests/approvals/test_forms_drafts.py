@@ -52,6 +52,18 @@ def autosave(client: Client, data: dict[str, str], path: str = "/requests/new/")
     return client.post(path, data | {"action": "save"}, headers=HTMX)
 
 
+@pytest.mark.parametrize("button", [{"action": "send"}, {"action": "draft"}, {"use": "cpu-demo 1 1 4096"}])
+def test_a_button_that_only_has_the_focus_is_not_pressed(org: Org, client_for: Clients, button: dict[str, str]) -> None:
+    """htmx adds the focused button to what a changed field sends: whoever types and tabs on has not sent anything."""
+    client, data = client_for(org.dana), whole()
+    page = client.get("/requests/new/")
+    told = client.post(
+        "/requests/new/", data | sheet(page) | button, headers={"HX-Request": "true", "HX-Trigger": "request-form"}
+    )
+    assert told.status_code == 200 and not Request.objects.exists()
+    assert 'id="plan-bar"' in told.content.decode() and 'id="request-page"' not in told.content.decode()
+
+
 def test_the_first_change_makes_one_draft(org: Org, client_for: Clients) -> None:
     """Later ones change it; the line says when, leaving does not ask, and a reload finds the draft."""
     client = client_for(org.dana)
