@@ -20,6 +20,7 @@ class RequestKind(models.TextChoices):
     RENEWAL = "renewal"  # a later end date
     ACCESS = "access"  # to call another project's endpoint
     QUOTA = "quota"  # more GPUs or tokens until a day
+    MCP_ACCESS = "mcp-access", "MCP access"  # to use tools of an MCP server
 
 
 class RequestState(models.TextChoices):

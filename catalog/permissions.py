@@ -3,16 +3,22 @@ stands in catalog/models/assets.py and grants.py.
 """
 
 from catalog.models import (
+    Acknowledgement,
     Asset,
+    Attachment,
     Evidence,
     HardwareProfile,
+    Job,
+    Pin,
+    ServerGrant,
+    Tool,
     Version,
     asset_audience,
     evidence_audience,
     version_audience,
 )
 from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS
-from projects.permissions import EVERYONE, Rule, register
+from projects.permissions import BUILDERS, EVERYONE, MEMBERS, OWNER, PLATFORM, Rule, register
 
 STEWARDS = frozenset({GOVERNANCE_LEADS, PLATFORM_ENGINEERS})
 REVIEWERS = STEWARDS | {AUDITORS}
@@ -29,6 +35,11 @@ def register_rules() -> None:
     verbs = ("create", "submit", "approve", "reject", "deprecate", "retire", "block", "collect_evidence")
     actions = {"view": EVERYONE, "review": REVIEWERS, **dict.fromkeys(verbs, STEWARDS)}
     register(Rule(Version, None, actions, audience=version_audience))
-    register(Rule(Evidence, None, {"view": EVERYONE}, audience=evidence_audience))
+    for about_a_version in (Evidence, Pin, Job, Attachment, Tool):
+        register(Rule(about_a_version, None, {"view": EVERYONE}, audience=evidence_audience))
+    register(
+        Rule(ServerGrant, "project_id", {"view": MEMBERS | PLATFORM, "grant": STEWARDS, "end": STEWARDS | {OWNER}})
+    )
+    register(Rule(Acknowledgement, "project_id", {"view": MEMBERS | PLATFORM, "create": BUILDERS}))
     engineers = frozenset({PLATFORM_ENGINEERS})
     register(Rule(HardwareProfile, None, {"view": EVERYONE, "create": engineers, "change": engineers}))

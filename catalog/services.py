@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from audit.services import record
-from catalog import audience, evidence
+from catalog import audience, collecting, standing
 from catalog.holders import holding
 from catalog.listings import refresh
 from catalog.models import Asset, Evidence, HardwareProfile, Version, VersionState
@@ -173,8 +173,19 @@ def submit(by: Principal, version: Version) -> Version:
 
 
 def approve(by: Principal, version: Version) -> Version:
-    """Let a version in review into the catalog. Raises Forbidden and Conflict."""
-    return _step(by, "approve", version, VersionState.IN_REVIEW, VersionState.APPROVED, approved_at=timezone.now())
+    """Let a version in review into the catalog. Raises Forbidden, Conflict, and Conflict `evidence` when what was found
+    about it, or what is missing, forbids it.
+    """
+    with transaction.atomic():
+        require(by, "approve", version)
+        why = standing.problems(version)
+        if why:
+            raise Conflict(
+                f"{version.asset.slug} {version.version} cannot be approved: {why[0]}",
+                code="evidence",
+                extra={"problems": why},
+            )
+        return _step(by, "approve", version, VersionState.IN_REVIEW, VersionState.APPROVED, approved_at=timezone.now())
 
 
 def reject(by: Principal, version: Version, reason: str) -> Version:
@@ -266,18 +277,7 @@ def collect_evidence(by: Principal, version: Version) -> list[Evidence]:
 
 
 def _collect(by: Principal, version: Version) -> list[Evidence]:
-    last = {item.kind: item for item in version.evidence.order_by("collected_at", "id")}
-    rows = []
-    for found in evidence.findings(version):
-        known = last.get(found.kind)
-        if known and (known.verdict, known.summary, known.report) == (found.verdict, found.summary, found.report):
-            continue
-        rows.append(Evidence(version=version, collected_at=timezone.now(), **vars(found)))
-    if rows:
-        Evidence.objects.bulk_create(rows)
-        verdicts = {row.kind: str(row.verdict) for row in rows}
-        record("catalog.collect_evidence", by=by, obj=version, after={"verdicts": verdicts})
-    return rows
+    return collecting.instantly(by, version)
 
 
 # --- Hardware ---------------------------------------------------------------------------------------------------------

@@ -114,6 +114,7 @@ class Endpoint(models.Model):
     hold_since = models.DateTimeField(null=True)
     # the hold suspended what ran, so lifting the hold runs it again
     hold_resumes = models.BooleanField(default=False, db_default=False)
+    suspend_at = models.DateTimeField(null=True)  # its version is blocked, and it may go on until then
     reminded_days = models.PositiveSmallIntegerField(null=True)  # days before ends_on of the last reminder; None = none
 
     # What answers calls. A rollout has one of two more: `next_revision` is brought up beside it and takes over when

@@ -21,6 +21,15 @@ NEEDS = {
     "parameters": 2_533_539_840, "bytes_per_parameter": 2, "layers": 40, "kv_heads": 8, "head_dim": 64, "kv_bytes": 2,
     "max_context_tokens": 131_072, "embedding": False,
 }  # fmt: skip
+CARD = """## Intended use
+
+For tests.
+
+## Limitations
+
+Only for tests.
+"""
+FACTS = {"sources": {"card": ["https://example.com/card"]}}
 DEMO_COMMAND = [
     "{python}", "-m", "endpoints.engines.demo", "--host", "{host}", "--port", "{port}", "--model", "{model}",
     "--served-model-name", "{name}", "--max-model-len", "{context}",
@@ -53,6 +62,9 @@ def make_asset(slug: str = "", *, kind: str = Kind.MODEL, **fields: Any) -> Asse
         "publisher": "Example",
         "summary": "For tests.",
         "tasks": ["chat"],
+        "languages": ["en"],
+        "homepage": "https://example.com/",
+        "description": CARD,
     }
     made = Asset.objects.create(slug=slug, kind=kind, **(defaults | fields))
     refresh(made)
@@ -71,9 +83,10 @@ def make_version(
     made = Version.objects.create(
         asset=asset, version=version, source="hf://example/model@main", licence="Apache-2.0",
         runtime={"engine": "demo", "demo": True, "command": command or DEMO_COMMAND, "health_path": "/health"},
-        needs=needs or NEEDS, **fields,
+        needs=needs or NEEDS, **({"facts": FACTS} | fields),
     )  # fmt: skip
     by = lead()
+    services.collect_evidence(by, made)
     path = {
         VersionState.DRAFT: [],
         VersionState.IN_REVIEW: ["submit"],

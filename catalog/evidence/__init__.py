@@ -1,17 +1,22 @@
-"""Evidence that the portal collects by itself, each kind computed by one small module. Nothing here reaches the
-network.
+"""Evidence: each kind is collected by one module here, a driver as catalog/evidence/case.py describes it.
+
+Checks that only look at the specification are made at once, in the transaction that changes it. Those that read the
+content, or ask somebody else, are jobs for a worker: catalog/collecting.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 
 from catalog.evidence import card, licence, pin
-from catalog.evidence.finding import Finding
+from catalog.evidence.case import Case, Driver
 from catalog.models import Version
 
-CHECKS: Mapping[str, Callable[[Version], Finding]] = {"licence": licence.check, "card": card.check, "pin": pin.check}
-TITLES: Mapping[str, str] = {"licence": "Licence", "card": "Card", "pin": "Pin"}
+DRIVERS: Mapping[str, Driver] = {driver.KIND: driver for driver in (licence, card, pin)}
+TITLES: Mapping[str, str] = {kind: driver.TITLE for kind, driver in DRIVERS.items()}
 
 
-def findings(version: Version) -> list[Finding]:
-    """Return what every check says about `version` now; pure, reads only the row and its asset."""
-    return [check(version) for check in CHECKS.values()]
+def drivers(version: Version, *, content: bool) -> Iterable[Driver]:
+    """Return the checks that apply to `version`: those that read its content, or those that do not."""
+    return [driver for driver in DRIVERS.values() if content == driver.CONTENT and driver.applies(version)]
+
+
+__all__ = ["DRIVERS", "TITLES", "Case", "Driver", "drivers"]

@@ -4,9 +4,11 @@ unverified?
 
 import re
 
+from catalog.evidence.case import Case
 from catalog.evidence.finding import Finding
 from catalog.models import Kind, Verdict, Version
 
+KIND, TITLE, CONTENT, DAYS = "card", "Card", False, None
 TOOL = "gatehouse card check 1"
 SECTIONS = ("Intended use", "Limitations")  # headings of the description
 FIELDS = ("publisher", "summary", "tasks")
@@ -20,9 +22,14 @@ def _sections(markdown: str) -> dict[str, str]:
     return {heading.strip().lower(): text.strip() for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def check(version: Version) -> Finding:
+def applies(version: Version) -> bool:
+    """Every asset has a card."""
+    return True
+
+
+def check(case: Case) -> Finding:
     """Judge the card: a missing section or field fails, values that nobody has verified warn."""
-    asset = version.asset
+    version, asset = case.version, case.version.asset
     sections = _sections(asset.description)
     fields: tuple[str, ...] = FIELDS
     if not version.source.startswith("builtin://"):

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from catalog.evidence.case import Case
 from catalog.evidence.finding import Finding
 from catalog.models import Verdict, Version
 
+KIND, TITLE, CONTENT, DAYS = "licence", "Licence", False, None
 TOOL = "gatehouse licence table 1"
 
 
@@ -77,11 +79,17 @@ def _judge(key: str) -> Licence:
     return LICENCES.get(key, Licence(key, Verdict.FAIL, "It is not in the licence table. Have it reviewed and add it."))
 
 
-def check(version: Version) -> Finding:
+def applies(version: Version) -> bool:
+    """Every version has a licence, if only NONE."""
+    return True
+
+
+def check(case: Case) -> Finding:
     """Judge the licence expression: of alternatives (OR) the best counts, of parts that all apply (AND) the worst.
 
     Parentheses and exceptions (WITH) are not resolved: such an expression is unknown to the table and fails.
     """
+    version = case.version
     branches = _terms(version.licence)
     judged = [max((_judge(key) for key in branch), key=lambda item: _RANK[item.verdict]) for branch in branches]
     best = min(judged, key=lambda item: _RANK[item.verdict])

@@ -19,6 +19,7 @@ from catalog.models.assets import (
     reviews,
     version_audience,
 )
+from catalog.models.collecting import Attachment, Job
 from catalog.models.grants import (
     USE,
     Access,
@@ -37,23 +38,33 @@ from catalog.models.listings import (
     Listing,
     ListingQuerySet,
 )
+from catalog.models.pins import Pin, PinState
+from catalog.models.servers import ServerGrant, Tool
+from catalog.models.terms import Acknowledgement
 
 __all__ = [
     "ASSET_SLUG",
     "STATE_ORDER",
     "USE",
     "Access",
+    "Acknowledgement",
     "Asset",
     "AssetGroupGrant",
     "AssetProjectGrant",
     "AssetQuerySet",
     "AssetUserGrant",
+    "Attachment",
     "Audience",
     "Evidence",
     "HardwareProfile",
+    "Job",
     "Kind",
     "Listing",
     "ListingQuerySet",
+    "Pin",
+    "PinState",
+    "ServerGrant",
+    "Tool",
     "Verdict",
     "Version",
     "VersionQuerySet",

@@ -210,6 +210,7 @@ class Version(models.Model):
     approved_at = models.DateTimeField(null=True)  # the last approval; set once, it never becomes empty again
     state_reason = models.CharField(max_length=300, blank=True)  # why it was rejected, deprecated, retired or blocked
     successor = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    retires_on = models.DateField(null=True)  # announced when it is deprecated; a sweep retires it on that day
     proposed_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
     objects = VersionQuerySet.as_manager()
@@ -248,9 +249,14 @@ class Evidence(models.Model):
     kind = models.CharField(max_length=20)  # licence | card | pin | …
     verdict = models.CharField(max_length=8, choices=Verdict.choices)
     summary = models.CharField(max_length=300)
-    tool = models.CharField(max_length=60)
+    tool = models.CharField(max_length=60)  # with its version
     report = models.JSONField(default=dict)
-    collected_at = models.DateTimeField()
+    content = models.CharField(
+        max_length=80, blank=True, db_default="", default=""
+    )  # digest of the pinned content that was judged; "" where only the specification was
+    digest = models.CharField(max_length=80, blank=True, db_default="", default="")  # sha256:… of verdict and report
+    collected_at = models.DateTimeField()  # the last time that it came to this finding
+    expires_at = models.DateTimeField(null=True)  # from then on it counts no more; none: it does not age
 
     class Meta:
         ordering = ["kind", "-collected_at"]

@@ -89,7 +89,7 @@ def test_filter_by_state(org, api_for, states, state):
 def test_filters(org, api_for):
     chatty = make_version(asset=make_asset("chatty", tasks=["chat", "code-repair"]))
     make_version(asset=make_asset("coder", tasks=["code"], publisher="Acme"))
-    server = make_version(asset=make_asset("server", kind="mcp-server", tasks=[]))
+    server = make_version(asset=make_asset("server", kind="mcp-server", tasks=["tools"]))
     Version.objects.filter(pk__in=[chatty.pk, server.pk]).update(licence="MIT")
     api = api_for(org.dana, READ)
     assert slugs(api.get("/catalog/assets?kind=model")) == ["chatty", "coder"]

@@ -5,9 +5,10 @@ import re
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from catalog.models import VersionState
-from tests.factories import NEEDS, make_asset, make_profile, make_version
+from tests.factories import FACTS, NEEDS, make_asset, make_profile, make_version
 
 LIST, COMPARE = "/catalog/", "/catalog/compare/"
 
@@ -50,13 +51,13 @@ def test_it_works(org, client_for, two):
 
 
 def test_evidence_and_tools(org, client_for):
-    facts = {"tools": [{"name": "search"}, {"name": "read"}], "remotes": [{"type": "sse", "url": "https://e.example"}]}
+    facts = FACTS | {"tools": [{"name": "search"}, {"name": "read"}], "remotes": [{"type": "sse", "url": "https://e.example"}]}
     one = make_version(asset=make_asset("one", kind="mcp-server"), facts=facts)
     type(one).objects.filter(pk=one.pk).update(needs={})
     two = make_version(asset=make_asset("two"))
     for version, verdict in ((one, "pass"), (two, "warn")):
         version.evidence.create(
-            kind="licence", verdict=verdict, summary=f"It is {verdict}.", tool="t", collected_at=version.created_at
+            kind="licence", verdict=verdict, summary=f"It is {verdict}.", tool="t", collected_at=timezone.now()
         )
     page = text(client_for(org.dana).get(f"{COMPARE}?v=one@1.0&v=two@1.0"))
     assert row(page, "Tools")[0][0] == ["read,", "search", "2", "listed"]

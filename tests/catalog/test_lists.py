@@ -26,7 +26,7 @@ def two(org: Org) -> list[Version]:
     """A model with a name that a spreadsheet would run, and a server."""
     return [
         make_version(asset=make_asset("chatty", name="=1+1", tasks=["chat", "code"])),
-        make_version(asset=make_asset("server", name="Server", kind="mcp-server", tasks=[])),
+        make_version(asset=make_asset("server", name="Server", kind="mcp-server", tasks=["tools"])),
     ]
 
 
@@ -118,7 +118,7 @@ def test_the_file_holds_every_fact_or_the_chosen_ones(org: Org, client_for: Clie
         ("slug", "name", "version", "publisher", "parameters", "context_tokens", "needed_bytes", "tasks")
     ]
     assert (chosen[0]["name"], chosen[0]["tasks"]) == ("'=1+1", "chat, code"), "no formula"
-    assert file_of(client, "?kind=mcp-server&format=csv")[0]["tasks"] == ""
+    assert file_of(client, "?kind=mcp-server&format=csv")[0]["tasks"] == "tools"
     assert "CSV of all 2 assets" in html_of(client) and "CSV of all 1 asset" in html_of(client, "?kind=model")
 
 

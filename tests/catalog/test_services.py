@@ -17,7 +17,7 @@ VERSION = {
     "version": "1.0",
     "source": f"hf://example/tiny@{COMMIT}",
     "licence": "MIT",
-    "runtime": {"engine": "demo", "command": ["serve", "--port", "{port}"]},
+    "runtime": {"engine": "demo", "demo": True, "command": ["serve", "--port", "{port}"]},
     "needs": {
         "parameters": 1000, "bytes_per_parameter": 2.0, "layers": 1, "kv_heads": 1, "head_dim": 8,
         "max_context_tokens": 512,
@@ -221,6 +221,16 @@ def test_licence_verdicts(pat, licence, verdict):
 def test_pin_verdicts(pat, source, verdict):
     _, (version,) = services.load_asset(pat, spec(versions=[{**VERSION, "source": source}]))
     assert Evidence.objects.get(version=version, kind="pin").verdict == verdict
+
+
+@pytest.mark.parametrize("source", [f"hf://example/tiny@{COMMIT}", "hf://example/tiny@main"])
+def test_content_that_nobody_read_does_not_get_in(pat, source):
+    runtime = {"engine": "vllm", "command": ["vllm", "serve", "{model}"]}
+    _, (version,) = services.load_asset(pat, spec(versions=[{**VERSION, "source": source, "runtime": runtime}]))
+    services.submit(pat, version)
+    with pytest.raises(Conflict, match="The content of the source was not read yet") as refused:
+        services.approve(pat, version)
+    assert refused.value.code == "evidence" and version.state == VersionState.IN_REVIEW
 
 
 def test_unverified_facts_warn(pat):

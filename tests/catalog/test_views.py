@@ -12,10 +12,10 @@ from django.urls import reverse
 
 from catalog import services
 from catalog.listings import refresh
-from catalog.models import Asset, Listing, Version, VersionState
+from catalog.models import Asset, Evidence, Listing, Version, VersionState
 from catalog.specs import AssetSpec
 from tests.catalog.test_services import ASSET, VERSION
-from tests.factories import make_asset, make_profile, make_version
+from tests.factories import CARD, make_asset, make_profile, make_version
 
 pytestmark = pytest.mark.slow
 
@@ -132,6 +132,7 @@ def test_every_facet_counts_and_filters(org, client_for):
     Version.objects.filter(asset__slug="huge").update(licence="MIT")
     make_version(asset=make_asset("server", name="Server", kind="mcp-server"))
     Version.objects.filter(asset__slug="server").update(needs={})
+    Evidence.objects.exclude(version=small).delete()
     for slug in ("huge", "server"):
         refresh(Asset.objects.get(slug=slug))
     services.collect_evidence(by, small)
@@ -348,7 +349,7 @@ def test_tools_show_hints_and_their_absence(org, client_for):
     ],
 )
 def test_a_hostile_description_is_text(org, client_for, markdown):
-    make_version(asset=make_asset("tiny", description=markdown))
+    make_version(asset=make_asset("tiny", description=f"{markdown}\n\n{CARD}"))
     page = text(client_for(org.dana).get("/catalog/tiny/"))
     prose = page.split('class="gh-prose">')[1].split("</section>")[0]
     tags = [re.sub(r'title="[^"]*"', "", tag) for tag in re.findall(r"<[^>]*>", prose)]
@@ -357,7 +358,7 @@ def test_a_hostile_description_is_text(org, client_for, markdown):
 
 
 def test_headings_of_a_description_stay_below_the_page(org, client_for):
-    make_version(asset=make_asset("tiny", description="# One\n## Two\n### Three"))
+    make_version(asset=make_asset("tiny", description=f"# One\n## Two\n### Three\n{CARD}"))
     page = text(client_for(org.dana).get("/catalog/tiny/"))
     assert page.count("<h1") == 1 and ">One</h3>" in page and ">Three</h4>" in page
 
