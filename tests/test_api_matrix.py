@@ -25,6 +25,8 @@ from tests.conftest import ApiClient, Org
 from tests.factories import NEEDS, make_request, make_version, request_body
 from tests.world import World, furnish
 
+pytestmark = pytest.mark.slow
+
 CALLERS = ("nobody", "robot", "cy", "vic", "dana", "omar", "pat", "yasmine", "aud", "key")
 
 # The key is dana's, with tests.world.KEY_SCOPES: it reads, and its scopes hold nothing that writes.
@@ -308,7 +310,6 @@ def test_every_operation_has_a_row() -> None:
         assert operation["security"], f"{method} {path} is open"
 
 
-@pytest.mark.slow  # as a whole: the quick suite has a minute
 @pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS), ids=lambda part: part)
 def test_matrix(method: str, path: str, world: World, api_for: Any) -> None:
     """Each caller gets what the table says; refusals are problem documents; each call is undone before the next."""

@@ -20,7 +20,7 @@ from projects import epoch, people, services
 from projects.models import ApiKey, Application, KeyState, Project, User
 from projects.oauth import fields
 from projects.oauth.living import EXTERNAL, is_external
-from projects.permissions import SHORT_LIVED, can, forbidden_sentence, require
+from projects.permissions import SHORT_LIVED, can, require
 from projects.principal import Principal
 
 LIMIT = 50  # living applications of a project, or of the platform
@@ -59,7 +59,10 @@ def create(
     ways = fields.clean_grants(grants, kind)
     if (project is None or EXTERNAL in ways) and not may(by, "create", None):
         # Whoever names a client of the company's issuer speaks for it: that is for the platform's engineers.
-        raise Forbidden(forbidden_sentence("create", Application))
+        raise Forbidden(
+            "Only a platform engineer registers a client of the outside issuer, or an application without a project. "
+            "Ask one, or choose another grant."
+        )
     label, ends_at = fields.clean_name(name), fields.clean_end(ends_on)
     client = Client(name=label, type=kind, secret=NO_SECRET, skip_consent=False, response_types="code")
     if EXTERNAL in ways:

@@ -12,6 +12,8 @@ from approvals.bodies import BODIES, EndpointBody, RequestBody, complete, parse
 from portal.errors import Invalid
 from tests.factories import request_body
 
+pytestmark = pytest.mark.slow
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),

@@ -24,7 +24,7 @@ from quotas.services import positions
 from tests.conftest import Org
 from tests.factories import living_body, make_endpoint, make_pool, make_profile, make_request, make_version
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def in_thread(work: Callable[[], str]) -> str:

@@ -16,6 +16,8 @@ from portal.errors import Conflict, Invalid, NotFound
 from tests.conftest import Org
 from tests.factories import living_body, make_endpoint, make_request, make_version
 
+pytestmark = pytest.mark.slow
+
 
 def rows(request: Request) -> list[str]:
     found = Row.objects.filter(object_kind="request", object_id=str(request.pk)).order_by("id")

@@ -20,6 +20,8 @@ from endpoints.gateways.builtin.directory import Directory, Entry, Shelf
 from endpoints.gateways.builtin.errors import Refusal
 from tests.endpoints.gateway_kit import Engine, MemorySource, Running, ordinary, serving, until
 
+pytestmark = pytest.mark.slow
+
 CHAT = {"model": "scoring", "messages": [{"role": "user", "content": "Say hello."}]}
 
 

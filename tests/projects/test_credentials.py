@@ -19,6 +19,8 @@ from projects.principal import Principal
 from tests.conftest import ApiClient, Org
 from tests.projects.oauth_kit import by_credentials, me, register
 
+pytestmark = pytest.mark.slow
+
 
 def host_token(user: User, *scopes: str, project: Any = None, hours: int = 1) -> str:
     return tokens.create(user, scopes=scopes or ("catalog:read",), project=project, ttl=dt.timedelta(hours=hours))

@@ -16,6 +16,8 @@ from projects.principal import Principal
 from tests.conftest import ApiClient, Org
 from tests.projects.notify_kit import receiver
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[[User | None], Client]
 Tokens = Callable[..., ApiClient]
 URL = "http://127.0.0.1:9/hooks/path"

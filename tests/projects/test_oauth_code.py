@@ -29,6 +29,8 @@ from tests.projects.oauth_kit import (
     verifier,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tool(org: Org) -> Application:

@@ -19,6 +19,8 @@ from projects.principal import Principal
 from tests.conftest import ApiClient, Org
 from tests.projects.oauth_kit import by_code, by_credentials, me, post, register, register_public
 
+pytestmark = pytest.mark.slow
+
 INTROSPECT, REVOKE = "/identity/o/api/introspect", "/identity/o/api/revoke"
 
 

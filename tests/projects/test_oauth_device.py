@@ -14,6 +14,8 @@ from projects.models import Application
 from tests.conftest import Org, prove
 from tests.projects.oauth_kit import DEVICE, DEVICE_GRANT, TOKEN, me, post, register, register_public
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tool(org: Org) -> Application:

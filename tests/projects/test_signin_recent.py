@@ -13,6 +13,8 @@ from projects.signin import proof, recent
 from tests.conftest import Org, prove
 from tests.factories import make_request
 
+pytestmark = pytest.mark.slow
+
 OLD = 16 * 60  # seconds; the proof holds for fifteen minutes
 PASSWORD = "correct horse battery"
 Clients = Callable[..., Client]

@@ -16,6 +16,8 @@ from projects.signin import resetting
 from tests.conftest import Org
 from tests.projects.test_signin_door import PASSWORD, telling
 
+pytestmark = pytest.mark.slow
+
 Sent = list[tuple[str, list[str]]]
 
 

@@ -18,7 +18,7 @@ from quotas.models import JournalOffset, UsageDay, UsageEvent, UsageHour
 from tests.conftest import Org
 from tests.quotas.conftest import NOON, call, finished, started
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 SUMS = ("input_tokens", "output_tokens", "cached_tokens")
 
 

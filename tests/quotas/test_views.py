@@ -12,7 +12,7 @@ from quotas.journal import Journal
 from tests.conftest import Org
 from tests.quotas.conftest import call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture
