@@ -6,7 +6,7 @@ A wrong or missing value stops the start with one sentence that names the variab
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -89,6 +89,42 @@ def targets(name: str, *, env: Mapping[str, str] | None = None) -> list[str]:
                     f"for example: {name}=10.20.0.0/16,hooks.example.com"
                 ) from error
     return [entry.lower() for entry in found]
+
+
+def origin(name: str, value: str) -> str:
+    """Return the address of a server without a slash at its end, or ""; raises EnvError for what is none."""
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        parts, known = urlsplit(""), False
+    if value and (not known or "@" in parts.netloc or parts.query or parts.fragment):
+        raise EnvError(f"{name} must be https:// with a host, for example: {name}=https://models.example.com")
+    return value.rstrip("/")
+
+
+def host(address: str) -> list[str]:
+    """Return the host of an address that `origin` has checked, as an entry of an allow-list; none for ""."""
+    found = urlsplit(address).hostname
+    return [found.lower()] if found else []
+
+
+def directories(name: str, entries: Iterable[str]) -> dict[str, Path]:
+    """Return the folders that `name=/path` entries give, by name; raises EnvError for another form."""
+    found: dict[str, Path] = {}
+    for entry in entries:
+        title, _, path = entry.partition("=")
+        if (
+            not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", title)
+            or not path.startswith("/")
+            or title in found
+        ):
+            raise EnvError(
+                f"{name} holds {entry!r}; it takes name=/path, each name once, "
+                f"for example: {name}=models=/srv/models,scratch=/mnt/scratch"
+            )
+        found[title] = Path(os.path.normpath(path))
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""The only way out to addresses that people type in: webhooks now, hubs and others later.
+"""The only way out to addresses that people type in: webhooks, identity providers, hubs, registries, buckets.
 
 A name is resolved once, every address that it stands for is checked, and the connection goes to a checked address
 with the certificate checked against the name: what was checked is what is called, whatever DNS says a moment later.
 Nothing is taken from the environment (no proxies), no redirect is followed, size and time of the answer are bounded.
+What is too large to hold comes through portal/streaming.py, by the same checks.
 """
 
 import contextlib
@@ -19,31 +20,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from portal.addresses import Address, in_networks, is_public, never_called
+
 MAX_ANSWER = 65_536  # bytes that are read of an answer
 MAX_URL = 500
 CONNECT_SECONDS = 5.0
 LOWEST_PORT = 1024  # below it only the web's own ports: 25 or 22 are never a web server
 WEB_PORTS = frozenset({80, 443})
-
-# What `is_global` of some Python versions lets pass, or what is public by number and private by meaning.
-NOT_PUBLIC = [
-    ipaddress.ip_network(text)
-    for text in (
-        "0.0.0.0/8", "100.64.0.0/10", "168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15",
-        "240.0.0.0/4", "::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16",
-        "fec0::/10",
-    )
-]  # fmt: skip
-# Refused even when a wide allow-list holds them: "this host", metadata services, many receivers at once.
-NEVER = [
-    ipaddress.ip_network(text)
-    for text in (
-        "0.0.0.0/8", "169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "224.0.0.0/4", "255.255.255.255/32",
-        "::/128", "fe80::/10", "fd00:ec2::254/128", "ff00::/8",
-    )
-]  # fmt: skip
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class OutboundError(Exception):
@@ -93,7 +76,7 @@ def send(
     the name was resolved; of the answer `most` bytes are read. Raises OutboundRefused for what the portal does not
     call, and OutboundFailed for the rest.
     """
-    parts, addresses = _checked(url, purpose)
+    parts, addresses = checked(url, purpose)
     ends = time.monotonic() + timeout
     failure: Exception | None = None
     for address in addresses[:3]:
@@ -109,50 +92,93 @@ def send(
             break  # it may have arrived: only the caller knows whether to send it twice
     if time.monotonic() >= ends:
         raise OutboundFailed(f"{parts.hostname} did not answer within {timeout:g} s.") from failure
-    raise OutboundFailed(f"{parts.hostname} could not be called: {_why(failure)}.") from failure
+    raise OutboundFailed(f"{parts.hostname} could not be called: {why(failure)}.") from failure
 
 
 def check(url: str, *, purpose: str) -> None:
     """Raise OutboundRefused when the portal would not call `url`; a name that does not resolve now may later."""
     try:
-        _checked(url, purpose)
+        checked(url, purpose)
     except OutboundFailed:
         return
 
 
-def _checked(url: str, purpose: str) -> tuple[SplitResult, list[Address]]:
+@dataclass(frozen=True)
+class Destination:
+    """Where a checked address leads: the name for certificate and Host header, and the addresses to connect to."""
+
+    scheme: str
+    host: str
+    port: int
+    addresses: list[str]
+
+
+def destination(url: str, *, purpose: str) -> Destination:
+    """Return where `url` leads now, for a client of its own that connects to nothing but the addresses in it.
+
+    Raises OutboundRefused for what the portal does not call, and OutboundFailed for a name that does not resolve.
+    """
+    parts, addresses = checked(url, purpose)
+    return Destination(parts.scheme, str(parts.hostname), _port(parts), [str(address) for address in addresses])
+
+
+def checked(url: str, purpose: str, *, longest: int = MAX_URL) -> tuple[SplitResult, list[Address]]:
+    """Return `url` (at most `longest` characters) in parts and the addresses that may be called for it, resolved once.
+
+    Purposes in `settings.OUTBOUND_ONLY` call no host but those on their list, and a private address only where its
+    network is listed too: a name alone would open whatever DNS makes of it. Raises OutboundRefused and OutboundFailed.
+    """
     allowed: Sequence[str] = settings.OUTBOUND_ALLOW[purpose]
+    only = purpose in settings.OUTBOUND_ONLY
     setting = f"GATEHOUSE_{purpose.upper()}_ALLOW"
-    parts = _parts(url)
+    parts = _parts(url, longest)
     host = str(parts.hostname)
     named = _host_allowed(host, allowed)
-    try:
-        addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in resolve(host, _port(parts))]
-    except (OSError, UnicodeError, ValueError) as error:
-        raise OutboundFailed(f"{host} does not resolve to an address.") from error
-    if not addresses:
-        raise OutboundFailed(f"{host} does not resolve to an address.")
-    listed = named or all(_in_networks(address, allowed) for address in addresses)
+    if only and not named and not _literal_allowed(host, allowed):
+        raise OutboundRefused(
+            f"{host} is not on the list of hosts for this. Whoever runs the portal can add it to {setting}."
+        )
+    addresses = _addresses(host, _port(parts))
+    inside = all(in_networks(address, allowed) for address in addresses)
+    listed = inside or (named and not only)
     for address in addresses:
         leads = f"{host} is an address that" if str(address) == host else f"{host} leads to {address}, which"
-        if any(_inside(form, network) for form in _forms(address) for network in NEVER):
+        if never_called(address):
             raise OutboundRefused(f"{leads} the portal never calls. Use another address.")
-        if not named and not _in_networks(address, allowed) and not is_public(address):
+        if not (named and not only) and not in_networks(address, allowed) and not is_public(address):
             raise OutboundRefused(f"{leads} is not public. Whoever runs the portal can allow it in {setting}.")
     if parts.scheme == "http" and not listed and not settings.OUTBOUND_HTTP:
         raise OutboundRefused(f"The address must begin with https://, or {host} must stand in {setting}.")
-    if not listed and _port(parts) not in WEB_PORTS and _port(parts) < LOWEST_PORT:
+    if (only or not listed) and _port(parts) not in WEB_PORTS and _port(parts) < LOWEST_PORT:
         raise OutboundRefused(
-            f"Port {_port(parts)} is not one of a web server. Use 443, 80 or one from {LOWEST_PORT} up, "
-            f"or let {host} stand in {setting}."
+            f"Port {_port(parts)} is not one of a web server. Use 443, 80 or one from {LOWEST_PORT} up"
+            + ("." if only else f", or let {host} stand in {setting}.")
         )
     return parts, addresses
 
 
-def _parts(url: str) -> SplitResult:
+def _addresses(host: str, port: int) -> list[Address]:
+    try:
+        found = [ipaddress.ip_address(text.partition("%")[0]) for text in resolve(host, port)]
+    except (OSError, UnicodeError, ValueError) as error:
+        raise OutboundFailed(f"{host} does not resolve to an address.") from error
+    if not found:
+        raise OutboundFailed(f"{host} does not resolve to an address.")
+    return found
+
+
+def _literal_allowed(host: str, allowed: Sequence[str]) -> bool:
+    """Whether `host` is an address, not a name, of a network on the list."""
+    try:
+        return in_networks(ipaddress.ip_address(host), allowed)
+    except ValueError:
+        return False
+
+
+def _parts(url: str, longest: int) -> SplitResult:
     bad = "The address must look like https://hooks.example.com/gatehouse."
-    if len(url) > MAX_URL:
-        raise OutboundRefused(f"The address has {len(url):,} characters; the limit is {MAX_URL}. Use a shorter one.")
+    if len(url) > longest:
+        raise OutboundRefused(f"The address has {len(url):,} characters; the limit is {longest:,}. Use a shorter one.")
     if not url.isascii() or any(char <= " " or char in "\\\x7f" for char in url):
         raise OutboundRefused(f"{bad} Write other characters in percent or xn-- form.")
     try:
@@ -176,44 +202,6 @@ def _host_allowed(host: str, allowed: Sequence[str]) -> bool:
     return any(name == entry or (entry.startswith("*.") and name.endswith(entry[1:])) for entry in allowed)
 
 
-def _in_networks(address: Address, allowed: Sequence[str]) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    for entry in allowed:
-        try:
-            network = ipaddress.ip_network(entry)
-        except ValueError:
-            continue  # a host name
-        if _inside(mapped or address, network):
-            return True
-    return False
-
-
-def _inside(address: Address, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    return address.version == network.version and address in network
-
-
-def _forms(address: Address) -> list[Address]:
-    """`address` and the IPv4 addresses that it wraps: mapped, 6to4, Teredo, NAT64."""
-    forms: list[Address] = [address]
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        forms += [form for form in inner if form is not None]
-        if address in NAT64:
-            forms.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    return forms
-
-
-def is_public(address: Address) -> bool:
-    """Whether anyone on the Internet could mean the same host by `address`, wrapped addresses included."""
-    forms = _forms(address)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        forms = [address.ipv4_mapped]  # the wrapping itself is never global
-    return all(
-        form.is_global and not form.is_multicast and not any(_inside(form, network) for network in NOT_PUBLIC)
-        for form in forms
-    )
-
-
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
     """The system's certificates, and the name checked against them."""
@@ -222,8 +210,8 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-def _connect(parts: SplitResult, address: Address, left: float) -> socket.socket:
-    """Return a TCP connection to a checked address."""
+def connect(parts: SplitResult, address: Address, left: float) -> socket.socket:
+    """Return a TCP connection to a checked address within `left` seconds; raises NoConnection."""
     try:
         return socket.create_connection((str(address), _port(parts)), timeout=min(CONNECT_SECONDS, left))
     except OSError as error:
@@ -240,11 +228,11 @@ def _call(
     most: int,
 ) -> Answer:
     ends = time.monotonic() + left
-    host, wire = str(parts.hostname), _connect(parts, address, left)
+    host, wire = str(parts.hostname), connect(parts, address, left)
     # A peer that drips one byte at a time would keep every read within its own limit: the guard ends the whole. It
     # holds a twin of the socket, since TLS takes the first one over.
     twin = wire.dup()
-    guard = threading.Timer(max(ends - time.monotonic(), 0.01), _hang_up, [twin])
+    guard = threading.Timer(max(ends - time.monotonic(), 0.01), hang_up, [twin])
     guard.daemon = True
     guard.start()
     connection = http.client.HTTPConnection(host)
@@ -252,10 +240,8 @@ def _call(
         wire.settimeout(left)
         connection.sock = wire
         if parts.scheme == "https":
-            connection.sock = wire = _tls().wrap_socket(wire, server_hostname=host.rstrip("."))
-        path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-        plain = {"Host": parts.netloc, "User-Agent": "Gatehouse", "Accept-Encoding": "identity", "Connection": "close"}
-        connection.request(method, path, body=body, headers={**plain, **headers})
+            connection.sock = wire = tls(wire, host)
+        connection.request(method, path_of(parts), body=body, headers={**plain(parts), **headers})
         response = connection.getresponse()
         answer = Answer(response.status, dict(response.headers), response.read(most))
     finally:
@@ -268,12 +254,29 @@ def _call(
     return answer
 
 
-def _hang_up(twin: socket.socket) -> None:
+def tls(wire: socket.socket, host: str) -> ssl.SSLSocket:
+    """Return `wire` spoken in TLS, with the certificate checked against `host`."""
+    return _tls().wrap_socket(wire, server_hostname=host.rstrip("."))
+
+
+def path_of(parts: SplitResult) -> str:
+    """Return what stands in the request line."""
+    return f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+
+
+def plain(parts: SplitResult) -> dict[str, str]:
+    """Return the headers of every call."""
+    return {"Host": parts.netloc, "User-Agent": "Gatehouse", "Accept-Encoding": "identity", "Connection": "close"}
+
+
+def hang_up(twin: socket.socket) -> None:
+    """End a connection from another thread, through a twin of its socket."""
     with contextlib.suppress(OSError):  # gone already
         twin.shutdown(socket.SHUT_RDWR)
 
 
-def _why(error: Exception | None) -> str:
+def why(error: Exception | None) -> str:
+    """Return in words what went wrong with a call."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate does not hold ({error.verify_message.rstrip('.')})"
     if isinstance(error, ssl.SSLError):

@@ -1,9 +1,13 @@
 """What the source of a version stood for when it was resolved: one commit or digest and the SHA-256 of every file."""
 
+from typing import Any, TypeVar
+
 from django.db import models
 
 from catalog.models.assets import Version
 from portal.states import arrows
+
+Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
 
 
 class PinState(models.TextChoices):
@@ -48,3 +52,19 @@ class Pin(models.Model):
 
     def __str__(self) -> str:
         return f"pin of {self.version_id}: {self.state}"
+
+
+def with_pins(rows: Rows, *versions: str) -> Rows:
+    """Return `rows` with the pins selected of the versions that lie at `versions`, such as "revision__version"; without
+    any, the rows are versions themselves.
+
+    Their lists of files stay where they are: they may be megabytes.
+    """
+    pins = [f"{version}__pin" for version in versions] or ["pin"]
+    return rows.select_related(*pins).defer(*(f"{pin}__{field}" for pin in pins for field in ("files", "progress")))
+
+
+def drift_of(version: Version) -> str:
+    """Return what differs between the source of `version` and its pin, in one sentence, or ""."""
+    pin: Pin | None = getattr(version, "pin", None)
+    return pin.sentence if pin is not None and pin.state == PinState.DRIFTED else ""

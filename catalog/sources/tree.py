@@ -16,15 +16,31 @@ class SourceRefused(SourceError):
     """
 
 
+class SourceMissing(SourceRefused):
+    """The source, or a file of it, is not there."""
+
+
+class SourceDenied(SourceRefused):
+    """This installation may not read the source: a setting, the list of hosts, or the other side says so. It tells
+    nothing about the content.
+    """
+
+
+class NotResumed(SourceError):
+    """The rest of a file cannot be had; read it from its beginning."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A file of a tree. `path` is relative with forward slashes, checked: no "..", no empty part, no backslash, no
     control character. `sha256` (64 hex digits) is what the other side claims, if it does; only hashing proves it.
+    `mark` is the same as long as the file is, as far as one can tell without reading it.
     """
 
     path: str
     bytes: int
     sha256: str = ""
+    mark: str = ""
 
 
 class Tree(Protocol):

@@ -78,3 +78,29 @@ def test_production_sends_no_mail_unless_told_where(tmp_path: Path) -> None:
     assert "GATEHOUSE_MAIL_FROM is not set" in _settings(tmp_path, **least)
     least["GATEHOUSE_MAIL_FROM"] = "gatehouse@example.com"
     assert _settings(tmp_path, **least) == "True smtp False"
+
+
+@pytest.mark.parametrize(
+    "text", ["models.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?a", "http://x:0"]
+)
+def test_wrong_servers_name_the_variable(text: str) -> None:
+    with pytest.raises(env.EnvError, match="GATEHOUSE_HUB_URL must be"):
+        env.origin("GATEHOUSE_HUB_URL", text)
+
+
+def test_servers() -> None:
+    assert (
+        env.origin("X", "https://Hub.Example.com/sub/") == "https://Hub.Example.com/sub" and env.origin("X", "") == ""
+    )
+    assert env.host("https://Hub.Example.com:8443/sub") == ["hub.example.com"] and env.host("") == []
+
+
+@pytest.mark.parametrize("entries", [["models"], ["models=srv"], ["=/srv"], ["a b=/srv"], ["a=/x", "a=/y"], ["A=/x"]])
+def test_wrong_directories_name_the_variable(entries: list[str]) -> None:
+    with pytest.raises(env.EnvError, match="GATEHOUSE_SOURCE_DIRS holds"):
+        env.directories("GATEHOUSE_SOURCE_DIRS", entries)
+
+
+def test_directories() -> None:
+    found = env.directories("X", ["models=/srv/models/", "scratch=/mnt/../mnt/scratch"])
+    assert found == {"models": Path("/srv/models"), "scratch": Path("/mnt/scratch")}
