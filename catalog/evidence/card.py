@@ -1,25 +1,17 @@
-"""Model card check: are the sections and fields there that a person needs to decide, and is something marked
-unverified?
+"""Model card check: are the sections and fields there that a person needs to decide, was the model evaluated, and is
+something marked unverified?
 """
 
-import re
-
 from catalog.evidence.case import Case
+from catalog.evidence.content import has_content
 from catalog.evidence.finding import Finding
+from catalog.interchange import cards
 from catalog.models import Kind, Verdict, Version
 
 KIND, TITLE, CONTENT, DAYS = "card", "Card", False, None
-TOOL = "gatehouse card check 1"
+TOOL = "gatehouse card check 2"
 SECTIONS = ("Intended use", "Limitations")  # headings of the description
 FIELDS = ("publisher", "summary", "tasks")
-
-_HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
-
-
-def _sections(markdown: str) -> dict[str, str]:
-    """Return heading → text below it, headings in lower case."""
-    parts = _HEADING.split(markdown)
-    return {heading.strip().lower(): text.strip() for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def applies(version: Version) -> bool:
@@ -28,9 +20,11 @@ def applies(version: Version) -> bool:
 
 
 def check(case: Case) -> Finding:
-    """Judge the card: a missing section or field fails, values that nobody has verified warn."""
+    """Judge the card: a missing section or field fails; values that nobody has verified, and a model with weights but
+    without a table of evaluations, warn.
+    """
     version, asset = case.version, case.version.asset
-    sections = _sections(asset.description)
+    sections = cards.sections(asset.description)
     fields: tuple[str, ...] = FIELDS
     if not version.source.startswith("builtin://"):
         fields += ("homepage",)
@@ -41,18 +35,23 @@ def check(case: Case) -> Finding:
     if not version.facts.get("sources"):
         missing.append("sources of the facts")
     unverified = [str(item) for item in version.facts.get("unverified", [])]
+    evaluations = cards.evaluations(asset.description)
     report = {
         "required_sections": list(SECTIONS),
         "required_fields": list(fields),
         "found_sections": sorted(sections),
         "missing": missing,
         "unverified": unverified,
+        "evaluations": evaluations,
         "indirect": version.facts.get("indirect", []),
         "recheck": version.facts.get("recheck", ""),
     }
     if missing:
         return Finding("card", Verdict.FAIL, f"Missing: {', '.join(missing)}."[:300], TOOL, report)
-    if unverified:
-        text = f"Use, limits and sources are stated; not verified: {', '.join(unverified)}."
+    gaps = [f"not verified: {', '.join(unverified)}"] if unverified else []
+    if has_content(version) and not evaluations:
+        gaps.append("no table under a heading like Evaluation or Benchmarks")
+    if gaps:
+        text = f"Use, limits and sources are stated; {'; '.join(gaps)}."
         return Finding("card", Verdict.WARN, text[:300], TOOL, report)
     return Finding("card", Verdict.PASS, "Use, limits and sources are stated.", TOOL, report)

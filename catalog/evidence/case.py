@@ -22,7 +22,10 @@ class Case:
 
 
 class Driver(Protocol):
-    """One check of evidence, a module. It never raises for what it was given: bad content is a verdict."""
+    """One check of evidence, a module. It never raises for what it was given: bad content is a verdict.
+
+    A module with `WORKER = True` beside these reads no content but asks somebody else: a worker runs it, at any time.
+    """
 
     KIND: str  # Evidence.kind
     TITLE: str  # what people call it

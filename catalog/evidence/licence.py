@@ -1,67 +1,41 @@
 """Licence check: the SPDX expression of a version against a table of licences that model and server publishers use."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version as version_of
+from typing import Any
+
+from license_expression import (
+    AND,
+    OR,
+    ExpressionError,
+    ExpressionParseError,
+    LicenseSymbol,
+    LicenseWithExceptionSymbol,
+    Licensing,
+    get_spdx_licensing,
+)
 
 from catalog.evidence.case import Case
 from catalog.evidence.finding import Finding
+from catalog.evidence.licences import LICENCES, Licence
 from catalog.models import Verdict, Version
 
 KIND, TITLE, CONTENT, DAYS = "licence", "Licence", False, None
-TOOL = "gatehouse licence table 1"
+TOOL = f"gatehouse licence table 2, license-expression {version_of('license-expression')}"
+_RANK = {Verdict.PASS: 0, Verdict.WARN: 1, Verdict.FAIL: 2}
+_LONGEST = 300  # characters of an expression that is parsed
 
 
 @dataclass(frozen=True)
-class Licence:
-    """A licence and what to know before using it; `verdict` is pass when nothing goes beyond notice and attribution."""
+class Terms:
+    """What a project acknowledges before its first key: `words` as they are shown, and their digest."""
 
+    key: str
     name: str
-    verdict: Verdict
-    restrictions: str = ""
-
-
-_OPEN = {
-    "Apache-2.0": "Apache License 2.0",
-    "MIT": "MIT License",
-    "BSD-2-Clause": 'BSD 2-Clause "Simplified" License',
-    "BSD-3-Clause": 'BSD 3-Clause "New" or "Revised" License',
-    "ISC": "ISC License",
-    "CC0-1.0": "Creative Commons Zero 1.0",
-    "CC-BY-4.0": "Creative Commons Attribution 4.0",
-    "Unlicense": "The Unlicense",
-    "CDLA-Permissive-2.0": "Community Data License Agreement Permissive 2.0",
-    "PostgreSQL": "PostgreSQL License",
-}
-_COPYLEFT = (
-    "Passing on a changed copy, or for AGPL offering it over a network, asks for the source under the same licence."
-)
-_RESTRICTED = {
-    "GPL-3.0-only": ("GNU GPL 3.0 only", _COPYLEFT),
-    "GPL-3.0-or-later": ("GNU GPL 3.0 or later", _COPYLEFT),
-    "AGPL-3.0-only": ("GNU AGPL 3.0 only", _COPYLEFT),
-    "AGPL-3.0-or-later": ("GNU AGPL 3.0 or later", _COPYLEFT),
-    "MPL-2.0": ("Mozilla Public License 2.0", "Changed files stay under the same licence."),
-    "CC-BY-SA-4.0": ("Creative Commons Attribution-ShareAlike 4.0", "Adaptations stay under the same licence."),
-    "LicenseRef-Llama-3.1-Community": (
-        "Llama 3.1 Community License",
-        "Not an open-source licence: an Acceptable Use Policy applies; languages beyond the eight named are out of "
-        "scope unless the deployer takes responsibility. Read the text before use.",
-    ),
-    "NOASSERTION": (
-        "No licence was verified",
-        "Nobody has confirmed the licence yet. Read the publisher's page before use.",
-    ),
-}
-_REFUSED = {
-    "CC-BY-NC-4.0": ("Creative Commons Attribution-NonCommercial 4.0", "Commercial use is not allowed."),
-    "CC-BY-NC-SA-4.0": ("Creative Commons Attribution-NonCommercial-ShareAlike 4.0", "Commercial use is not allowed."),
-    "NONE": ("No licence", "Without a licence nobody but the author may use it."),
-}
-LICENCES = {
-    **{key: Licence(name, Verdict.PASS) for key, name in _OPEN.items()},
-    **{key: Licence(name, Verdict.WARN, text) for key, (name, text) in _RESTRICTED.items()},
-    **{key: Licence(name, Verdict.FAIL, text) for key, (name, text) in _REFUSED.items()},
-}
-_RANK = {Verdict.PASS: 0, Verdict.WARN: 1, Verdict.FAIL: 2}
+    words: str
+    digest: str
 
 
 def short_name(expression: str) -> str:
@@ -71,12 +45,13 @@ def short_name(expression: str) -> str:
     return {"NOASSERTION": "Licence not verified"}.get(expression, expression)
 
 
-def _terms(expression: str) -> list[list[str]]:
-    return [[part.strip() for part in branch.split(" AND ")] for branch in expression.split(" OR ")]
-
-
-def _judge(key: str) -> Licence:
-    return LICENCES.get(key, Licence(key, Verdict.FAIL, "It is not in the licence table. Have it reviewed and add it."))
+def terms(expression: str) -> list[Terms]:
+    """Return what must be acknowledged to use something under `expression`, by key; of alternatives (OR) those of the
+    one that asks the least.
+    """
+    tree = _parsed(expression)
+    keys = _best(tree) if tree is not None else []
+    return [_terms(key) for key in sorted(set(keys)) if _judge(key).acknowledge]
 
 
 def applies(version: Version) -> bool:
@@ -85,28 +60,95 @@ def applies(version: Version) -> bool:
 
 
 def check(case: Case) -> Finding:
-    """Judge the licence expression: of alternatives (OR) the best counts, of parts that all apply (AND) the worst.
-
-    Parentheses and exceptions (WITH) are not resolved: such an expression is unknown to the table and fails.
+    """Judge the licence expression: of alternatives (OR) the best counts, of parts that all apply (AND) the worst. An
+    exception (WITH) must be one of SPDX; it only adds permissions.
     """
     version = case.version
-    branches = _terms(version.licence)
-    judged = [max((_judge(key) for key in branch), key=lambda item: _RANK[item.verdict]) for branch in branches]
-    best = min(judged, key=lambda item: _RANK[item.verdict])
-    if best.verdict == Verdict.PASS:
+    tree = _parsed(version.licence)
+    if tree is None:
+        summary = f"“{version.licence}” is not an SPDX expression. Write it like Apache-2.0 OR MIT."
+        return Finding(KIND, Verdict.FAIL, summary[:300], TOOL, _report(version, "", []))
+    decisive = max((_judge(key) for key in _best(tree)), key=lambda item: _RANK[item.verdict])
+    if decisive.verdict == Verdict.PASS:
         summary = f"{version.licence}: no restriction beyond notice and attribution."
     else:
-        summary = f"{best.name}: {best.restrictions}"
-    report = {
+        summary = f"{decisive.name}: {decisive.restrictions}"
+    return Finding(KIND, decisive.verdict, summary[:300], TOOL, _report(version, str(tree), _keys(tree)))
+
+
+def _report(version: Version, normalized: str, keys: list[str]) -> dict[str, Any]:
+    judged = {key: _judge(key) for key in sorted(set(keys))}
+    return {
         "expression": version.licence,
+        "normalized": normalized,
         "licences": {
             key: {
-                "name": _judge(key).name,
-                "verdict": _judge(key).verdict.value,
-                "restrictions": _judge(key).restrictions,
+                "name": item.name,
+                "verdict": item.verdict.value,
+                "restrictions": item.restrictions,
+                "acknowledge": item.acknowledge,
             }
-            for key in sorted({key for branch in branches for key in branch})
+            for key, item in judged.items()
         },
         "note": version.facts.get("licence_note", ""),
     }
-    return Finding("licence", best.verdict, summary[:300], TOOL, report)
+
+
+def _terms(key: str) -> Terms:
+    item = LICENCES[key]
+    return Terms(key, item.name, item.restrictions, "sha256:" + hashlib.sha256(item.restrictions.encode()).hexdigest())
+
+
+@lru_cache(maxsize=1)
+def _spdx() -> Licensing:
+    return get_spdx_licensing()
+
+
+@lru_cache(maxsize=1024)
+def _parsed(expression: str) -> Any:
+    """Return the expression as a tree with the names of SPDX, None where it is none."""
+    if len(expression) > _LONGEST:
+        return None
+    try:
+        return _spdx().parse(expression)
+    except (ExpressionError, ExpressionParseError, AttributeError, RecursionError, TypeError):
+        return None  # the parser itself stumbles over some of them
+
+
+def _keys(tree: Any) -> list[str]:
+    if isinstance(tree, AND | OR):
+        return [key for part in tree.args for key in _keys(part)]
+    return [str(tree)]
+
+
+def _best(tree: Any) -> list[str]:
+    """Return the licences that count: all parts of an AND, the alternative of an OR whose worst part is the best."""
+    if isinstance(tree, OR):
+        return min((_best(part) for part in tree.args), key=_burden)
+    if isinstance(tree, AND):
+        return [key for part in tree.args for key in _best(part)]
+    return [str(tree)]
+
+
+def _burden(keys: list[str]) -> tuple[int, int]:
+    judged = [_judge(key) for key in keys]
+    return max(_RANK[item.verdict] for item in judged), sum(item.acknowledge for item in judged)
+
+
+def _judge(key: str) -> Licence:
+    known = LICENCES.get(key)
+    if known is not None:
+        return known
+    base = _with_exception(key)
+    if base in LICENCES:
+        return LICENCES[base]
+    return Licence(key, Verdict.FAIL, "It is not in the licence table. Have it reviewed and add it.")
+
+
+def _with_exception(key: str) -> str:
+    """Return the licence of “licence WITH exception” when the exception is one of SPDX, else ""."""
+    tree = _parsed(key)
+    if not isinstance(tree, LicenseWithExceptionSymbol) or not isinstance(tree.license_symbol, LicenseSymbol):
+        return ""
+    known = _spdx().known_symbols.get(tree.exception_symbol.key)
+    return str(tree.license_symbol.key) if known is not None and known.is_exception else ""
