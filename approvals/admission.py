@@ -1,11 +1,16 @@
-"""Getting into the catalog is a request with a decision, also when it is loaded as code."""
+"""Getting into the catalog is a request with a decision: sent by whoever proposes, or made by the loader of the catalog
+as code.
+"""
 
 from django.db import transaction
 from django.utils import timezone
 
+from approvals import services
 from approvals.models import Choice, Decision, Request, RequestKind, RequestState
 from audit.services import record, system
+from catalog import collecting, proposing
 from catalog import services as catalog
+from catalog.mcp.described import describe
 from catalog.models import Version, VersionState
 from portal.http import digest
 from portal.states import move
@@ -14,6 +19,27 @@ from projects.people import create_person
 from projects.principal import Principal
 
 LOADER = "catalog-loader"
+
+
+def submit(by: Principal, version: Version, purpose: str = "") -> Request:
+    """Send `version` to review: makes and sends the admission request of `by`, or sends again the one that came back.
+    One that waits already is returned as it is.
+
+    Raises NotFound, Forbidden, Conflict, and Invalid `checks_failed` as long as a check has come to no verdict, or has
+    failed.
+    """
+    proposing.require_submit(by, version)
+    own = Request.objects.filter(kind=RequestKind.ADMISSION, version=version, requester=by.person).order_by("-pk")
+    waiting = own.filter(state=RequestState.SUBMITTED).first()
+    if waiting is not None:
+        return waiting
+    data = {"kind": "admission", "asset": version.asset.slug, "version": version.version, "purpose": purpose or None}
+    returned = own.filter(state__in=(RequestState.DRAFT, RequestState.CHANGES_REQUESTED)).first()
+    if returned is None:
+        return services.send(by, data)
+    with transaction.atomic():
+        kept = data if purpose else data | {"purpose": returned.body.get("purpose")}
+        return services.submit(by, services.change(by, returned, kept))
 
 
 def admit(by: Principal, version: Version, *, reason: str) -> bool:
@@ -45,6 +71,8 @@ def admit(by: Principal, version: Version, *, reason: str) -> bool:
         record(
             "approvals.submit", by=Principal(user=loader, via="command"), obj=made, after={"version": str(version.pk)}
         )
+        describe(by, version)  # whoever loads and approves at once has no worker to wait for
+        collecting.forget(version)
         catalog.submit(by, version)
         version.refresh_from_db()
         catalog.approve(by, version)

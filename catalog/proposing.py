@@ -1,0 +1,127 @@
+"""Who may propose assets and versions, how many at a time, and what they may do with their own.
+
+Stewards may. So may everybody who may send requests in some project: what they propose is a draft that nothing starts,
+until somebody else has let it in.
+"""
+
+from django.db import transaction
+
+from audit.services import record
+from catalog.listings import refresh
+from catalog.models import Asset, Version, VersionState
+from portal.errors import Conflict, Forbidden
+from projects.models import Project, User
+from projects.permissions import BUILDERS, can, can_anywhere, require
+from projects.principal import Principal
+
+MOST_OPEN = 20  # proposals of one person that nobody has decided yet: names are not to be taken in stock
+OPEN = (VersionState.DRAFT, VersionState.IN_REVIEW)
+
+
+def may_propose(by: Principal) -> bool:
+    """Whether `by` may propose an asset or a version: stewards, and whoever may send requests in some project. No
+    query. A credential that is bound to a project may not.
+    """
+    if can_anywhere(by, "create", Version):
+        return True
+    return by.project_id is None and can_anywhere(by, "request", Project)
+
+
+def stewards(by: Principal) -> bool:
+    """Whether `by` may send every version to review. No query."""
+    return can_anywhere(by, "submit", Version)
+
+
+def require_propose(by: Principal) -> None:
+    """Raise Forbidden unless `may_propose`."""
+    if not may_propose(by):
+        raise Forbidden.for_want_of(
+            BUILDERS,
+            "To propose something for the catalog you need the role developer or owner in a project. "
+            "A project owner or platform engineer can give it to you.",
+        )
+
+
+def is_own(by: Principal, version: Version) -> bool:
+    """Whether `version` is a proposal of `by` that was never approved."""
+    own = by.user is not None and version.proposed_by_id == by.user.pk and by.project_id is None
+    return own and version.approved_at is None
+
+
+def may_submit(by: Principal, version: Version) -> bool:
+    """Whether `by` may hand `version` to review, and take it back from there: stewards, and who proposed it."""
+    return can(by, "submit", version) or (is_own(by, version) and can(by, "view", version))
+
+
+def require_submit(by: Principal, version: Version) -> None:
+    """Raise NotFound or Forbidden unless `may_submit`."""
+    if not may_submit(by, version):
+        require(by, "submit", version)
+
+
+def open_proposals(person: User) -> int:
+    """Return how many proposals of `person` are not decided (two queries). What was rejected counts no more."""
+    versions = Version.objects.filter(proposed_by=person, state__in=OPEN, approved_at=None, state_reason="")
+    return versions.count() + Asset.objects.filter(proposed_by=person, versions=None).count()
+
+
+def require_room(by: Principal, more: int) -> None:
+    """Raise Conflict `too_many_proposals` when `more` proposals would be too many for `by`; stewards have no limit.
+
+    Call it in the transaction that adds them: two of one person wait for each other.
+    """
+    if can_anywhere(by, "create", Version):
+        return
+    User.objects.select_for_update().get(pk=by.person.pk)
+    now = open_proposals(by.person)
+    if now + more > MOST_OPEN:
+        raise Conflict(
+            f"You have {now} proposals that nobody has decided yet; the limit is {MOST_OPEN}. Discard one, or wait for "
+            "a decision.",
+            code="too_many_proposals",
+        )
+
+
+def discard(by: Principal, version: Version) -> None:
+    """Delete a draft that was never sent to review, and its asset when it was the only version and is the own one.
+
+    Raises NotFound, Forbidden, and Conflict for anything that is more than a draft.
+    """
+    require_submit(by, version)
+    with transaction.atomic():
+        asset = Asset.objects.select_for_update().get(pk=version.asset_id)
+        current = Version.objects.select_for_update(of=("self",)).select_related("asset").get(pk=version.pk)
+        require_discardable(current)
+        after = {"asset": asset.slug, "version": version.version, "digest": version.digest}
+        record("catalog.discard", by=by, obj=current, before=after)
+        current.delete()
+        if asset.proposed_by_id == by.person.pk and not asset.versions.exists():
+            record("catalog.discard", by=by, obj=asset, before={"asset": asset.slug})
+            asset.delete()
+        else:
+            refresh(asset)
+
+
+def require_discardable(version: Version) -> None:
+    """Raise Conflict `not_a_draft` unless `version` is a draft that never left that state."""
+    if version.state != VersionState.DRAFT or version.approved_at is not None or version.changed_at is not None:
+        raise Conflict(
+            f"{version.asset.slug} {version.version} was sent to review once, so it stays: only a draft that nobody "
+            "has reviewed can be discarded.",
+            code="not_a_draft",
+        )
+
+
+__all__ = [
+    "MOST_OPEN",
+    "discard",
+    "is_own",
+    "may_propose",
+    "may_submit",
+    "open_proposals",
+    "require_discardable",
+    "require_propose",
+    "require_room",
+    "require_submit",
+    "stewards",
+]
