@@ -18,6 +18,7 @@ from portal.http import clean_text, field_errors
 from projects.models import is_slug, slug_validator
 
 MAX_REPLICAS, MAX_CONCURRENCY, MAX_CONTEXT = 64, 1024, 10_000_000
+MOST_TOOLS, LONGEST_TOOL = 500, 128
 MAX_PURPOSE, MAX_DAYS, MAX_QUOTA = 2000, 730, 10**15
 
 
@@ -159,12 +160,52 @@ class QuotaBody(RequestBody):
         return found
 
 
+class McpAccessBody(RequestBody):
+    """To use tools of an MCP server in a project. Without `tools` all that the version lists; without `ends_on` until
+    somebody ends it.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]] = ("project", "asset", "version")
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "tools", "purpose", "ends_on"})
+
+    kind: Literal["mcp-access"] = "mcp-access"
+    project: str | None = Field(None, max_length=40)
+    asset: str | None = Field(None, max_length=40)
+    version: str | None = Field(None, max_length=40)
+    tools: list[str] | None = Field(None, description="Names of tools; none: all that the version lists.")
+    ends_on: dt.date | None = None
+
+    def clean(self, problems: dict[str, str]) -> None:
+        """Tidy the names of tools; nothing and an empty list are the same."""
+        try:
+            if len(self.tools or []) > MOST_TOOLS:
+                count = len(self.tools or [])
+                raise Invalid.field("tools", f"tools names {count:,}; the limit is {MOST_TOOLS}. Name fewer.")
+            names = {clean_text(name, field="tools", high=LONGEST_TOOL) for name in self.tools or []}
+            self.tools = sorted(names - {""}) or None
+        except Invalid as error:
+            problems.update(error.fields)
+
+
+class AdmissionBody(RequestBody):
+    """To let a version into the catalog, or let a blocked one in again. It belongs to no project."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("asset", "version")
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "purpose"})
+
+    kind: Literal["admission"] = "admission"
+    asset: str | None = Field(None, max_length=40)
+    version: str | None = Field(None, max_length=40)
+
+
 BODIES: Mapping[str, type[RequestBody]] = {
     "endpoint": EndpointBody,
     "revision": RevisionBody,
     "renewal": RenewalBody,
     "access": AccessBody,
     "quota": QuotaBody,
+    "mcp-access": McpAccessBody,
+    "admission": AdmissionBody,
 }
 REQUIRED = tuple(name for name in EndpointBody.model_fields if name != "kind")
 assert set(Environment.values) == {"dev", "staging", "prod"}  # noqa: S101 - the literals above say the same

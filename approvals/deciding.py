@@ -9,7 +9,7 @@ from django.utils import timezone
 from approvals import plan as plans
 from approvals import policies, telling
 from approvals.bodies import RequestBody, parse
-from approvals.kinds import KINDS
+from approvals.kinds import KINDS, ended
 from approvals.kinds.base import Found, not_open
 from approvals.models import Choice, Decision, Request, RequestState
 from audit.services import record
@@ -49,6 +49,7 @@ def reject(by: Principal, request: Request, *, reason: str) -> Request:
     with transaction.atomic():
         current = _decidable(by, request)
         _decide(by, current, Choice.REJECT, RequestState.REJECTED, text, "")
+        ended(by, current, text)
         telling.decided(current, by.person, Choice.REJECT, text)
     current.refresh_from_db()
     return current
@@ -60,6 +61,7 @@ def request_changes(by: Principal, request: Request, *, reason: str) -> Request:
     with transaction.atomic():
         current = _decidable(by, request)
         _decide(by, current, Choice.REQUEST_CHANGES, RequestState.CHANGES_REQUESTED, text, "")
+        ended(by, current, text)
         telling.decided(current, by.person, Choice.REQUEST_CHANGES, text)
     current.refresh_from_db()
     return current

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from approvals.bodies import BODIES, MAX_DAYS
-from approvals.models import Request, RequestState
+from approvals.models import Request, RequestKind, RequestState
 from audit.services import record, system
 from endpoints.models import Endpoint
 from portal.errors import Conflict
@@ -30,7 +30,7 @@ def clone(by: Principal, request: Request) -> dict[str, Any]:
     """
     require(by, "view", request)
     model = BODIES.get(request.kind)
-    if model is None:
+    if model is None or request.kind == RequestKind.ADMISSION:
         raise Conflict(f"{request} is of the kind {request.kind}; it cannot be copied.", code="not_cloneable")
     body = {name: request.body.get(name) for name in model.model_fields} | {"kind": request.kind}
     project = None

@@ -2,7 +2,7 @@
 
 from approvals.models import AccessReview, Decision, Request, RequestKind
 from projects.models import GOVERNANCE_LEADS, PLATFORM_ENGINEERS
-from projects.permissions import BUILDERS, MEMBERS, OWNER, PLATFORM, Rule, Second, register
+from projects.permissions import BUILDERS, MEMBERS, OWNER, PLATFORM, Own, Rule, Second, register
 
 DECIDERS = frozenset({PLATFORM_ENGINEERS, GOVERNANCE_LEADS})
 OWNERS = frozenset({OWNER})
@@ -12,8 +12,10 @@ def register_rules() -> None:
     """Register the rules of this app.
 
     A request to call an endpoint belongs to the project that asks; the owners of the endpoint's project read it and
-    may decide it. Its developers and viewers learn of it when it is granted.
+    may decide it. Its developers and viewers learn of it when it is granted. An admission belongs to no project: the
+    platform reads it, and whoever sent it.
     """
+    catalog = {"kind": RequestKind.ADMISSION.value}
     theirs = {"kind": RequestKind.ACCESS.value}
     register(
         Rule(
@@ -26,6 +28,7 @@ def register_rules() -> None:
                 "decide": DECIDERS,
             },
             Second("endpoint__project_id", theirs, dict.fromkeys(("view", "comment", "decide"), OWNERS)),
+            own=Own("requester_id", catalog, frozenset({"view", "comment"})),
         )
     )
     # Owners and reviewers answer their own entries: approvals/access/review.py. These answer all of them.
@@ -40,6 +43,11 @@ def register_rules() -> None:
                 "request__endpoint__project_id",
                 {f"request__{name}": value for name, value in theirs.items()},
                 {"view": OWNERS},
+            ),
+            own=Own(
+                "request__requester_id",
+                {f"request__{key}": value for key, value in catalog.items()},
+                frozenset({"view"}),
             ),
         )
     )

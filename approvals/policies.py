@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from catalog.models import HardwareProfile, Version, VersionState
+from catalog.models import HardwareProfile, Version, VersionState, drift_of
 from projects.models import User
 from quotas.gpus import GpuLimit
 from quotas.models import Pool
@@ -55,8 +55,10 @@ Rule = Callable[[Case], Check]
 
 
 def only_approved(case: Case) -> Check:
-    """Catalog first: only an approved version can be requested."""
+    """Catalog first: only an approved version can be requested, and only while its source holds what was approved."""
     state = VersionState(case.version.state)
+    if drifted := drift_of(case.version):
+        return _drifted("cat-001", "Version is approved", FAIL, case.version, drifted, "version")
     ok = state == VersionState.APPROVED
     label = f"{case.version.asset.slug} {case.version.version}"
     return Check(
@@ -67,6 +69,12 @@ def only_approved(case: Case) -> Check:
         "" if ok else "Choose an approved version in the catalog.",
         "version",
     )
+
+
+def _drifted(code: str, title: str, verdict: str, version: Version, drifted: str, field: str) -> Check:
+    """Nothing of it would be started, whatever is approved; what runs already goes on."""
+    why = f"The content of {version.asset.slug} {version.version} has drifted: {drifted}"
+    return Check(code, title, verdict, why, "Choose another version, or wait until it is verified again.", field)
 
 
 def only_models(case: Case) -> Check:
@@ -167,6 +175,8 @@ def project_gpu_quota(case: Case) -> Check:
 def may_go_on(version: Version) -> Check:
     """What runs may go on while its version is approved or deprecated; a retired or blocked one ends."""
     state = VersionState(version.state)
+    if drifted := drift_of(version):
+        return _drifted("cat-003", "Version may go on", WARN, version, drifted, "endpoint")
     good = {VersionState.APPROVED: PASS, VersionState.DEPRECATED: WARN}
     verdict = good.get(state, FAIL)
     return Check(

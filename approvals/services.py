@@ -24,7 +24,7 @@ from approvals.deciding import (
     slug_of,
 )
 from approvals.drafts import clone
-from approvals.kinds import KINDS
+from approvals.kinds import KINDS, ended, sent
 from approvals.kinds.base import Subject
 from approvals.models import Comment, Request, RequestState
 from audit.models import Row
@@ -149,6 +149,7 @@ def submit(by: Principal, request: Request) -> Request:
         _refuse_failed(plan)
         kind.guard(current, found)
         _freeze(current, body, plan, found.subject)
+        sent(by, current, found)
         current.refresh_from_db()
         record(
             "approvals.submit",
@@ -182,6 +183,8 @@ def withdraw(by: Principal, request: Request) -> Request:
         own = Request.objects.filter(pk=current.pk)
         if not move(own, current.state, RequestState.WITHDRAWN, updated_at=timezone.now()):
             raise Conflict(f"{current} was decided at the same moment.", code="already_decided")
+        if current.state == RequestState.SUBMITTED:
+            ended(by, current, None)
         record("approvals.withdraw", by=by, obj=current, project=slug_of(current), before={"state": request.state})
     current.refresh_from_db()
     return current

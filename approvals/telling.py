@@ -15,6 +15,7 @@ WORDS = {
     RequestKind.RENEWAL: "the renewal of {name}",
     RequestKind.ACCESS: "access to {name}",
     RequestKind.QUOTA: "a larger quota for {name}",
+    RequestKind.MCP_ACCESS: "access to the MCP server {name}",
     RequestKind.ADMISSION: "the admission of {name}",
 }
 ANSWERS = {

@@ -4,7 +4,7 @@ from django.urls import path
 
 from approvals.access import leaving_views, review_views
 from approvals.access import views as access
-from approvals.views import forms, insights, lists, queue, requests
+from approvals.views import admissions, forms, insights, lists, queue, requests
 
 urlpatterns = [
     path("requests/", lists.request_list, name="request_list"),
@@ -14,6 +14,7 @@ urlpatterns = [
     path("requests/<int:pk>/edit/", forms.request_edit, name="request_edit"),
     path("requests/<int:pk>/withdraw/", requests.request_withdraw, name="request_withdraw"),
     path("requests/<int:pk>/comment/", requests.request_comment, name="request_comment"),
+    path("catalog/<str:slug>/versions/<str:version>/submit/", admissions.catalog_submit, name="catalog_submit"),
     path("approvals/", queue.approval_list, name="approval_list"),
     path("approvals/bulk/", queue.approval_bulk, name="approval_bulk"),
     path("approvals/<int:pk>/", queue.approval_detail, name="approval_detail"),

@@ -14,6 +14,7 @@ ON_STORES = (
     "pages",
     "audience",
     "credentials",
+    "hashing",
 )  # with measure(store) -> list[Result], run in a process of its own per database
 BENCHES = (*ALONE, *ON_STORES)
 

@@ -7,9 +7,10 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, TextField
 from django.db.models.functions import Cast
 from django.http import HttpResponse
 from ninja import Query, Router
-from pydantic import Field
+from pydantic import Field, StrictBool
 
-from catalog import audience, services
+from catalog import audience, collecting, services, standing
+from catalog.mcp import definitions, publishing
 from catalog.models import (
     STATE_ORDER,
     Asset,
@@ -25,7 +26,7 @@ from catalog.specs import AssetSpec, Line, VersionSpec
 from portal.errors import Invalid, NotFound
 from portal.http import cursor_page, require_match
 from projects.api import Body, answer, idempotent, scope
-from projects.permissions import require, require_anywhere
+from projects.permissions import require
 from projects.principal import PortalRequest, Principal
 
 router = Router(tags=["catalog"])
@@ -48,22 +49,13 @@ class AssetFilters(Body):
 
 
 class AssetPatch(Body):
-    """Whom the asset is for. A reason is needed to list it."""
+    """Whom the asset is for, and whether anybody may read of an MCP server in the public registry. To list it and to
+    publish it needs a reason.
+    """
 
-    access: Literal["everyone", "listed"]
+    access: Literal["everyone", "listed"] | None = None
+    registry_public: StrictBool | None = None
     reason: str = Field("", max_length=2000)
-
-
-class ReasonIn(Body):
-    """Why a version is blocked or retired."""
-
-    reason: str = Field(default="", max_length=2000)
-
-
-class DeprecateIn(ReasonIn):
-    """What to move to: "asset@version", or the name of another version of the same asset."""
-
-    successor: str = Field(default="", max_length=81)
 
 
 def evidence_json(item: Evidence, *, report: bool = False) -> dict[str, Any]:
@@ -73,7 +65,9 @@ def evidence_json(item: Evidence, *, report: bool = False) -> dict[str, Any]:
         "verdict": item.verdict,
         "summary": item.summary,
         "tool": item.tool,
+        "digest": item.digest,
         "collected_at": item.collected_at,
+        "expires_at": item.expires_at,
     }
     return {**body, "report": item.report} if report else body
 
@@ -95,12 +89,22 @@ def version_json(version: Version, *, full: bool = False) -> dict[str, Any]:
     if full:
         successor = version.successor
         body |= {
+            "retires_on": version.retires_on,
+            "problems": standing.problems(version),
+            "jobs": [line.json() for line in collecting.progress(version)],
             "successor": f"{successor.asset.slug}@{successor.version}" if successor else None,
             "runtime": version.runtime,
             "runtimes": version.runtimes,
             "facts": version.facts,
+            **({"tools": _tools(version)} if version.asset.kind == Kind.MCP_SERVER else {}),
         }
     return body
+
+
+def _tools(version: Version) -> list[dict[str, Any]]:
+    """Return the pinned tools of an MCP server: name, digest and hints."""
+    rows = version.tools.all()
+    return [{"name": row.name, "digest": row.digest, **definitions.hints(row.definition)} for row in rows]
 
 
 def asset_json(asset: Any, *, full: bool = False) -> dict[str, Any]:
@@ -110,6 +114,7 @@ def asset_json(asset: Any, *, full: bool = False) -> dict[str, Any]:
         "kind": asset.kind,
         "name": asset.name,
         "access": asset.access,
+        **({"registry_public": asset.registry_public} if asset.kind == Kind.MCP_SERVER else {}),
         "state": VersionState.DRAFT if asset.rank is None else STATE_ORDER[asset.rank],
         "publisher": asset.publisher,
         "summary": asset.summary,
@@ -139,7 +144,8 @@ def profile_json(profile: HardwareProfile) -> dict[str, Any]:
 
 
 def _assets(principal: Principal) -> AssetQuerySet:
-    versions = Version.objects.visible_to(principal).prefetch_related("evidence")
+    findings = Prefetch("evidence", queryset=Evidence.objects.defer("report"))  # reports may take megabytes
+    versions = Version.objects.visible_to(principal).prefetch_related(findings)
     return Asset.objects.visible_to(principal).prefetch_related(Prefetch("versions", queryset=versions))
 
 
@@ -178,7 +184,7 @@ def asset_or_404(principal: Principal, slug: str) -> Any:
 
 def version_or_404(principal: Principal, slug: str, name: str) -> Version:
     """Return a version with its asset; raises NotFound when there is none or the caller may not see it."""
-    versions = Version.objects.visible_to(principal).select_related("asset", "successor__asset")
+    versions = Version.objects.visible_to(principal).select_related("asset", "successor__asset", "pin")
     sane = is_asset_slug(slug) and name.isprintable()
     found = versions.filter(asset__slug=slug, version=name).first() if sane else None
     if found is None:
@@ -228,14 +234,19 @@ def create_asset(request: PortalRequest, body: AssetSpec) -> HttpResponse:
 
 @router.patch("/catalog/assets/{slug}", auth=scope(WRITE))
 def change_asset(request: PortalRequest, slug: str, body: AssetPatch) -> HttpResponse:
-    """Open an asset to everyone, or keep it for those who are listed; needs If-Match."""
+    """Open an asset to everyone or keep it for those who are listed, put an MCP server into the public registry or take
+    it out; needs If-Match.
+    """
     with transaction.atomic():
         require(request.principal, "open", asset_or_404(request.principal, slug))
         Asset.objects.select_for_update().get(slug=slug)  # nobody changes it between the tag and the change
         asset = asset_or_404(request.principal, slug)
         require_match(request, asset_json(asset, full=True))
-        if body.access != asset.access:
+        if body.access not in (None, asset.access):
             _turn(request.principal, asset, body)
+        if body.registry_public not in (None, asset.registry_public):
+            act = publishing.publish if body.registry_public else publishing.unpublish
+            act(request.principal, asset, body.reason)
         changed = asset_or_404(request.principal, slug)
     return answer(request, asset_json(changed, full=True))
 
@@ -251,49 +262,3 @@ def create_version(request: PortalRequest, slug: str, body: VersionSpec) -> Http
     """Propose a version of an asset; it starts as a draft."""
     version = services.add_version(request.principal, asset_or_404(request.principal, slug), body)
     return answer(request, version_json(version, full=True), status=201)
-
-
-@router.post("/catalog/assets/{slug}/versions/{version}/submit", auth=scope(WRITE))
-@idempotent
-def submit(request: PortalRequest, slug: str, version: str) -> HttpResponse:
-    """Hand a draft to review."""
-    found = version_or_404(request.principal, slug, version)
-    return answer(request, version_json(services.submit(request.principal, found), full=True))
-
-
-@router.post("/catalog/assets/{slug}/versions/{version}/deprecate", auth=scope(WRITE))
-@idempotent
-def deprecate(request: PortalRequest, slug: str, version: str, body: DeprecateIn | None = None) -> HttpResponse:
-    """Take an approved version out of the choice."""
-    found = version_or_404(request.principal, slug, version)
-    require_anywhere(request.principal, "deprecate", Version)  # before a successor is looked up
-    given = body or DeprecateIn()
-    changed = services.deprecate(request.principal, found, _successor(request, slug, given.successor), given.reason)
-    return answer(request, version_json(changed, full=True))
-
-
-def _successor(request: PortalRequest, slug: str, name: str) -> Version | None:
-    if not name:
-        return None
-    asset, _, version = name.rpartition("@")
-    try:
-        return version_or_404(request.principal, asset or slug, version)
-    except NotFound as error:
-        raise Invalid.field("successor", f"successor: {error.sentence}") from error
-
-
-@router.post("/catalog/assets/{slug}/versions/{version}/retire", auth=scope(WRITE))
-@idempotent
-def retire(request: PortalRequest, slug: str, version: str, body: ReasonIn | None = None) -> HttpResponse:
-    """End a deprecated version."""
-    found = version_or_404(request.principal, slug, version)
-    changed = services.retire(request.principal, found, body.reason if body else "")
-    return answer(request, version_json(changed, full=True))
-
-
-@router.post("/catalog/assets/{slug}/versions/{version}/block", auth=scope(WRITE))
-@idempotent
-def block(request: PortalRequest, slug: str, version: str, body: ReasonIn) -> HttpResponse:
-    """Stop every new start of a version at once."""
-    found = version_or_404(request.principal, slug, version)
-    return answer(request, version_json(services.block(request.principal, found, body.reason), full=True))

@@ -1,11 +1,11 @@
 """What the catalog's pages show, worked out before the template: chips, specs, trust lines, tables."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 
 from catalog import evidence, fit
 from catalog.evidence.licence import short_name
@@ -22,6 +22,14 @@ STATE_LOOK = {
     VersionState.BLOCKED: ("red", "ban"),
 }
 VERDICT_LOOK = {Verdict.PASS: ("green", "ok"), Verdict.WARN: ("orange", "warn"), Verdict.FAIL: ("red", "err")}
+# What the trust line says of each verdict; of other kinds it says what does not pass.
+TRUST: dict[str, dict[Verdict, str]] = {
+    "signature": {Verdict.PASS: "Signed", Verdict.WARN: "Not signed", Verdict.FAIL: "Signature wrong"},
+    "files": {Verdict.PASS: "Scan clean", Verdict.WARN: "Scan with findings", Verdict.FAIL: "Scan failed"},
+    "licence": {},
+    "pin": {Verdict.PASS: "Pinned", Verdict.WARN: "Not pinned", Verdict.FAIL: "Not pinned"},
+    "card": {Verdict.PASS: "Card complete", Verdict.WARN: "Facts unverified", Verdict.FAIL: "Card incomplete"},
+}
 HINTS = (
     ("read_only_hint", {True: ("read only", "teal", "view"), False: ("writes", "orange", "warn")}),
     ("destructive_hint", {True: ("destructive", "red", "err")}),
@@ -78,38 +86,47 @@ def ticket(version: Version) -> str:
 
 def request_url(version: Version) -> str:
     """Return the address of the request form with this version chosen."""
-    return f"{reverse('request_new')}?asset={version.asset.slug}&version={version.version}"
+    kind = "kind=mcp-access&" if version.asset.kind == Kind.MCP_SERVER else ""
+    return f"{reverse('request_new')}?{kind}asset={version.asset.slug}&version={version.version}"
 
 
 def requestable(version: Version | None, allowed: bool) -> bool:
-    """Whether the button to request is shown: approved models, to people who may ask in some project."""
-    return (
-        allowed and version is not None and version.state == VersionState.APPROVED and version.asset.kind == Kind.MODEL
-    )
+    """Whether the button to request is shown: approved versions, to people who may ask in some project."""
+    return allowed and version is not None and version.state == VersionState.APPROVED
 
 
 def trust(version: Version) -> list[Cell]:
-    """Return the trust line: one short fact per finding, and when the newest was collected."""
-    found = version.latest_evidence()
+    """Return the trust line: one short fact per finding that people ask for, what else does not pass, and when it was
+    last verified.
+    """
+    found = {item.kind: item for item in version.latest_evidence()}
+    order = [*(kind for kind in TRUST if kind in found), *(kind for kind in found if kind not in TRUST)]
     line: list[Cell] = []
-    for item in found:
-        tone = VERDICT_LOOK[Verdict(item.verdict)]
-        words = _trust_words(item, version)
-        line.append({"icon": "licence" if item.kind == "licence" and tone[0] == "green" else tone[1],
-                     "tone": tone[0], "text": words, "title": item.summary})  # fmt: skip
+    for kind in order:
+        item = found[kind]
+        if kind not in TRUST and item.verdict == Verdict.PASS and not expired(item):
+            continue  # the tab says it; the line is short
+        verdict = Verdict(item.verdict)
+        colour, icon = VERDICT_LOOK[Verdict.WARN if expired(item) and verdict == Verdict.PASS else verdict]
+        if colour == "green":
+            icon = {"licence": "licence", "signature": "signed"}.get(kind, icon)
+        line.append({"icon": icon, "tone": colour, "text": _trust_words(item, version), "title": item.summary})
     if found:
-        line.append({"icon": "clock", "tone": "", "text": "checked", "at": max(item.collected_at for item in found)})
+        at = max(item.collected_at for item in found.values())
+        line.append({"icon": "clock", "tone": "", "text": "verified", "at": at})
     return line
 
 
 def _trust_words(item: Evidence, version: Version) -> str:
     if item.kind == "licence":
         return short_name(version.licence)
-    words = {
-        "pin": {Verdict.PASS: "Pinned", Verdict.WARN: "Not pinned", Verdict.FAIL: "Not pinned"},
-        "card": {Verdict.PASS: "Card complete", Verdict.WARN: "Facts unverified", Verdict.FAIL: "Card incomplete"},
-    }
-    return words.get(item.kind, {}).get(Verdict(item.verdict), f"{title(item.kind)}: {item.verdict}")
+    words = TRUST.get(item.kind, {}).get(Verdict(item.verdict), f"{title(item.kind)}: {item.verdict}")
+    return f"{words}, expired" if expired(item) else words
+
+
+def expired(item: Evidence) -> bool:
+    """Whether a finding counts no more."""
+    return item.expires_at is not None and item.expires_at <= timezone.now()
 
 
 def title(kind: str) -> str:
@@ -178,19 +195,21 @@ def sign_in(version: Version) -> str:
     return (kinds or "needed") if auth.get("required") else "not needed"
 
 
-def evidence_rows(found: Iterable[Evidence]) -> list[Cell]:
-    """Return the table of evidence with the raw reports."""
-    return [
-        {
-            "title": title(item.kind),
-            "tool": item.tool,
-            "chip": verdict_chip(item.verdict),
-            "summary": item.summary,
-            "at": item.collected_at,
-            "report": json.dumps(item.report, indent=2, ensure_ascii=False, sort_keys=True),
-        }
-        for item in found
-    ]
+def evidence_row(version: Version, kind: str, item: Evidence | None, pinned: str) -> Cell:
+    """Return one line of the table of evidence, without the raw report; `pinned` is the digest of the content now."""
+    row: Cell = {"kind": kind, "title": title(kind), "tool": "", "summary": "Nothing was found out yet.", "at": None}
+    if item is None:
+        return row | {"chip": {"label": "Not collected", "colour": "grey", "icon": "pending", "kind": "filled"}}
+    return row | {
+        "tool": item.tool,
+        "chip": verdict_chip(item.verdict),
+        "summary": item.summary,
+        "at": item.collected_at,
+        "expires_at": item.expires_at,
+        "expired": expired(item),
+        "stale": bool(item.content) and item.content != pinned,
+        "url": reverse("catalog_report", args=[version.asset.slug, version.version, kind]),
+    }
 
 
 def fit_rows(version: Version, profiles: Iterable[HardwareProfile], context: int, calls: int) -> list[Cell]:
@@ -218,20 +237,13 @@ def fit_rows(version: Version, profiles: Iterable[HardwareProfile], context: int
     return result
 
 
-def tool_rows(version: Version) -> list[Cell]:
-    """Return the tools of an MCP server with their hints; a hint that nobody gave is said, since silence is not
-    safety.
-    """
-    result = []
-    for tool in version.facts.get("tools", []):
-        chips = [
-            {"label": words[0], "colour": words[1], "icon": words[2], "kind": "outline"}
-            for name, looks in HINTS
-            if (words := looks.get(tool.get(name))) is not None
-        ]
-        if tool.get("read_only_hint") is None and tool.get("destructive_hint") is None:
-            chips.insert(0, {"label": "no hint given", "colour": "orange", "icon": "warn", "kind": "outline"})
-        note = " ".join(part for part in (tool.get("description", ""), tool.get("note", "")) if part)
-        inputs = ", ".join(tool.get("inputs", []))
-        result.append({"name": tool["name"], "note": note, "inputs": inputs, "chips": chips})
-    return result
+def hint_chips(hints: Mapping[str, Any]) -> list[Cell]:
+    """Return what a tool may do by its hints; a hint that nobody gave is said, since silence is not safety."""
+    chips = [
+        {"label": words[0], "colour": words[1], "icon": words[2], "kind": "outline"}
+        for name, looks in HINTS
+        if (hint := hints.get(name)) is not None and (words := looks.get(hint)) is not None
+    ]
+    if hints.get("read_only_hint") is None and hints.get("destructive_hint") is None:
+        chips.insert(0, {"label": "no hint given", "colour": "orange", "icon": "warn", "kind": "outline"})
+    return chips

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Prefetch
 
 from catalog import fit
 from catalog.models import STATE_ORDER, Access, Asset, Audience, Evidence, Listing, Version, VersionState
@@ -25,7 +26,8 @@ def refresh(asset: Asset) -> None:
     """Write the listings of `asset` anew from its rows; two writers of one asset wait for each other."""
     with transaction.atomic():
         locked = Asset.objects.select_for_update().get(pk=asset.pk)
-        versions = list(Version.objects.filter(asset=locked).prefetch_related("evidence"))
+        findings = Prefetch("evidence", queryset=Evidence.objects.defer("report"))  # reports may take megabytes
+        versions = list(Version.objects.filter(asset=locked).prefetch_related(findings))
         Listing.objects.filter(asset=locked).delete()
         Listing.objects.bulk_create(Listing(**row) for row in rows_of(locked, versions))
 

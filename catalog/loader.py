@@ -6,7 +6,7 @@ The files come from people and pipelines, so they are read with suspicion: safe 
 
 import os
 import stat
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from catalog.models import Asset, HardwareProfile, Version
 from catalog.specs import AssetSpec, Profiles, ProfileSpec, VersionSpec, fingerprint
 from portal.errors import Invalid
 from portal.http import digest, field_errors
+from projects.permissions import require_anywhere
 from projects.principal import Principal
 
 FILE_BYTES = 1_000_000
@@ -47,6 +48,7 @@ class Documents:
 
     assets: list[AssetSpec] = field(default_factory=list)
     profiles: list[ProfileSpec] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)  # slug of an asset → the file that describes it
 
 
 @dataclass(frozen=True)
@@ -110,20 +112,23 @@ def read(directory: Path) -> Documents:
     return found
 
 
-def plan(directory: Path) -> list[Change]:
+def plan(source: Path | Documents) -> list[Change]:
     """Return what `apply` would do, without doing it. Raises Invalid as `read` does, and for versions that would
     change.
     """
-    return _changes(read(directory))
+    return _changes(source if isinstance(source, Documents) else read(source))
 
 
-def apply(by: Principal, directory: Path) -> Loaded:
-    """Load the documents in one transaction: assets with their new versions as drafts, and hardware profiles.
+def apply(by: Principal, source: Path | Documents) -> Loaded:
+    """Load the documents, or those of a directory, in one transaction: assets with their new versions as drafts, and
+    hardware profiles.
 
     Idempotent. Raises Invalid as `plan` does, and Forbidden when `by` may not write what changes.
     """
-    documents = read(directory)
+    documents = source if isinstance(source, Documents) else read(source)
     with transaction.atomic():
+        if documents.assets:  # a person proposes one by one; a directory is the stewards'
+            require_anywhere(by, "create", Asset)
         changes = _changes(documents)
         for spec in documents.profiles:
             services.save_profile(by, spec)
@@ -155,7 +160,8 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _parse(path: Path, name: str, found: Documents) -> None:
     """Read one file into `found`; raises Invalid with sentences that do not name the file yet."""
-    document = _yaml(_text(path))
+    text = read_file(path)
+    document = parse(text)
     if not isinstance(document, dict):
         raise Invalid.field("file", "it holds no fields. Write it as a mapping of field: value.")
     try:
@@ -163,11 +169,37 @@ def _parse(path: Path, name: str, found: Documents) -> None:
             found.profiles += Profiles.model_validate(document).profiles
         else:
             found.assets.append(AssetSpec.model_validate(document))
+            found.files.setdefault(found.assets[-1].slug, name)
     except ValidationError as error:
-        raise field_errors(error.errors(include_url=False)) from error
+        raise _placed(text, error) from error
 
 
-def _text(path: Path) -> str:
+def _placed(text: str, error: ValidationError) -> Invalid:
+    """Return what is wrong with a document, each sentence with the line of `text` that it is about."""
+    root, fields = yaml.compose(text, Loader=_Loader), dict[str, str]()
+    for detail in error.errors(include_url=False):
+        for name, sentence in field_errors([detail]).fields.items():
+            fields.setdefault(name, f"line {_line_of(root, detail['loc'])}: {sentence}")
+    return Invalid(next(iter(fields.values())), fields=fields)
+
+
+def _line_of(node: yaml.nodes.Node | None, place: Sequence[int | str]) -> int:
+    """Return the line of the deepest part of `place` that the document holds, from 1 on."""
+    line = 1
+    for step in place:
+        if isinstance(node, yaml.nodes.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.nodes.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+def read_file(path: Path, *, most: int = FILE_BYTES) -> str:
+    """Return the text of a regular file of at most `most` bytes. Raises Invalid `file`."""
     try:
         if path.is_symlink():
             raise Invalid.field("file", "it is a symbolic link. Put the file itself into the directory.")
@@ -176,18 +208,19 @@ def _text(path: Path) -> str:
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Invalid.field("file", "it is not a regular file. Remove it from the directory.")
-            raw = file.read(FILE_BYTES + 1)
+            raw = file.read(most + 1)
     except OSError as error:
         raise Invalid.field("file", f"it cannot be read ({error.strerror}).") from error
-    if len(raw) > FILE_BYTES:
-        raise Invalid.field("file", f"it is larger than {FILE_BYTES:,} bytes. Split or shorten it.")
+    if len(raw) > most:
+        raise Invalid.field("file", f"it is larger than {most:,} bytes. Split or shorten it.")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise Invalid.field("file", "it is not UTF-8 text. Save it as UTF-8.") from error
 
 
-def _yaml(text: str) -> Any:
+def parse(text: str) -> Any:
+    """Return the YAML document in `text`; raises Invalid `file` for what is none, and for what this module refuses."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -233,7 +266,8 @@ def _changes(documents: Documents) -> list[Change]:
             else:
                 changes.append(change)
     if problems:
-        raise _invalid(problems)
+        files = {key: documents.files.get(key.partition("@")[0].partition(":")[0], "") for key in problems}
+        raise _invalid({key: f"{files[key]}: {text}" if files[key] else text for key, text in problems.items()})
     return changes
 
 
@@ -247,9 +281,15 @@ def _difference(before: object, after: object) -> str:
     )
 
 
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
 def _compare(kind: str, name: str, row: Any, wanted: dict[str, Any]) -> Change:
     if row is None:
-        return Change(kind, name, "create")
+        return Change(kind, name, "create", tuple(f"{key}: {_short(value)}" for key, value in wanted.items() if value))
     differing = {key: value for key, value in wanted.items() if getattr(row, key) != value}
     detail = tuple(f"{key}: {_difference(getattr(row, key), value)}" for key, value in differing.items())
     return Change(kind, name, "change" if detail else "same", detail)

@@ -6,11 +6,11 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Prefetch, Q, QuerySet
 from django.http import QueryDict
 
 from catalog.evidence.licence import short_name
-from catalog.models import HardwareProfile, Kind, Listing, VersionState
+from catalog.models import Evidence, HardwareProfile, Kind, Listing, VersionState
 
 PAGE_SIZE = 24
 MOST_COMPARED = 3
@@ -203,4 +203,7 @@ def shown(found: QuerySet[Listing], sort: str, start: int) -> list[Listing]:
     """Return one page of `found` (one query, and one for the evidence); the database sorts ids, not whole rows."""
     ids = ordered(found, sort).values("pk")[start:][:PAGE_SIZE]
     rows = ordered(Listing.objects.filter(pk__in=ids), sort)
-    return list(rows.select_related("asset", "version").prefetch_related("version__evidence"))
+    findings = Prefetch(
+        "version__evidence", queryset=Evidence.objects.defer("report")
+    )  # megabytes, and nobody reads them
+    return list(rows.select_related("asset", "version").prefetch_related(findings))

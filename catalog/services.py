@@ -1,25 +1,37 @@
-"""Writing the catalog: loading specifications, the life cycle of versions, evidence, hardware profiles.
-
-The catalog knows the arrows, not the reviewers: who must decide, and who may not, is the business of `approvals`.
+"""Writing the catalog: loading and proposing specifications, evidence, hardware profiles. The life cycle of versions
+stands in catalog/life.py and is called from here, too.
 """
-
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from audit.services import record
-from catalog import audience, collecting, standing
+from catalog import audience, collecting, proposing
 from catalog.holders import holding
+from catalog.life import approve, block, deprecate, reject, retire, retire_due, submit, take_back
 from catalog.listings import refresh
-from catalog.models import Asset, Evidence, HardwareProfile, Version, VersionState
+from catalog.models import Asset, Evidence, HardwareProfile, Version
 from catalog.specs import AssetSpec, ProfileSpec, VersionSpec, fingerprint, misfit, stored
 from portal.errors import Conflict, Invalid
-from portal.http import clean_text, digest
-from portal.states import move
+from portal.http import digest
 from projects.permissions import require, require_anywhere
 from projects.principal import Principal
+
+__all__ = [
+    "add_version",
+    "approve",
+    "block",
+    "collect_evidence",
+    "create_asset",
+    "deprecate",
+    "load_asset",
+    "reject",
+    "retire",
+    "retire_due",
+    "save_profile",
+    "submit",
+    "take_back",
+]
 
 TEXT_FIELDS = ("name", "publisher", "summary", "description", "tasks", "languages", "homepage")
 AS_CODE = "Catalog as code"  # the reason of grants that a document gives
@@ -48,20 +60,23 @@ def load_asset(by: Principal, spec: AssetSpec) -> tuple[Asset, list[Version]]:
 
 
 def create_asset(by: Principal, spec: AssetSpec) -> Asset:
-    """Create an asset with draft versions. Raises Forbidden, and Conflict when the slug is taken."""
+    """Create an asset with draft versions. Raises Forbidden, and Conflict: `name_taken`, `too_many_proposals`."""
     with transaction.atomic():
-        require_anywhere(by, "create", Asset)
+        proposing.require_propose(by)
+        proposing.require_room(by, len(spec.versions) or 1)
         if Asset.objects.filter(slug=spec.slug).exists():
             raise _taken(spec.slug)
         return load_asset(by, spec)[0]
 
 
 def add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version:
-    """Add a draft version to `asset`. Raises Forbidden, Invalid when it does not fit the kind, Conflict when the name
-    is taken.
+    """Add a draft version to `asset`. Raises NotFound, Forbidden, Invalid when it does not fit the kind, and Conflict:
+    `name_taken`, `too_many_proposals`.
     """
     with transaction.atomic():
-        require_anywhere(by, "create", Version)
+        require(by, "view", asset)
+        proposing.require_propose(by)
+        proposing.require_room(by, 1)
         if asset.versions.filter(version=spec.version).exists():
             raise Conflict(
                 f"{asset.slug} has a version {spec.version} already, and versions never change. "
@@ -81,7 +96,7 @@ def _taken(slug: str) -> Conflict:
 
 
 def _create(by: Principal, spec: AssetSpec) -> Asset:
-    require_anywhere(by, "create", Asset)
+    proposing.require_propose(by)
     text = {field: getattr(spec, field) for field in TEXT_FIELDS}
     try:
         with transaction.atomic():
@@ -135,7 +150,7 @@ def _add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version | No
                 "Give the new content another version name.",
             )
         return None
-    require_anywhere(by, "create", Version)
+    proposing.require_propose(by)
     problem = misfit(asset.kind, spec)
     if problem:
         raise Invalid.field(f"versions.{spec.version}", problem)
@@ -159,106 +174,7 @@ def _add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version | No
         "state": version.state,
     }
     record("catalog.create_version", by=by, obj=version, after=after)
-    _collect(by, version)
-    return version
-
-
-# --- Life cycle -------------------------------------------------------------------------------------------------------
-
-
-def submit(by: Principal, version: Version) -> Version:
-    """Hand a draft, or a blocked version that is to be looked at again, to review. Raises Forbidden and Conflict."""
-    source = VersionState.BLOCKED if version.state == VersionState.BLOCKED else VersionState.DRAFT
-    return _step(by, "submit", version, source, VersionState.IN_REVIEW)
-
-
-def approve(by: Principal, version: Version) -> Version:
-    """Let a version in review into the catalog. Raises Forbidden, Conflict, and Conflict `evidence` when what was found
-    about it, or what is missing, forbids it.
-    """
-    with transaction.atomic():
-        require(by, "approve", version)
-        why = standing.problems(version)
-        if why:
-            raise Conflict(
-                f"{version.asset.slug} {version.version} cannot be approved: {why[0]}",
-                code="evidence",
-                extra={"problems": why},
-            )
-        return _step(by, "approve", version, VersionState.IN_REVIEW, VersionState.APPROVED, approved_at=timezone.now())
-
-
-def reject(by: Principal, version: Version, reason: str) -> Version:
-    """Send a version in review back to draft; `reason` has 3 to 300 characters. Raises Forbidden, Invalid and
-    Conflict.
-    """
-    return _step(by, "reject", version, VersionState.IN_REVIEW, VersionState.DRAFT, state_reason=_reason(reason))
-
-
-def deprecate(by: Principal, version: Version, successor: Version | None = None, reason: str = "") -> Version:
-    """Take an approved version out of the choice; what runs goes on running. `successor` is what to move to.
-
-    Raises Forbidden, Conflict, and Invalid for a successor that is itself, of another kind, or not approved.
-    """
-    if successor is not None and (
-        successor.pk == version.pk
-        or successor.asset.kind != version.asset.kind
-        or successor.state != VersionState.APPROVED
-    ):
-        raise Invalid.field("successor", "successor must be another approved version of the same kind.")
-    text = clean_text(reason, field="reason", high=300)
-    return _step(
-        by, "deprecate", version, VersionState.APPROVED, VersionState.DEPRECATED, successor=successor, state_reason=text
-    )
-
-
-def retire(by: Principal, version: Version, reason: str = "") -> Version:
-    """End a deprecated version. Raises Forbidden and Conflict."""
-    text = clean_text(reason, field="reason", high=300)
-    return _step(by, "retire", version, VersionState.DEPRECATED, VersionState.RETIRED, state_reason=text)
-
-
-def block(by: Principal, version: Version, reason: str) -> Version:
-    """Stop every new start of a version at once, from any state; `reason` has 3 to 300 characters and is shown to
-    everyone.
-
-    Raises Forbidden, Invalid, and Conflict when it is blocked already.
-    """
-    return _step(by, "block", version, VersionState(version.state), VersionState.BLOCKED, state_reason=_reason(reason))
-
-
-def _reason(text: str) -> str:
-    return clean_text(text, field="reason", low=3, high=300)
-
-
-def _step(
-    by: Principal, verb: str, version: Version, source: VersionState, target: VersionState, **also: Any
-) -> Version:
-    """Guard, move and record one step; `also` are further columns of the version."""
-    require(by, verb, version)
-    also.setdefault("state_reason", "")
-    with transaction.atomic():
-        if not move(Version.objects.filter(pk=version.pk), source, target, **also):
-            now = Version.objects.values_list("state", flat=True).get(pk=version.pk)
-            raise Conflict(
-                f"Version {version.version} of {version.asset.slug} is {VersionState(now).label.lower()}; "
-                f"only from {source.label.lower()} can it become {target.label.lower()}."
-            )
-        record(
-            f"catalog.{verb}",
-            by=by,
-            obj=version,
-            before={"state": source.value},
-            after={
-                "asset": version.asset.slug,
-                "version": version.version,
-                "state": target.value,
-                "digest": version.digest,
-            },
-            reason=str(also["state_reason"]),
-        )
-        version.refresh_from_db(fields=["state", *also])
-        refresh(version.asset)
+    collecting.begin(by, version)
     return version
 
 

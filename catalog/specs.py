@@ -13,7 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, St
 from pydantic import model_validator as after_all_fields
 from pydantic_core import PydanticCustomError
 
+from catalog.mcp import schema
 from catalog.models import asset_slug_validator
+from portal.errors import Invalid
 from projects.models import slug_validator
 
 # The placeholders that a cluster driver fills in; anything else in braces would be a way into Python's formatting.
@@ -33,7 +35,7 @@ def _slug(value: str) -> str:
 
 
 def _asset_slug(value: str) -> str:
-    if value == "compare":
+    if value in {"compare", "propose"}:
         raise _wrong("This name is an address of the catalog itself. Choose another one.")
     return _matching(asset_slug_validator, value)
 
@@ -81,6 +83,15 @@ def _label(value: str) -> str:
 def _version(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value):
         raise _wrong("Use letters, digits, dot, plus, hyphen and underscore.")
+    return value
+
+
+def _server_json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        if value:
+            schema.check(value)
+    except Invalid as error:
+        raise _wrong(error.sentence) from error
     return value
 
 
@@ -202,6 +213,7 @@ class Facts(Strict):
     packages: Annotated[list[Package], Field(max_length=20)] = []
     tools: Annotated[list[Tool], Field(max_length=200)] = []
     auth: Auth | None = None
+    document: Annotated[dict[str, JsonValue], AfterValidator(_server_json)] = {}  # server.json, as it was published
 
     @after_all_fields(mode="after")
     def check_size(self) -> Self:

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from ninja import Field, Query, Router
 
-from endpoints import services
+from endpoints import services, serving
 from endpoints.clusters import ClusterError
 from endpoints.drivers import driver_for
 from endpoints.models import Cluster, Endpoint, Phase
@@ -76,6 +76,7 @@ def endpoint_json(row: Endpoint, reader: Principal | None = None) -> dict[str, A
         "phase": row.phase,
         "reason": {"code": row.reason_code, "sentence": row.reason_sentence, "turn": row.reason_turn},
         "hold": {"reason": row.hold_reason, "by": row.hold_by} if row.hold_reason and not shared else None,
+        "suspend_at": row.suspend_at if not shared else None,
         "url": f"{settings.BASE_URL}/v1",
         "model": f"{row.project.slug}/{row.name}",
         "revision": revision.number if revision else None,
@@ -161,12 +162,21 @@ def list_events(
 
 @router.get("/endpoints/{endpoint_id}/revisions", auth=scope("endpoints:read"))
 def list_revisions(
-    request: PortalRequest, endpoint_id: UUID, limit: int | None = None, cursor: str | None = None
+    request: PortalRequest,
+    endpoint_id: UUID,
+    on: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
 ) -> HttpResponse:
-    """What ran and runs, newest first, with the authorization of each."""
+    """What ran and runs, newest first, with the authorization of each and the times in which it answered calls; `on`
+    keeps those that answered on a day (UTC).
+    """
     row = endpoint_or_404(request.principal, endpoint_id)
     rows = row.revisions.select_related("version__asset", "profile")
+    if on is not None:
+        rows = rows.filter(pk__in=serving.answering_on(row, on).values("revision"))
     found, following = cursor_page(rows, limit=limit, cursor=cursor, order=("-number",))
+    spans = serving.of([one.pk for one in found])
     items = [
         {
             "number": one.number,
@@ -184,6 +194,7 @@ def list_revisions(
             },
             "created_at": one.created_at,
             "outcome": {"code": one.outcome, "sentence": one.outcome_sentence},
+            **serving.document(spans.get(one.pk, [])),
         }
         for one in found
     ]

@@ -8,6 +8,8 @@ from django.db import transaction
 from django.urls import reverse
 
 from audit.services import Actor, record
+from catalog.models import Version, VersionState, with_pins
+from endpoints import serving
 from endpoints.models import Desired, Endpoint, Revision
 from endpoints.nudge import nudge
 from endpoints.timeline import note
@@ -20,6 +22,7 @@ from projects.notify.services import tell as notify
 
 SUSPENDING = ("suspending", "It is being suspended: its engines are ending.", "portal")
 DELETING = ("deleting", "It is being deleted: its engines are ending.", "portal")
+BLOCKED = "the catalog"  # who holds an endpoint whose version is blocked: endpoints/blocking.py
 RESUMED = ("resumed", "It was resumed; a worker picks it up now.", "portal")
 
 
@@ -40,13 +43,25 @@ def fresh(endpoint: Endpoint) -> Endpoint:
         "project", "cluster", "contact", "created_by", "revision__profile", "revision__version__asset",
         "next_revision__profile", "next_revision__version__asset", "fallback__profile", "fallback__version__asset",
     )  # fmt: skip
-    return rows.get(pk=endpoint.pk)
+    return with_pins(rows, "revision__version", "next_revision__version").get(pk=endpoint.pk)
 
 
 def locked(endpoint: Endpoint) -> Endpoint:
     """Return the row as it is now; nobody else changes it before the transaction ends."""
     Endpoint.objects.select_for_update(of=("self",)).get(pk=endpoint.pk)
     return fresh(endpoint)
+
+
+def not_blocked(version: Version) -> None:
+    """Raise Conflict `version_blocked` when `version` is blocked at this moment. Whoever blocks it waits until the
+    caller's transaction has ended, and then sees what it made.
+    """
+    state = Version.objects.select_for_update().values_list("state", flat=True).get(pk=version.pk)
+    if state == VersionState.BLOCKED:
+        raise Conflict(
+            f"{version.asset.slug} {version.version} was blocked a moment ago. Choose another version.",
+            code="version_blocked",
+        )
 
 
 def runs(endpoint: Endpoint) -> Revision:
@@ -113,6 +128,7 @@ def want(
                 f"{now.name} is {now.get_desired_display().lower()}; it cannot be {past(verb)} now.",
                 code="wrong_state",
             )
+        serving.keep(endpoint.pk)
         current = fresh(endpoint)
         note(current, code, event or f"{by.name} {past(verb)} it.")
         record(

@@ -43,6 +43,7 @@ class KeyIn(Body):
     endpoints: list[str] = Field([], max_length=200)
     scopes: list[str] = Field([INVOKE], max_length=20)
     days: int = 90
+    acknowledge: list[str] = Field([], max_length=20)  # licences whose terms were read, for the project
 
 
 def key_json(key: ApiKey, names: dict[str, str], secret: str = "") -> dict[str, Any]:
@@ -78,7 +79,15 @@ def list_keys(request: PortalRequest, slug: str, limit: int | None = None, curso
 def create_key(request: PortalRequest, slug: str, body: KeyIn) -> HttpResponse:
     """Create a key; the secret stands in this answer and nowhere else."""
     project = project_or_404(request.principal, slug)
-    made, secret = services.issue_key(request.principal, project, body.name, body.endpoints, body.scopes, body.days)
+    made, secret = services.issue_key(
+        request.principal,
+        project,
+        body.name,
+        body.endpoints,
+        body.scopes,
+        body.days,
+        acknowledge=body.acknowledge,
+    )
     return answer(request, key_json(made, names_of([made]), secret), status=201, secret=True)
 
 

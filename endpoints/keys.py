@@ -1,9 +1,13 @@
 """Keys for endpoints: names become ids here, because `projects`, which keeps the keys, cannot interpret a target."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from django.db import transaction
+from django.db.models import Q
+
+from catalog import terms
 from endpoints.models import Desired, Endpoint, Phase
 from endpoints.sharing import living_shares
 from portal.errors import Conflict, Forbidden, Invalid
@@ -26,12 +30,15 @@ def issue_key(
     endpoints: list[str],
     scopes: list[str] | None = None,
     days: int = keys.DEFAULT_DAYS,
+    *,
+    acknowledge: Iterable[str] = (),
 ) -> tuple[ApiKey, str]:
     """Create a key for endpoints of `project`, given by name, or by project/name where shared with it, and return it
     with its secret, which exists nowhere else.
 
     No name at all means every endpoint of the project and all that are shared with it, also later ones. `days` 1 to
-    365. Raises Invalid naming an unknown endpoint, and what `projects.keys.issue` raises.
+    365. `acknowledge` names the licences whose terms `by` has read, for the project. Raises Invalid naming an unknown
+    endpoint, Invalid `licence_not_acknowledged` with the words, and what `projects.keys.issue` raises.
     """
     require(by, "create", project, model=ApiKey)
     wanted = list(dict.fromkeys(endpoints))
@@ -49,7 +56,21 @@ def issue_key(
             "project/name of one that is shared with it.",
         )
     targets = [(TARGET_KIND, str(ids[one])) for one in wanted]
-    return keys.issue(by, project=project, name=name, scopes=scopes or [INVOKE], targets=targets, days=days)
+    with transaction.atomic():
+        terms.acknowledge(by, project, licences_of(project, ids.values() if wanted else None), acknowledge)
+        return keys.issue(by, project=project, name=name, scopes=scopes or [INVOKE], targets=targets, days=days)
+
+
+def licences_of(project: Project, endpoints: Iterable[UUID] | None = None) -> list[str]:
+    """Return the licences under which the endpoints run, or all that `project` may call (one query)."""
+    rows = Endpoint.objects.exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
+    if endpoints is None:
+        shared = living_shares().filter(project=project).values("endpoint")
+        rows = rows.filter(Q(project=project) | Q(pk__in=shared))
+    else:
+        rows = rows.filter(pk__in=list(endpoints))
+    found = rows.filter(revision__isnull=False).values_list("revision__version__licence", flat=True)
+    return list(found.order_by("revision__version__licence").distinct())
 
 
 def _ids(project: Project, wanted: Sequence[str]) -> dict[str, UUID]:
@@ -92,11 +113,13 @@ def may_change(by: Principal, key: ApiKey, verb: str) -> bool:
 def playground_key(by: Principal, endpoint: Endpoint) -> tuple[ApiKey, str]:
     """Create a key of 15 minutes, bound to the person and this endpoint, for the page's playground; it is never shown.
 
-    Raises Forbidden without the right to create keys in the project, and Conflict while the endpoint answers no calls.
+    Raises Forbidden without the right to create keys in the project, Conflict while the endpoint answers no calls, and
+    Invalid `licence_not_acknowledged`.
     """
     require(by, "create", endpoint.project, model=ApiKey)
     if not answers(endpoint):
         raise Conflict(f"{endpoint.name} answers no calls now: {endpoint.reason_sentence}", code="endpoint_not_ready")
+    terms.require_acknowledged(endpoint.project, licences_of(endpoint.project, [endpoint.pk]))
     return keys.issue(
         by,
         project=endpoint.project,

@@ -211,6 +211,27 @@ class Revision(models.Model):
         return f"{self.endpoint_id}#{self.number}"
 
 
+class Served(models.Model):
+    """A time in which a revision answered calls: endpoints/serving.py writes it, the production history reads it."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="served")
+    revision = models.ForeignKey(Revision, on_delete=models.CASCADE, related_name="served")
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True)  # none: it answers now
+
+    class Meta:
+        ordering = ["-since", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["endpoint"], condition=Q(until__isnull=True), name="one_revision_answers_at_a_time"
+            )
+        ]
+        indexes = [models.Index(fields=["endpoint", "since"], name="served_endpoint")]
+
+    def __str__(self) -> str:
+        return f"{self.revision_id} since {self.since}"
+
+
 class Share(models.Model):
     """Another project that may call an endpoint with keys of its own, as `<project>/<endpoint>`."""
 

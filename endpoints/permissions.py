@@ -1,6 +1,6 @@
 """Who may do what with endpoints and clusters. Keys are a model of `projects`; their rule stands there."""
 
-from endpoints.models import Cluster, Endpoint, EngineCount, Event, Revision, Share
+from endpoints.models import Cluster, Endpoint, EngineCount, Event, Revision, Served, Share
 from endpoints.sharing import living_shares
 from projects.models import PLATFORM_ENGINEERS
 from projects.permissions import BUILDERS, EVERYONE, MEMBERS, OWNER, PLATFORM, Grant, Rule, register
@@ -23,6 +23,6 @@ def register_rules() -> None:
     shared = Grant(living_shares, "endpoint_id", "project_id", {"view": MEMBERS})
     register(Rule(Endpoint, "project_id", actions, grant=shared))
     register(Rule(Share, "endpoint__project_id", {"view": READERS}))
-    for model in (Revision, Event, EngineCount):
+    for model in (Revision, Event, EngineCount, Served):
         register(Rule(model, "endpoint__project_id", {"view": READERS}))
     register(Rule(Cluster, None, {"view": EVERYONE, "create": engineers, "change": engineers}))

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from catalog.models import with_pins
 from endpoints.keys import TARGET_KIND
 from endpoints.models import Endpoint
 from portal.errors import NotFound
@@ -16,9 +17,10 @@ from projects.principal import Principal
 
 def whole(rows: QuerySet[Endpoint]) -> QuerySet[Endpoint]:
     """Return `rows` with everything selected that an endpoint shows about itself."""
-    return rows.select_related(
+    rows = rows.select_related(
         "project", "cluster", "contact", "revision__version__asset", "revision__profile", "next_revision", "fallback"
     )
+    return with_pins(rows, "revision__version")
 
 
 def endpoint_or_404(principal: Principal, endpoint_id: UUID, action: str = "inspect") -> Endpoint:

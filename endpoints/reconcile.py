@@ -19,7 +19,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.services import record, system
-from endpoints import decision, turning
+from catalog.models import with_pins
+from endpoints import decision, serving, turning
 from endpoints.changes import contacts, tell
 from endpoints.clusters import ClusterDriver, ClusterError, Observation, Replica, Workload
 from endpoints.drivers import driver_for, workload
@@ -99,6 +100,7 @@ def _row(endpoint_id: UUID | str) -> Endpoint | None:
         "project", "cluster", "contact", "created_by", "revision__version__asset", "revision__profile",
         "next_revision__version__asset", "next_revision__profile", "fallback__version__asset", "fallback__profile",
     ).exclude(phase=Phase.DELETED)  # fmt: skip
+    rows = with_pins(rows, "revision__version", "next_revision__version")
     return rows.filter(pk=endpoint_id, revision__isnull=False).first()
 
 
@@ -214,6 +216,8 @@ def _write(look: _Look, step: Step, worker: str) -> bool:
     with transaction.atomic():
         if not _store(fence, row, step, fields, now):
             return False
+        if step.phase != row.phase or "revision" in fields:
+            serving.keep(row.pk)
         if (step.phase, step.reason.code) != (row.phase, row.reason_code):
             sentence = step.reason.sentence
             Event.objects.create(endpoint=row, code=step.reason.code, phase=step.phase, sentence=sentence)

@@ -2,13 +2,15 @@
 
 from datetime import datetime
 
-from catalog.models import VersionState
+from catalog.models import VersionState, drift_of
 from endpoints.facts import Reason
 from endpoints.models import Revision
 
 
 def refusal(revision: Revision, now: datetime) -> Reason | None:
-    """Return why nothing of `revision` may be started now: its version is blocked, or its authorization has ended."""
+    """Return why nothing of `revision` may be started now: its version is blocked, or was and is not let in again; the
+    content of its version has drifted from what was approved, or its authorization has ended.
+    """
     version = revision.version
     if version.state == VersionState.BLOCKED:
         sentence = (
@@ -16,6 +18,19 @@ def refusal(revision: Revision, now: datetime) -> Reason | None:
             "Ask for another version, or press Retry when the block is lifted."
         )
         return Reason("version_blocked", sentence, "platform")
+    if version.state in {VersionState.IN_REVIEW, VersionState.DRAFT}:  # it was blocked, and waits to be let in again
+        sentence = (
+            f"{version.asset.name} {version.version} is looked at again in the catalog, so nothing of it is started. "
+            "Ask for another version, or press Retry when it is approved."
+        )
+        return Reason("version_blocked", sentence, "platform")
+    drifted = drift_of(version)
+    if drifted:
+        sentence = (
+            f"The content of {version.asset.name} {version.version} is not what was approved any more, so nothing of "
+            f"it is started. {drifted} Press Retry when the source holds again what was pinned."
+        )
+        return Reason("version_drifted", sentence, "platform")
     ends = revision.authorization_valid_until
     if ends is not None and ends < now.date():
         sentence = (

@@ -8,9 +8,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit.services import Actor, record
-from catalog.models import HardwareProfile, Version, VersionState
-from endpoints import seats
-from endpoints.changes import Authorization, fresh, locked, runs
+from catalog.models import HardwareProfile, Version, VersionState, with_pins
+from endpoints import seats, serving
+from endpoints.changes import Authorization, fresh, locked, not_blocked, runs
 from endpoints.models import Desired, Endpoint, Phase, Revision, RevisionOutcome
 from endpoints.nudge import nudge
 from endpoints.refusals import refusal
@@ -52,6 +52,7 @@ def open_revision(
         if isinstance(value, bool) or not 1 <= value <= limit:
             raise Invalid.field(field, f"{field} is {value}; it must lie between 1 and {limit:,}.")
     with transaction.atomic():
+        not_blocked(version)
         current = locked(endpoint)
         _may_begin(current)
         newest = current.revisions.order_by("-number").values_list("number", flat=True).first() or 0
@@ -80,12 +81,13 @@ def rollback(by: Principal, endpoint: Endpoint, number: int) -> Endpoint:
     """Go back to revision `number`; to the one that runs, to cancel a rollout.
 
     Raises Forbidden, NotFound, Invalid for a number that it never had, and Conflict: `already_so`, `rollout_running`,
-    `wrong_state`, `version_blocked`, `version_retired`, `authorization_ended`, `no_pool`, `gpu_quota`.
+    `wrong_state`, `version_blocked`, `version_drifted`, `version_retired`, `authorization_ended`, `no_pool`,
+    `gpu_quota`.
     """
     require(by, "rollback", endpoint)
     with transaction.atomic():
         current = locked(endpoint)
-        rows = current.revisions.select_related("version__asset", "profile")
+        rows = with_pins(current.revisions.select_related("version__asset", "profile"), "version")
         target = None if isinstance(number, bool) else rows.filter(number=min(number, MAX_NUMBER)).first()
         if target is None:
             numbers = ", ".join(str(one) for one in rows.order_by("number").values_list("number", flat=True)[:20])
@@ -172,6 +174,7 @@ def _begin(by: Actor, current: Endpoint, target: Revision) -> None:
                 move(row, current.phase, aim, field="phase", **said)
             if not answering:
                 seats.reseat(by, current, target, target.replicas)
+        serving.keep(current.pk)
     epoch.bump()
     nudge(current.pk)
 

@@ -17,12 +17,14 @@ from django.utils import timezone
 from audit.services import record
 from catalog.models import HardwareProfile, Version
 from endpoints.changes import (
+    BLOCKED,
     DELETING,
     RESUMED,
     SUSPENDING,
     Authorization,
     contacts,
     fresh,
+    not_blocked,
     runs,
     tell,
     want,
@@ -67,6 +69,7 @@ __all__ = [
     "unshare",
 ]
 
+LIFTED = {HOLDER: "", BLOCKED: " Ask for a revision with another version, or wait until it may be used again."}
 RESERVED = dt.timedelta(days=30)  # a deleted endpoint keeps its name: callers must not reach another one by an old name
 MAX_REPLICAS = 64
 
@@ -111,6 +114,7 @@ def open_endpoint(
     )
     own_id: dict[str, Any] = {"id": endpoint_id} if endpoint_id else {}
     with transaction.atomic():
+        not_blocked(version)
         if name_is_taken(project, name):
             raise taken
         try:
@@ -176,7 +180,7 @@ def resume(by: Principal, endpoint: Endpoint) -> Endpoint:
     """
     require(by, "resume", endpoint)
     if endpoint.hold_reason:
-        lift = "" if endpoint.hold_by == HOLDER else " Only they can lift it."
+        lift = LIFTED.get(endpoint.hold_by, " Only they can lift it.")
         raise Conflict(
             f"{endpoint.name} is on hold by {endpoint.hold_by}: {ended(endpoint.hold_reason)}{lift}", code="on_hold"
         )

@@ -6,7 +6,8 @@ import socket
 
 from celery import shared_task
 
-from endpoints import expiry
+from endpoints import blocking, expiry
+from endpoints import drift as drifting
 from endpoints import reconcile as reconciling
 from endpoints import sweep as sweeping
 from endpoints.metrics import scrape as scraping
@@ -41,3 +42,15 @@ def prune() -> None:
 def scrape() -> None:
     """Read the counters of every engine that answers calls."""
     scraping.scrape()
+
+
+@shared_task
+def drift() -> None:
+    """Tell the people of endpoints whose version holds something else by now than was approved."""
+    drifting.tell_drift()
+
+
+@shared_task
+def settle() -> None:
+    """Suspend what ran on a blocked version when its time of grace has passed, and take back what a block holds."""
+    blocking.settle()

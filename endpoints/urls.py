@@ -4,6 +4,7 @@ from django.urls import path
 
 from endpoints.views import (
     actions,
+    blocking,
     capacity,
     detail,
     history,
@@ -15,13 +16,16 @@ from endpoints.views import (
     revisions,
     settings,
     usage,
+    used,
 )
 
 _one = "endpoints/<uuid:endpoint_id>/"
 _keys = "projects/<slug:slug>/keys/"
 
 urlpatterns = [
+    path("catalog/<str:slug>/versions/<str:version>/block/", blocking.catalog_block, name="catalog_block"),
     path("capacity/", capacity.capacity, name="capacity"),
+    path("catalog/<str:slug>/used/", used.catalog_used, name="catalog_used"),  # here: the catalog knows no endpoints
     path("endpoints/", lists.endpoint_list, name="endpoint_list"),
     path("endpoints/bulk/", lists.endpoint_bulk, name="endpoint_bulk"),
     path(_one, detail.endpoint_detail, name="endpoint_detail"),

@@ -18,11 +18,15 @@ from ninja.types import DictStrAny
 
 from approvals.access.api import router as access_router
 from approvals.access.review_api import router as review_router
+from approvals.admission_api import router as admission_router
 from approvals.api import router as approvals_router
 from approvals.insights_api import router as insights_router
 from catalog.api import router as catalog_router
 from catalog.audience_api import router as audience_router
+from catalog.interchange.api import router as interchange_router
+from catalog.life_api import router as life_router
 from endpoints.api import router as endpoints_router
+from endpoints.blocking_api import router as blocking_router
 from endpoints.idle_api import router as idle_router
 from endpoints.key_api import router as keys_router
 from endpoints.limits_api import router as limits_router
@@ -124,6 +128,9 @@ for router in (projects_router, audit_router, catalog_router, quotas_router, end
 for part in (keys_router, sharing_router):
     api.add_router("", part)
 api.add_router("", audience_router)
+for life in (admission_router, life_router, blocking_router):
+    api.add_router("", life)
+api.add_router("", interchange_router)
 api.add_router("", applications_router)
 api.add_router("", review_router)
 api.add_router("", access_router)

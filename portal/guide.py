@@ -185,6 +185,8 @@ NEWS: list[Release] = [
                   "endpoint_list"),
             Piece("Renew, grow, share", "Ask for a later end date, another size or version, a share of a running "
                   "endpoint, or a larger quota.", "request_list"),
+            Piece("Into the catalog", "Propose a model or an MCP server, follow its evidence, send it to review.",
+                  "catalog_list"),
             Piece("Quotas", "A project's tokens and GPUs have limits, and a warning before them.", "usage"),
             Piece("Capacity", "The pool box by box: who holds what, until when, and what could be given back.",
                   "capacity"),

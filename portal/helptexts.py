@@ -5,6 +5,8 @@ from collections.abc import Mapping
 # The files of docs/ that are pages, in the order of the flow.
 GUIDES: Mapping[str, str] = {
     "catalog": "The catalog",
+    "catalog-as-code": "Catalog as code, Backstage, Open Data Hub, CycloneDX",
+    "mcp": "MCP servers",
     "requests": "Requests",
     "approvals": "Approvals",
     "endpoints": "Endpoints",
@@ -190,6 +192,72 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "A loaded version never changes: what was reviewed is what runs. Evidence says what a check found, and what "
         "nobody has verified; open a line to read the raw report.",
         "The memory arithmetic shows each number's inputs. Where a version is blocked, everybody reads why.",
+    ),
+    "server_list": (
+        "mcp",
+        "Each line is a server that the project was granted, with the tools asked for and the last day. Owners "
+        "and stewards end a grant at once; the registry view of the project shows it no more.",
+        "The settings below lead clients to the same servers. What a caller must bring, like a key, is a variable that "
+        "the client asks for: nothing secret stands in them.",
+    ),
+    "catalog_propose": (
+        "catalog",
+        "Whoever may send requests in a project may propose. A proposal is a draft that only you and the reviewers "
+        "see; nothing of it is started before somebody else has approved it.",
+        "Its evidence is collected at once. When every check has come to a verdict and none has failed, send it to "
+        "review.",
+    ),
+    "catalog_propose_version": (
+        "catalog",
+        "A version never changes, so a new commit, another engine or a corrected figure is a new version. The form "
+        "begins with the last one.",
+        "Its evidence is collected at once, and reviewers see what differs from the version before.",
+    ),
+    "catalog_attach": (
+        "catalog",
+        "A document adds to what is known about a version: a signature, an ML-BOM, a Scorecard result, provenance, a "
+        "measurement. The checks judge it; nobody's word counts without them.",
+        "The newest document of a kind counts. Adding the same one again changes nothing.",
+    ),
+    "catalog_discard": (
+        "catalog",
+        "A draft that was never sent to review can be discarded, with its evidence. What was reviewed once stays.",
+        "At most twenty proposals of a person are open at a time; discarding one makes room.",
+    ),
+    "catalog_submit": (
+        "catalog",
+        "Sending it freezes what was found under a digest, and one platform engineer or governance lead who is not you "
+        "decides. Every check must have come to a verdict, and none may have failed.",
+        "A blocked version that is sent to review stays unusable until it is approved again.",
+    ),
+    "catalog_deprecate": (
+        "catalog",
+        "Nobody can ask for a deprecated version any more; what runs goes on.",
+        "Name what to move to, which its page then leads to, and a day on which it is retired by itself.",
+    ),
+    "catalog_retire": (
+        "catalog",
+        "A retired version is not renewed any more; what runs on it goes on until its end date.",
+        "To stop what runs, block it instead.",
+    ),
+    "catalog_block": (
+        "catalog",
+        "A block counts at once and for everybody: nothing of the version is started, not by a restart, a rollout or "
+        "a retry. The page counts whom it concerns before anything happens.",
+        "Suspended endpoints are on hold until the version is approved again or they get another one by a revision; "
+        "then they run again by themselves.",
+    ),
+    "catalog_report": (
+        "catalog",
+        "The raw report is what the named tool said, with the inputs it looked at. Its digest stands in the audit log: "
+        "nobody changes it afterwards unnoticed.",
+        "A finding about content counts only for the content that it names; when the pin changes or its day passes, "
+        "it is collected again, and earlier findings stay readable here.",
+    ),
+    "catalog_used": (
+        "catalog",
+        "Endpoints and projects that use the asset: by name where you may see them, by number in other projects.",
+        "Whoever blocks or retires a version reads here whom it concerns.",
     ),
     "catalog_revoke": (
         "catalog",

@@ -163,9 +163,11 @@ CELERY_TASK_ROUTES = {
     "endpoints.tasks.scrape": {"queue": "metrics"},
     "quotas.tasks.ingest": {"queue": "metrics"},
     "endpoints.tasks.*": {"queue": "cluster"},
+    "catalog.tasks.collect": {"queue": "evidence"},
     "projects.tasks.deliver": {"queue": "notify"},
     "projects.tasks.digest": {"queue": "notify"},
 }
+EVIDENCE_ALONE = EMBEDDED  # one worker does everything: at most one of its processes reads the content of models
 CELERY_BEAT_SCHEDULE = {
     # An expired nudge is worth nothing: the next one does the same work.
     "endpoints-sweep": {
@@ -195,6 +197,19 @@ CELERY_BEAT_SCHEDULE = {
     "approvals-purge": {"task": "approvals.tasks.purge", "schedule": 86_400},
     "approvals-remind": {"task": "approvals.tasks.remind", "schedule": 3600},
     "catalog-expire": {"task": "catalog.tasks.expire", "schedule": 600},
+    "catalog-collect": {
+        "task": "catalog.tasks.collect",
+        "schedule": 5 if EMBEDDED else 30,
+        "options": {"expires": 5 if EMBEDDED else 30},
+    },
+    "catalog-renew": {"task": "catalog.tasks.renew", "schedule": 3600},
+    "catalog-verify": {"task": "catalog.tasks.verify", "schedule": 60 if EMBEDDED else 600},
+    "endpoints-settle": {
+        "task": "endpoints.tasks.settle",
+        "schedule": 5 if EMBEDDED else 30,
+        "options": {"expires": 5 if EMBEDDED else 30},
+    },
+    "endpoints-drift": {"task": "endpoints.tasks.drift", "schedule": 30 if EMBEDDED else 300},
     "projects-recheck": {"task": "projects.tasks.recheck", "schedule": 30, "options": {"expires": 30}},
     "projects-clear": {"task": "projects.tasks.clear", "schedule": 3600},
 }
@@ -267,6 +282,7 @@ CSRF_COOKIE_NAME = "gatehouse_csrf"
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_SERIALIZER = "portal.sessions.Serializer"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 
 # --- Safety of answers
@@ -328,11 +344,33 @@ if _smtp:
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _smtp.user, _smtp.password
     EMAIL_USE_SSL, EMAIL_USE_TLS = _smtp.tls == "tls", _smtp.tls == "starttls"
 EMAIL_TIMEOUT = 10
+
+# --- Where the content of versions lies
+HUB_URL = env.origin("GATEHOUSE_HUB_URL", env.text("GATEHOUSE_HUB_URL", "https://huggingface.co"))
+HUB_TOKEN = env.text("GATEHOUSE_HUB_TOKEN", "")
+BUCKET_URL = env.origin("GATEHOUSE_BUCKET_URL", env.text("GATEHOUSE_BUCKET_URL", ""))
+BUCKET_REGION = env.text("GATEHOUSE_BUCKET_REGION", "us-east-1")
+BUCKET_ACCESS_KEY = env.text("GATEHOUSE_BUCKET_ACCESS_KEY", "")
+BUCKET_SECRET_KEY = env.text("GATEHOUSE_BUCKET_SECRET_KEY", "")
+SOURCE_DIRS = env.directories("GATEHOUSE_SOURCE_DIRS", env.words("GATEHOUSE_SOURCE_DIRS"))
+SOURCE_IDLE_SECONDS = env.number("GATEHOUSE_SOURCE_IDLE_SECONDS", 30, low=1, high=3600)
+_signers = env.text("GATEHOUSE_SIGNERS_DIR", "")
+SIGNERS_DIR: Path = Path(_signers) if _signers else STATE_DIR / "signers"
+REQUIRE_SIGNATURE = env.flag("GATEHOUSE_REQUIRE_SIGNATURE", False)
+SLSA_BUILDERS = env.words("GATEHOUSE_SLSA_BUILDERS")
+SCORECARD_FLOOR = env.number("GATEHOUSE_SCORECARD_FLOOR", 5, low=0, high=10)
+MODEL_BYTES = env.number("GATEHOUSE_MODEL_BYTES", 2**40, low=1, high=2**53)
+VERIFY_HOURS = env.number("GATEHOUSE_VERIFY_HOURS", 24, low=1, high=8760)
 OUTBOUND_HTTP = EMBEDDED  # elsewhere http:// is for targets on an allow-list
 OUTBOUND_ALLOW = {
     "webhook": env.targets("GATEHOUSE_WEBHOOK_ALLOW"),
     "sso": env.targets("GATEHOUSE_SSO_ALLOW") or (["127.0.0.0/8", "::1"] if EMBEDDED else []),
+    "mcp": env.targets("GATEHOUSE_MCP_ALLOW") or (["127.0.0.0/8", "::1"] if EMBEDDED else []),
+    "hub": [*env.host(HUB_URL), *env.targets("GATEHOUSE_HUB_ALLOW")],
+    "registry": env.targets("GATEHOUSE_REGISTRY_ALLOW"),
+    "bucket": [*env.host(BUCKET_URL), *env.targets("GATEHOUSE_BUCKET_ALLOW")],
 }
+OUTBOUND_ONLY = {"hub", "registry", "bucket"}  # these call no host that is not on their list
 
 # --- The portal's own
 # --------------------------------------------------------------------------------------------------------

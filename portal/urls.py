@@ -28,6 +28,7 @@ urlpatterns = [
     path("", include("projects.urls")),
     path("", include("projects.notify.urls")),
     path("", include("catalog.urls")),
+    path("mcp/", include("catalog.mcp.urls")),
     path("", include("quotas.urls")),
     path("", include("endpoints.urls")),
     path("", include("approvals.urls")),

@@ -64,6 +64,15 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Own:
+    """Rows that stand in no project, of which the person who made them may do some actions."""
+
+    person: str  # lookup from the model to that person's id
+    when: Mapping[str, str]  # lookups from the model to plain columns
+    actions: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Rule:
     """Who may do what with one model. `project` is the lookup from the model to its project's id; None means
     platform-wide.
@@ -74,6 +83,7 @@ class Rule:
     actions: Mapping[str, frozenset[str]]  # action → project roles, platform groups, or "*" for anyone signed in
     second: Second | None = None
     grant: Grant | None = None
+    own: Own | None = None
     # Which rows of a platform-wide rule are left to a principal; None, or a None from it: all.
     audience: Callable[[Principal], Q | None] | None = None
 
@@ -175,6 +185,15 @@ def _grant_says(principal: Principal, action: str, rule: Rule, obj: Model) -> bo
     return given is not None and rule.grant is not None and given.filter(**{rule.grant.target: obj.pk}).exists()
 
 
+def _own_says(principal: Principal, action: str, rule: Rule, obj: Model) -> bool:
+    """Whether `principal` made the row, and may do `action` to it for that."""
+    own = rule.own
+    if own is None or action not in own.actions or not principal.is_authenticated or principal.project_id is not None:
+        return False
+    made = _value(own.person, obj) == principal.person.pk
+    return made and all(_value(path, obj) == value for path, value in own.when.items())
+
+
 def _in_audience(principal: Principal, rule: Rule, obj: Model) -> bool:
     """Whether `obj` is among the rows that the rule leaves to `principal` (at most one query)."""
     mine = rule.audience(principal) if rule.audience is not None else None
@@ -197,7 +216,9 @@ def can(principal: Principal, action: str, obj: Model, *, model: type[Model] | N
         return model is not None or _in_audience(principal, rule, obj)
     if model is not None:
         return False
-    return _second_says(principal, action, rule, obj) or _grant_says(principal, action, rule, obj)
+    if _second_says(principal, action, rule, obj) or _own_says(principal, action, rule, obj):
+        return True
+    return _grant_says(principal, action, rule, obj)
 
 
 def can_anywhere(principal: Principal, action: str, model: type[Model]) -> bool:
@@ -286,6 +307,8 @@ def visible(principal: Principal, queryset: QuerySet[Any], action: str = "view")
         if principal.project_id is not None:
             said &= Q(**{second.project: principal.project_id})
         theirs |= said
+    if rule.own is not None and action in rule.own.actions and principal.project_id is None:
+        theirs |= Q(**{rule.own.person: principal.person.pk}, **rule.own.when)
     return queryset.filter(own | theirs if theirs else own)
 
 

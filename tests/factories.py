@@ -78,6 +78,7 @@ def make_version(
 ) -> Version:  # fmt: skip
     """A version walked to `state` by the services of the catalog."""
     from catalog import services
+    from catalog.mcp.described import describe
 
     asset = asset or make_asset()
     made = Version.objects.create(
@@ -87,6 +88,7 @@ def make_version(
     )  # fmt: skip
     by = lead()
     services.collect_evidence(by, made)
+    describe(by, made)  # of an MCP server: no worker asks it
     path = {
         VersionState.DRAFT: [],
         VersionState.IN_REVIEW: ["submit"],

@@ -21,7 +21,8 @@ from approvals.access import review as reviews
 from approvals.models import AccessReview
 from catalog import audience
 from catalog import services as catalog
-from catalog.models import Asset, AssetProjectGrant, HardwareProfile, Version
+from catalog.mcp import grants
+from catalog.models import Asset, AssetProjectGrant, HardwareProfile, Kind, Version
 from endpoints import services as endpoints
 from endpoints.models import Endpoint, Event, Phase, Share
 from portal import crypto
@@ -125,7 +126,9 @@ def furnish(org: Org, journal: Path) -> Zoo:
     keeper, robot = User.objects.create_user(username="keeper"), User.objects.create_user("robot", is_service=True)
     for user, animal in ((keeper, "alpaca"), (keeper, "quokka"), (robot, "alpaca")):
         Membership.objects.create(project=habitats[animal].project, user=user, role=Role.DEVELOPER)
+    server = make_version(asset=make_asset("common-server", kind=Kind.MCP_SERVER))
     for one in habitats.values():
+        grants.grant(engineer(), server, one.project, tools=[one.word("tool")], ends_on=None)
         _own_asset(one)
         today = timezone.now().date()
         one.review = reviews.start(lead(), name=one.word("campaign"), due_on=today, project=one.project)
@@ -233,7 +236,8 @@ def _own_asset(one: Habitat) -> None:
     """An approved model that only this project may see and ask for."""
     words = {name: one.word(name) for name in ("publisher", "summary")}
     one.asset = make_asset(one.word("asset"), name=one.word("asset"), **words)
-    make_version(asset=one.asset)
+    made = make_version(asset=one.asset)
+    made.evidence.filter(kind="card").update(expires_at=timezone.now())  # so that it needs a look
     audience.list_only(lead(), one.asset, "A licence for one team.")
     one.grant = audience.grant_project(lead(), one.asset, one.project.slug, reason=one.word("granted"))
 

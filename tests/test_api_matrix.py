@@ -86,6 +86,16 @@ def _application(world: World) -> Mapping[str, Any]:
     return {"name": "Console", "kind": "public", "grants": ["device"], "scopes": ["requests:read"]}
 
 
+def _attachment(world: World) -> Mapping[str, Any]:
+    document = {
+        "hardware_profile": "gpu-small", "engine": "vllm 0.11", "measured_on": "2026-11-01", "concurrency": 8,
+        "tokens_per_second": 410.5, "ttft_p50_ms": 120, "cold_start_seconds": 90,
+    }  # fmt: skip
+    return {"kind": "performance", "name": "bench.json", "content": document}
+
+
+# Whoever may send requests in some project; a token that is bound to a project opens no platform-wide door.
+PROPOSERS = "401 403 201 403 201 201 201 201 403 403"
 APPLICATIONS = "/projects/{slug}/applications"
 ASSET = "/catalog/assets/{slug}"
 HOOK = "/webhooks/{webhook_id}"
@@ -142,7 +152,7 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("post", "/access/reviews/{review_id}/close"): Row("401 403 404 404 404 403 200 200 403 403", "admin"),
     # --- catalog
     ("get", "/catalog/assets"): Row(ANYBODY, "catalog:read"),
-    ("post", "/catalog/assets"): Row(STEWARDS_CREATE, "catalog:write", _asset),
+    ("post", "/catalog/assets"): Row(PROPOSERS, "catalog:write", _asset),
     ("get", ASSET): Row(ANYBODY, "catalog:read"),
     ("patch", ASSET): Row(STEWARDS, "catalog:write", lambda world: {"access": "listed", "reason": "A few teams."}),
     ("get", f"{ASSET}/grants"): Row(ANYBODY, "catalog:read"),  # those through which the caller sees it
@@ -151,8 +161,10 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ),
     ("delete", f"{ASSET}/grants/{{kind}}/{{grant_id}}"): Row(STEWARDS.replace("200", "204"), "catalog:write"),
     ("get", VERSION): Row(ANYBODY, "catalog:read"),
+    ("get", f"{VERSION}/ml-bom"): Row(ANYBODY, "catalog:read"),
+    ("get", "/catalog/export"): Row(ANYBODY, "catalog:read"),
     ("post", f"{ASSET}/versions"): Row(
-        STEWARDS_CREATE,
+        PROPOSERS,
         "catalog:write",
         lambda world: {
             "version": "4.0",
@@ -163,6 +175,10 @@ OPERATIONS: dict[tuple[str, str], Row] = {
         },
     ),
     ("post", f"{VERSION}/submit"): Row("401 403 404 404 404 404 200 200 403 403", "catalog:write"),  # drafts hide
+    ("get", f"{VERSION}/jobs"): Row(ANYBODY, "catalog:read"),
+    ("get", f"{VERSION}/attachments"): Row(ANYBODY, "catalog:read"),
+    ("post", f"{VERSION}/attachments"): Row(STEWARDS_CREATE, "catalog:write", _attachment),
+    ("post", f"{VERSION}/reverify"): Row(STEWARDS.replace("200", "202"), "catalog:write"),
     ("post", f"{VERSION}/deprecate"): Row(STEWARDS, "catalog:write"),
     ("post", f"{VERSION}/retire"): Row(STEWARDS, "catalog:write"),
     ("post", f"{VERSION}/block"): Row(STEWARDS, "catalog:write", lambda world: {"reason": "A finding."}),

@@ -105,6 +105,8 @@ def address(line: Line, zoo: Zoo) -> str:
         "<int:pk>": str(asked.pk),
         "{slug}": one.asset.slug if catalog else shared or one.project.slug,
         "{version}": "1.0",
+        "<str:version>": "1.0",
+        "<str:report>": "licence",
         "{endpoint_id}": str(one.endpoints["endpoint"].pk),
         "{webhook_id}": str(one.webhook.pk),
         "{request_id}": str(asked.pk),
@@ -507,7 +509,8 @@ def _post(client: Client, path: str, body: Any, method: str = "POST") -> Any:
 
 def _plain(response: Any, name: str) -> str:
     """The answer without the name that was asked for, without request ids, tokens and nonces."""
-    text = response.content.decode().replace(name, "…").replace(name.replace("/", "%2F"), "…")
+    body = response.getvalue() if response.streaming else response.content
+    text = body.decode().replace(name, "…").replace(name.replace("/", "%2F"), "…")
     return re.sub(
         r"\"request_id\": \"[^\"]*\"|\b[0-9a-f]{32}\b|nonce=\"[^\"]*\"|value=\"[\w-]{16,64}\"|\"X-CSRFToken\": \"\w+\"",
         "",

@@ -33,7 +33,7 @@ from tests.world import World, furnish
 pytestmark = pytest.mark.slow
 FEW, MANY = 2, 60
 MOST = 15
-TABS = ("?tab=evidence", "?tab=versions", "?tab=access")
+TABS = ("?tab=evidence", "?tab=versions", "?tab=access", "?tab=history", "?tab=history&before=900000")
 
 
 @pytest.fixture
@@ -85,10 +85,11 @@ def page_addresses(world: World) -> list[tuple[str, str]]:
             by = (("dana", 3), ("pat", 5), ("omar", 4))
             person = next(name for name, column in by if statuses[column] in {"200", "286"})
             path = page_of(route, world)
-            tabs = TABS if route.startswith("catalog/<") else ()
+            tabs = TABS if route == "catalog/<str:slug>/" else ()
             found += [(person, path + query) for query in ("", "?page=2", *tabs)]
             found += [("pat", path), ("pat/1", path)] if statuses[5] == "200" else []
             found += [("dana/1", path)] if person == "dana" else []  # with a project in the switcher
+    found += [("dana", f"/endpoints/{world.running.pk}/revisions/?on=2027-03-12")]
     found += [("dana", f"/endpoints/{world.failed.pk}/"), ("dana", f"/requests/{world.draft.pk}/")]
     return [*found, ("dana", f"/requests/new/?asset={world.version.asset.slug}&version=1.0")]
 

@@ -44,6 +44,8 @@ BAD_FORM = "400 400 400 400 400 400 400 400"  # a test client sends a multipart 
 BUILDERS_AND_ENGINEERS = "in  404 403 302 302 302 403 403"
 DECIDERS = "in  404 403 403 403 302 302 403"
 STEWARDS_ONLY = "in  403 403 403 403 200 200 403"
+PROPOSERS = "in  200 403 200 200 200 200 403"
+DECIDED = STEWARDS_ONLY.replace("200", "409")  # the version is approved
 OWNER_ONLY = "in  404 403 403 302 403 403 403"
 HOOK_SEEN = "in  404 404 404 200 200 404 404"
 HOOK = {"name": "tickets", "url": "https://93.184.215.14/tickets", "enabled": "on"}
@@ -163,6 +165,32 @@ PAGES: dict[str, Row] = {
     "catalog/": Row(EVERYONE_SIGNED_IN),
     "catalog/compare/": Row(EVERYONE_SIGNED_IN),
     "catalog/<str:slug>/": Row(EVERYONE_SIGNED_IN),
+    # proposing: whoever may send requests somewhere; the life of a version is the stewards'
+    "catalog/propose/": Row(PROPOSERS, PROPOSERS.replace("200", "422")),
+    "catalog/<str:slug>/propose/": Row(PROPOSERS, PROPOSERS.replace("200", "422")),
+    "catalog/<str:slug>/versions/<str:version>/attach/": Row(STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "422")),
+    "catalog/<str:slug>/versions/<str:version>/discard/": Row(DECIDED, DECIDED),
+    "catalog/<str:slug>/versions/<str:version>/submit/": Row(DECIDED, DECIDED),
+    "catalog/<str:slug>/versions/<str:version>/deprecate/": Row(STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "302")),
+    "catalog/<str:slug>/versions/<str:version>/retire/": Row(DECIDED, DECIDED),
+    "catalog/<str:slug>/versions/<str:version>/block/": Row(
+        STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "302"), _form(reason="A finding.")
+    ),
+    # evidence: everybody who sees the version reads it, stewards have it collected again
+    "catalog/<str:slug>/versions/<str:version>/collect/": Row(
+        ONLY_POST, STEWARDS_ONLY.replace("200", "302"), _form(kind="licence")
+    ),
+    "catalog/<str:slug>/versions/<str:version>/evidence/": Row(EVERYONE_SIGNED_IN),
+    "catalog/<str:slug>/versions/<str:version>/evidence/<str:report>/": Row(EVERYONE_SIGNED_IN),
+    "catalog/<str:slug>/versions/<str:version>/files/": Row(NOTHING, ONLY_POST),  # a demo version has none
+    "catalog/<str:slug>/versions/<str:version>/ml-bom/": Row(EVERYONE_SIGNED_IN),
+    "catalog/<str:slug>/used/": Row(EVERYONE_SIGNED_IN),
+    # MCP servers: stewards say which anybody may read of, owners and stewards end what a project was granted
+    "catalog/<str:slug>/registry/": Row(
+        ONLY_POST, STEWARDS_ONLY.replace("200", "302"), _form(public="1", reason="Anybody may.")
+    ),
+    "projects/<slug:slug>/mcp/": Row(READ),
+    "projects/<slug:slug>/mcp/<int:server_grant_id>/end/": Row(ONLY_POST, "in  404 403 403 302 302 302 403"),
     # whom it is for: engineers and governance leads decide
     "catalog/<str:slug>/access/": Row(
         ONLY_POST, STEWARDS_ONLY.replace("200", "302"), _form(access="listed", reason="A few teams.")
@@ -340,6 +368,7 @@ ALLAUTH = {
     "accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": "accounts/password/reset/key/<key>/",
 }
 API, ADMIN = "api/v1/", f"{settings.ADMIN_PATH}/"
+REGISTRY = "mcp/registry/"  # with a token too, and in a shape of its own: tests/catalog/test_mcp_registry.py
 
 
 def routes(resolver: Any = None, prefix: str = "") -> Iterator[str]:
@@ -359,9 +388,12 @@ def path_of(route: str, world: World) -> str:
         "<slug:slug>": world.org.fraud.slug,
         "<slug:name>": "catalog",
         "<str:slug>": world.version.asset.slug,
+        "<str:version>": world.version.version,
+        "<str:report>": "licence",
         "<str:card>": "pools",
         "<str:kind>": "project",
         "<int:grant_id>": str(world.grant.pk),
+        "<int:server_grant_id>": str(world.server_grant.pk),
         "<uuid:endpoint_id>": str(getattr(world, ENDPOINT_OF.get(verb, "running")).pk),
         "<int:share_id>": str(world.share.pk),
         "<int:number>": "1",
@@ -402,7 +434,7 @@ def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def test_every_route_has_a_row() -> None:
     """A new page is refused by this test until somebody has said who may do what with it, and old rows go."""
-    known = {route for route in routes() if not route.startswith((API, ADMIN, "^api/"))}
+    known = {route for route in routes() if not route.startswith((API, ADMIN, REGISTRY, "^api/"))}
     assert known == set(PAGES)
     for route, row in PAGES.items():
         assert len(row.get.split()) == len(row.post.split()) == len(PERSONAS), route
@@ -439,9 +471,12 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
     nothing = {
         "<slug:slug>": "no-such-project",
         "<str:slug>": "no-such-asset",
+        "<str:version>": "no-such-version",
+        "<str:report>": "no-such-kind",
         "<str:card>": "no-such-card",
         "<str:kind>": "no-such-kind",
         "<int:grant_id>": "987654",
+        "<int:server_grant_id>": "987654",
         "<uuid:endpoint_id>": str(uuid.uuid4()),
         "<uuid:key_id>": str(uuid.uuid4()),
         "<uuid:webhook_id>": str(uuid.uuid4()),

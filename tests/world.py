@@ -10,7 +10,8 @@ from django.utils import timezone
 from approvals.access import review as reviews
 from approvals.models import AccessReview
 from catalog import audience
-from catalog.models import AssetProjectGrant, HardwareProfile, Version
+from catalog.mcp import grants
+from catalog.models import AssetProjectGrant, HardwareProfile, Kind, ServerGrant, Version
 from endpoints import services as endpoint_services
 from endpoints.models import Cluster, Endpoint, Phase, Share
 from endpoints.services import Authorization
@@ -25,7 +26,7 @@ from projects.saved_views import save_view
 from projects.sso import mappings
 from quotas.models import Pool
 from tests.conftest import Org
-from tests.factories import make_cluster, make_endpoint, make_pool, make_profile, make_request, make_version
+from tests.factories import make_asset, make_cluster, make_endpoint, make_pool, make_profile, make_request, make_version
 
 # The columns of both matrices, in this order. None is nobody: no session, no token.
 PERSONAS = (None, "cy", "vic", "dana", "omar", "pat", "yasmine", "aud")
@@ -59,6 +60,7 @@ class World:
     robot_token: str  # of the robot, bound to nothing, to read the catalog
     group: Group  # a named one, empty
     review: AccessReview  # of fraud-detection, begun by yasmine
+    server_grant: ServerGrant  # of a tool of an MCP server, to fraud-detection
     mapping: GroupMapping  # of fraud-team into fraud-detection, made by pat
 
 
@@ -119,6 +121,13 @@ def furnish(org: Org) -> World:
             Principal.of(org.yasmine), name="Quarter", due_on=timezone.now().date(), project=org.fraud
         ),
         mapping=mappings.create(Principal.of(org.pat), group="fraud-team", project="fraud-detection", role="viewer"),
+        server_grant=grants.grant(
+            Principal.of(org.pat),
+            make_version(asset=make_asset("ledger", kind=Kind.MCP_SERVER)),
+            org.fraud,
+            tools=["list_accounts"],
+            ends_on=None,
+        ),
         group=people.create_group(Principal.of(org.pat), "risk-analysts"),
         application=applications.create(
             Principal.of(org.omar),

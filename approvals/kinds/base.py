@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from approvals import lead_time, policies
 from approvals.bodies import RequestBody
 from approvals.models import Request, RequestState
-from catalog.models import Access, Asset, HardwareProfile, Version
+from catalog.models import Access, Asset, HardwareProfile, Version, with_pins
 from endpoints.models import Desired, Endpoint, Phase, Revision
 from portal.errors import Conflict, Invalid
 from projects.models import Project
@@ -29,7 +29,7 @@ class Subject:
     one.
     """
 
-    project: Project
+    project: Project | None  # none of an admission
     name: str = ""
     environment: str = ""
     version: Version | None = None
@@ -108,7 +108,7 @@ def living() -> QuerySet[Endpoint]:
     """Return the endpoints that are not gone and not going, with what plans read of them."""
     related = ("project", "cluster", "contact", "revision__version__asset", "revision__profile")
     found = Endpoint.objects.exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
-    return found.select_related(*related)
+    return with_pins(found.select_related(*related), "revision__version")
 
 
 def own_endpoint(by: Principal, identifier: str | None) -> Endpoint:

@@ -8,7 +8,7 @@ from approvals.bodies import EndpointBody
 from approvals.kinds.base import Subject, named_project, project_for, refuse, require_open, shell
 from approvals.models import Request
 from approvals.sizing import Line, place
-from catalog.models import Asset, HardwareProfile, Version
+from catalog.models import Asset, HardwareProfile, Version, with_pins
 from endpoints.models import Cluster, Endpoint
 from endpoints.services import Authorization, name_is_taken, open_endpoint
 from portal.errors import Conflict, Invalid
@@ -69,7 +69,8 @@ def resolve(by: Principal, body: EndpointBody) -> Resolved:
 def find_version(by: Principal, asset: str, name: str, problems: dict[str, str]) -> Version | None:
     """Return a version of the catalog that the caller may read, or add to `problems` why there is none."""
     visible = Version.objects.visible_to(by)
-    version: Version | None = visible.select_related("asset").filter(asset__slug=asset, version=name).first()
+    found = with_pins(visible.select_related("asset")).filter(asset__slug=asset, version=name)
+    version: Version | None = found.first()
     if version is None:
         known = Asset.objects.filter(slug=asset, versions__in=visible).exists()
         field, value = ("version", name) if known else ("asset", asset)

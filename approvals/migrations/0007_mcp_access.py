@@ -4,15 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('approvals', '0006_authorization'),
+        ("approvals", "0006_authorization"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='request',
-            name='kind',
-            field=models.CharField(choices=[('endpoint', 'Endpoint'), ('admission', 'Admission'), ('revision', 'Revision'), ('renewal', 'Renewal'), ('access', 'Access'), ('quota', 'Quota'), ('mcp-access', 'MCP access')], max_length=12),
+            model_name="request",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("endpoint", "Endpoint"),
+                    ("admission", "Admission"),
+                    ("revision", "Revision"),
+                    ("renewal", "Renewal"),
+                    ("access", "Access"),
+                    ("quota", "Quota"),
+                    ("mcp-access", "MCP access"),
+                ],
+                max_length=12,
+            ),
         ),
     ]

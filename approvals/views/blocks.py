@@ -123,11 +123,59 @@ def _quota(plan: Plan) -> list[Block]:
     return [{"title": f"{title[:1].upper()}{title[1:]}", "rows": rows, "sentence": ""}]
 
 
+def _mcp_access(plan: Plan) -> list[Block]:
+    server, ends = plan["server"], plan["ends_on"]
+    rows = [
+        ("Server", f"{plan['asset_name']} {plan['version']}", server["name"]),
+        ("Reached by", "", server["transport"]),
+        ("Sign-in", "", server["sign_in"]),
+        ("Until", f"now {_day(ends['before'])}" if plan["replaces"] else "", _day(ends["after"])),
+    ]
+    tools = [
+        (tool["name"], " · ".join(tool["hints"]), tool["digest"].removeprefix("sha256:")[:10] or "not pinned")
+        for tool in plan["tools"]
+    ]
+    left = plan["listed"] - len(plan["tools"])
+    sentence = f"{left} further tools of it are not asked for." if left > 0 else ""
+    replaced = f"It takes the place of what the project has: {plan['replaces']}." if plan["replaces"] else ""
+    return [
+        {"title": "MCP server", "rows": rows, "sentence": replaced},
+        {"title": "Tools", "rows": tools, "sentence": sentence if tools else "No tool of it is known."},
+    ]
+
+
+def _admission(plan: Plan) -> list[Block]:
+    pin, runtime = plan["pin"], plan["runtime"]
+    rows = [
+        ("Source", "", plan["source"]),
+        ("Licence", "", plan["licence"]),
+        ("Specification", "", plan["specification"].removeprefix("sha256:")[:12]),
+    ]
+    if pin:
+        rows += [
+            ("Revision", "", pin["revision"].removeprefix("sha256:")[:12] or "none"),
+            ("Content", f"{pin['files']:,} files, {bytes_h(pin['bytes'])}", pin["digest"].removeprefix("sha256:")[:12]),
+        ]
+    if runtime.get("command"):
+        rows.append(("Started by", runtime["engine"], " ".join(runtime["command"])))
+    found = [
+        {"title": "What is let in", "rows": rows, "sentence": f"It was blocked: {plan['blocked_for']}"
+         if plan["blocked_for"] else ""},
+    ]  # fmt: skip
+    if plan["before"]:
+        changes = [(row["field"], row["before"], row["after"]) for row in plan["changes"]]
+        title = f"What differs from version {plan['before']['version']}"
+        found.append({"title": title, "rows": changes, "sentence": "" if changes else "Nothing but its name."})
+    return found
+
+
 BLOCKS: Mapping[str, Callable[[Plan], list[Block]]] = {
     "revision": _revision,
     "renewal": _renewal,
     "access": _access,
     "quota": _quota,
+    "mcp-access": _mcp_access,
+    "admission": _admission,
 }
 
 

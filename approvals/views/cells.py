@@ -39,6 +39,7 @@ KINDS = {
     RequestKind.RENEWAL: "calendar",
     RequestKind.ACCESS: "share",
     RequestKind.QUOTA: "capacity",
+    RequestKind.MCP_ACCESS: "mcp",
     RequestKind.ADMISSION: "catalog",
 }
 
@@ -107,6 +108,10 @@ def granted(request: Request) -> str:
         return f"Call it as {request.endpoint.project.slug}/{request.endpoint.name}{until}."
     if request.kind == RequestKind.QUOTA:
         return f"The larger quota counts{until}."
+    if request.kind == RequestKind.MCP_ACCESS and request.project is not None:
+        return f"{request.project.slug} may use the server{until}."
+    if request.kind == RequestKind.ADMISSION:
+        return "It is in the catalog."
     return ""
 
 
@@ -115,7 +120,7 @@ def approved_line(request: Request, reviewer: str) -> Cell:
     endpoint = request.endpoint
     by = f"Approved by {reviewer}." if reviewer else "Approved."
     if endpoint is None:
-        return {"sentence": f"{by} {granted(request)}".strip()}
+        return {"sentence": f"{by} {granted(request)}".strip(), **_server_action(request)}
     if request.kind not in {RequestKind.ENDPOINT, RequestKind.REVISION}:
         gone = " The endpoint was deleted." if endpoint.phase == Phase.DELETED else ""
         action = {} if gone else _endpoint_action(endpoint)
@@ -127,6 +132,15 @@ def approved_line(request: Request, reviewer: str) -> Cell:
     turn = TURNS.get(endpoint.reason_turn, "")
     sentence = f"{by} {endpoint.reason_sentence}"
     return {"sentence": sentence, "turn": turn, "since": endpoint.phase_since, **_endpoint_action(endpoint)}
+
+
+def _server_action(request: Request) -> Cell:
+    """Return the way to what clients need, where a server was granted."""
+    if request.kind != RequestKind.MCP_ACCESS or request.version is None or request.project is None:
+        return {}
+    asset = reverse("catalog_detail", args=[request.version.asset.slug])
+    address = f"{asset}?tab=connect&project={request.project.slug}"
+    return {"action_url": address, "action_label": "Connect a client"}
 
 
 def _endpoint_action(endpoint: Endpoint) -> Cell:

@@ -12,7 +12,7 @@ from approvals.kinds.endpoint import Resolved
 from approvals.sizing import Line, place
 from catalog import fit
 from catalog.holders import open_where
-from catalog.models import HardwareProfile, Kind, Version, VersionState
+from catalog.models import HardwareProfile, Kind, Version, VersionState, with_pins
 from endpoints.models import Cluster, Environment
 from portal.templatetags.gatehouse import bytes_h, money
 from projects.models import Project
@@ -42,7 +42,8 @@ class Offer:
         """Read what is on offer in `projects`: approved models, profiles with their pools, clusters (four queries, and
         one where a model is not for everyone).
         """
-        rows = Version.objects.visible_to(principal).filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
+        rows = with_pins(Version.objects.visible_to(principal))
+        rows = rows.filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
         versions = list(rows.select_related("asset").order_by("asset__name", "-approved_at", "-id"))
         where = open_where(principal, [project.pk for project in projects], [version.asset for version in versions])
         waiting = Q(reservations__state=ReservationState.WAITING)

@@ -38,6 +38,7 @@ REASONS: Mapping[str, str] = {
     "out_of_memory": "The engine ran out of memory",
     "start_timeout": "The engine did not start in time",
     "version_blocked": "The version was blocked in the catalog",
+    "version_drifted": "The content of the version had drifted",
 }
 
 

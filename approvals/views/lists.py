@@ -71,7 +71,7 @@ REQUESTS = Listing(
             "state",
             "State",
             lambda rows, value, request: rows.filter(state=value),
-            choices=[(value, str(label).capitalize()) for value, label in RequestState.choices],
+            choices=[(value, f"{str(label)[:1].upper()}{str(label)[1:]}") for value, label in RequestState.choices],
             every="Any state",
         ),
         Filter(

@@ -40,6 +40,7 @@ def opened_cells(request: PortalRequest, item: Request, refused: GatehouseError 
         "is_fresh": shown is not item.plan,
         "pool": _pool_now(item),
         "trust": catalog_cells.trust(version) if version else [],
+        "reports": _reports(item),
         "version_label": cells.what(item),
         "version_url": catalog_cells.detail_url(version.asset, version, "evidence") if version else "",
         "similar": similar,
@@ -68,6 +69,19 @@ def opened_cells(request: PortalRequest, item: Request, refused: GatehouseError 
         "changes_url": reverse("approval_request_changes", args=[item.pk]),
         "consequence": _consequence(item),
     }
+
+
+def _reports(item: Request) -> list[dict[str, str]]:
+    """Return the raw reports of what is to be let in."""
+    version = item.version
+    if item.kind != RequestKind.ADMISSION or version is None:
+        return []
+    address = [version.asset.slug, version.version]
+    return [
+        {"title": one["title"], "url": reverse("catalog_report", args=[*address, one["kind"]])}
+        for one in item.plan.get("evidence", [])
+        if one["digest"]
+    ]
 
 
 def _pool_now(item: Request) -> dict[str, Any] | None:
@@ -134,7 +148,9 @@ def _consequence(item: Request) -> str:
         RequestKind.REVISION: "Approving rolls the revision out at once.",
         RequestKind.RENEWAL: f"Approving lets {item.name} run{until}.",
         RequestKind.ACCESS: f"Approving lets {item.project} call {item.name}{until} with keys of its own.",
+        RequestKind.MCP_ACCESS: f"Approving lets {item.project} use {cells.what(item)}{until}.",
         RequestKind.QUOTA: f"Approving raises the quota at once{until}.",
+        RequestKind.ADMISSION: f"Approving lets {cells.what(item)} into the catalog, for everyone it is for.",
     }.get(RequestKind(item.kind))
     if words:
         return f"{words} You are the only reviewer needed."

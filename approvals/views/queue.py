@@ -168,7 +168,7 @@ def _with_query(asked: Asked, route: str, pk: int) -> str:
 def _waiting(request: PortalRequest) -> QuerySet[Request]:
     """Return everything that waits for a decision which the person's role allows."""
     found = visible(request.principal, Request.objects.all(), "decide")
-    found = found.filter(state=RequestState.SUBMITTED).exclude(kind=RequestKind.ADMISSION)
+    found = found.filter(state=RequestState.SUBMITTED)
     if request.project is not None:
         theirs = Q(kind=RequestKind.ACCESS, endpoint__project=request.project)  # asked by another project
         found = found.filter(Q(project=request.project) | theirs)

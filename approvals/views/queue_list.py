@@ -24,6 +24,8 @@ NEW = {
     RequestKind.RENEWAL: "later end date",
     RequestKind.ACCESS: "access for another project",
     RequestKind.QUOTA: "more quota",
+    RequestKind.MCP_ACCESS: "MCP server for a project",
+    RequestKind.ADMISSION: "into the catalog",
 }
 ACTIONS = (
     BulkAction("approve", "Approve", primary=True, without_reason=True),

@@ -24,7 +24,11 @@ HELP = [
     "One platform engineer or governance lead decides. What is approved is exactly what is started.",
 ]
 DECIDED = {Choice.APPROVE: "approved", Choice.REJECT: "rejected", Choice.REQUEST_CHANGES: "asked for changes"}
-UNTIL = {RequestKind.ACCESS: "May call until", RequestKind.QUOTA: "Counts until"}
+UNTIL = {
+    RequestKind.ACCESS: "May call until",
+    RequestKind.QUOTA: "Counts until",
+    RequestKind.MCP_ACCESS: "May use until",
+}
 LOOKS = {
     "approved": ("ok", "ok"),
     "rejected": ("err", "bad"),
@@ -80,7 +84,9 @@ def _detail(
         "timeline": [_timeline_cell(entry) for entry in timeline(item)],
         "withdrawable": mine and RequestState.WITHDRAWN in Request.ARROWS["state"].get(item.state, ()),
         "decide_url": reverse("approval_detail", args=[item.pk]) if decides else "",
-        "again_url": f"{reverse('request_new')}?from={item.pk}" if mine and item.plan and item.body.get("kind") else "",
+        "again_url": f"{reverse('request_new')}?from={item.pk}"
+        if mine and item.plan and item.body.get("kind") and item.kind != RequestKind.ADMISSION
+        else "",
         "comment_field": {
             "name": "text",
             "label": "Comment",
@@ -125,13 +131,15 @@ def _facts(item: Request) -> list[tuple[str, str]]:
     quota = item.kind == RequestKind.QUOTA
     asked = [(f"{label} limit", f"{body[name]:,}") for name, label in (("hard", "Hard"), ("soft", "Soft"))
              if quota and isinstance(body.get(name), int)]  # fmt: skip
+    server = item.kind == RequestKind.MCP_ACCESS
     rows = [
         ("Asks for", item.get_kind_display()),
         ("Project", item.project.slug if item.project else "–"),
         ("Requested by", item.requester.username),
         ("Endpoint", f"{about.project.slug}/{about.name}" if about else "–"),
-        ("Quota" if quota else "Model", cells.what(item)),
+        ("Quota" if quota else "MCP server" if server else "Model", cells.what(item)),
         ("Of", f"{body.get('target')} {body.get('target_name') or ''}".strip() if quota else "–"),
+        ("Tools", ", ".join(body.get("tools") or ["all that it lists"]) if server else "–"),
         *asked,
         ("Hardware profile", item.profile.name if item.profile else str(body.get("hardware_profile") or "–")),
         ("Environment", item.environment or "–"),

@@ -38,7 +38,7 @@ from catalog.models.listings import (
     Listing,
     ListingQuerySet,
 )
-from catalog.models.pins import Pin, PinState
+from catalog.models.pins import Pin, PinState, drift_of, with_pins
 from catalog.models.servers import ServerGrant, Tool
 from catalog.models.terms import Acknowledgement
 
@@ -71,6 +71,7 @@ __all__ = [
     "VersionState",
     "asset_audience",
     "asset_slug_validator",
+    "drift_of",
     "evidence_audience",
     "granted_to",
     "is_asset_slug",
@@ -79,4 +80,5 @@ __all__ = [
     "rank_of_state",
     "reviews",
     "version_audience",
+    "with_pins",
 ]

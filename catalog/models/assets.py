@@ -160,6 +160,8 @@ class Asset(models.Model):
     languages = models.JSONField(default=list)
     homepage = models.URLField(max_length=300, blank=True)
     access = models.CharField(max_length=8, choices=Access.choices, default=Access.EVERYONE, db_default=Access.EVERYONE)
+    # An MCP server that anybody may read of, without signing in: /mcp/registry/v0.1/servers.
+    registry_public = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     proposed_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
@@ -208,6 +210,7 @@ class Version(models.Model):
     )  # configuration excerpt with what is unverified; for MCP servers remotes, tools
     created_at = models.DateTimeField(auto_now_add=True)
     approved_at = models.DateTimeField(null=True)  # the last approval; set once, it never becomes empty again
+    changed_at = models.DateTimeField(null=True)  # the last step of its state
     state_reason = models.CharField(max_length=300, blank=True)  # why it was rejected, deprecated, retired or blocked
     successor = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     retires_on = models.DateField(null=True)  # announced when it is deprecated; a sweep retires it on that day

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -12,8 +12,9 @@ from django.views.decorators.http import require_GET
 from catalog import cells, fit
 from catalog.evidence.licence import short_name
 from catalog.holders import askable
-from catalog.models import HardwareProfile, Kind, Version, is_asset_slug
+from catalog.models import Evidence, HardwareProfile, Kind, Tool, Version, is_asset_slug
 from catalog.search import MOST_COMPARED
+from catalog.views import contents
 from portal.errors import Invalid, NotFound
 from portal.http import page
 from portal.templatetags.gatehouse import bytes_h, money
@@ -61,7 +62,10 @@ def _versions(request: PortalRequest, names: list[str]) -> list[Version]:
         if is_asset_slug(slug) and version:
             known |= Q(asset__slug=slug, version=version)
     found = Version.objects.visible_to(request.principal).filter(known) if names else Version.objects.none()
-    found = found.select_related("asset").prefetch_related("evidence")
+    found = found.select_related("asset", "pin").prefetch_related(
+        Prefetch("evidence", queryset=Evidence.objects.defer("report")),
+        Prefetch("tools", queryset=Tool.objects.defer("definition")),
+    )
     by_name = {(item.asset.slug, item.version): item for item in found}
     for name, pair in zip(names, wanted, strict=True):
         if pair not in by_name:
@@ -85,7 +89,13 @@ def _column(version: Version, names: list[str], may_request: bool) -> dict[str, 
 
 def _groups(versions: list[Version], profiles: list[HardwareProfile]) -> list[dict[str, Any]]:
     """Return the table by groups; a row that is empty for every version is left out."""
-    groups = [("What it is", _facts(versions)), ("What was checked", _evidence(versions))]
+    groups = [
+        ("What it is", _facts(versions)),
+        ("How it is started", contents.runtime(versions, _row)),
+        ("What was checked", _evidence(versions)),
+        ("What is pinned", contents.pins(versions, _row)),
+        ("Files that differ", contents.files(versions, _row)),
+    ]
     if profiles:
         groups += [
             ("Memory of one replica", _memory(versions, profiles)),
@@ -204,5 +214,6 @@ def _server(versions: list[Version]) -> list[dict[str, Any]]:
     def serves(read: Callable[[Version], str]) -> Callable[[Version], str]:
         return lambda version: read(version) if version.asset.kind == Kind.MCP_SERVER else ""
 
+    digests = contents.tools(versions, _row)
     lines = [("Transport", serves(cells.transport)), ("Sign-in", serves(cells.sign_in))]
-    return [_row("Tools", [tools(version) for version in versions], len(versions)), *_table(versions, lines)]
+    return [_row("Tools", [tools(version) for version in versions], len(versions)), *digests, *_table(versions, lines)]

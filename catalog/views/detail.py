@@ -5,20 +5,24 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.db.models import Prefetch
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from catalog import cells, fit
+from catalog.evidence.content import has_content
 from catalog.holders import askable
 from catalog.markdown import render
-from catalog.models import STATE_ORDER, Asset, HardwareProfile, Kind, Version, VersionState, is_asset_slug
+from catalog.models import STATE_ORDER, Asset, Evidence, HardwareProfile, Kind, Version, VersionState, is_asset_slug
+from catalog.views import evidence, history, life, tools
 from catalog.views.access_cells import access_context
 from portal.errors import GatehouseError, NotFound
 from portal.http import page
 from portal.templatetags.gatehouse import bytes_h
 from projects.principal import PortalRequest
 
+STOP_POLLING = 286  # of htmx: nothing moves any more
 STATE_ALERTS = {
     VersionState.DEPRECATED: (
         "warning",
@@ -53,13 +57,18 @@ def show(
     *,
     typed: Mapping[str, str] | None = None,
     error: GatehouseError | None = None,
+    template: str = "catalog/detail.html",
+    more: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
-    """Return the page of an asset with one tab open; `typed` is what a refused form held, and `error` why."""
+    """Return the page of an asset with one tab open; `typed` is what a refused form held, and `error` why. A tab of a
+    higher app gives its own `template` and what that needs `more`.
+    """
     versions = list(
         Version.objects.visible_to(request.principal)
         .filter(asset_id=asset.pk)
-        .select_related("successor__asset")
-        .prefetch_related("evidence")
+        .select_related("successor__asset", "pin")
+        .prefetch_related(Prefetch("evidence", queryset=Evidence.objects.defer("report")))
+        .defer(*(() if tab == "evidence" else ("pin__files", "pin__progress", "pin__drift")))
     )
     for item in versions:
         item.asset = asset
@@ -77,13 +86,23 @@ def show(
         "kind_chip": cells.kind_chip(asset.kind),
         "listed_chip": cells.listed_chip(asset),
         "description": render(asset.description),
-        "versions": [_version_row(item) for item in versions],
+        "versions": [_version_row(item, version) for item in versions],
     }
     if version is not None:
         context |= _version_context(request, asset, version)
+    context |= tools.connect(request, asset)
     if tab == "access":
         context |= access_context(request.principal, asset, typed or {}, error)
-    return page(request, "catalog/detail.html", context, status=error.status if error else 200)
+    elif tab == "tools" and version is not None:
+        context |= tools.tab(request, version)
+    elif tab == "history":
+        context |= history.tab(request.principal, asset, versions, request.GET.get("before", ""))
+    elif tab == "evidence" and version is not None:
+        context |= evidence.tab(request.principal, version)
+    status = error.status if error else 200
+    if getattr(request, "htmx", None) and tab == "evidence" and not context.get("busy"):
+        status = STOP_POLLING
+    return page(request, template, context | dict(more or {}), status=status)
 
 
 def _chosen(request: PortalRequest, versions: list[Version]) -> Version | None:
@@ -101,17 +120,29 @@ def _tabs(asset: Asset, version: Version | None, versions: list[Version], tab: s
     names = [("overview", "Overview", 0)]
     if version is not None:
         if asset.kind == Kind.MCP_SERVER:
-            names.append(("tools", "Tools", len(version.facts.get("tools", []))))
+            names.append(("tools", "Tools", tools.count(version)))
         names += [("evidence", "Evidence", 0), ("facts", "Facts", 0)]
-    names += [("versions", "Versions", len(versions)), ("access", "Who may use it", 0)]
+    names += [("versions", "Versions", len(versions)), ("access", "Who may use it", 0), ("used", "Used by", 0)]
+    names.append(("history", "History", 0))
+    used = reverse("catalog_used", args=[asset.slug]) + (f"?version={version.version}" if version else "")
     return [
-        {"label": label, "url": cells.detail_url(asset, version, key), "current": key == tab, "badge": badge}
+        {
+            "label": label,
+            "url": used if key == "used" else cells.detail_url(asset, version, key),
+            "current": key == tab,
+            "badge": badge,
+        }
         for key, label, badge in names
     ]
 
 
-def _version_row(version: Version) -> dict[str, Any]:
+def _version_row(version: Version, shown: Version | None) -> dict[str, Any]:
+    """Return one line of the versions; each can be compared with the one that is shown."""
+    other = shown if shown is not None and shown.pk != version.pk else None
+    pair = urlencode([("v", cells.ticket(other)), ("v", cells.ticket(version))]) if other else ""
     return {
+        "compare_url": f"{reverse('catalog_compare')}?{pair}" if pair else "",
+        "compared": other.version if other else "",
         "name": version.version,
         "url": cells.detail_url(version.asset, version),
         "chip": cells.state_chip(version.state),
@@ -134,14 +165,17 @@ def _version_context(request: PortalRequest, asset: Asset, version: Version) -> 
         "state_chip": cells.state_chip(version.state),
         "demo_chip": cells.demo_chip(version),
         "state_alert": _state_alert(version),
+        "menu": life.menu(request.principal, version),
+        "submit_url": life.submit_url(request.principal, version),
         "compare_url": f"{reverse('catalog_list')}?{urlencode({'kind': asset.kind, 'v': cells.ticket(version)})}",
         "request_url": cells.request_url(version) if cells.requestable(version, may_request) else "",
         "successor_url": cells.detail_url(successor.asset, successor) if successor else "",
-        "evidence": cells.evidence_rows(found),
+        "judged": len(found),
         "passed": verdicts.count("pass"),
         "warned": verdicts.count("warn"),
         "failed": verdicts.count("fail"),
         "trust": cells.trust(version),
+        "content": has_content(version),
         "facts": _facts(asset, version),
         "config_rows": _config_rows(version),
         "derived": list(version.facts.get("derived", {}).items()),
@@ -151,7 +185,6 @@ def _version_context(request: PortalRequest, asset: Asset, version: Version) -> 
         "alternatives": [
             (name, " ".join(item.get("command", [])), item.get("note", "")) for name, item in version.runtimes.items()
         ],
-        "tools": cells.tool_rows(version),
     }
     if version.needs:
         context |= _needs(request, version)

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from catalog import cells, facets, fit, search
+from catalog import cells, facets, fit, proposing, search
 from catalog.holders import askable
 from catalog.models import HardwareProfile, Listing
 from portal import listing
@@ -69,6 +69,7 @@ def catalog_list(request: PortalRequest) -> HttpResponse:
     context = {
         "crumbs": [("Home", reverse("home")), ("Catalog", "")],
         "filters": filters,
+        "propose_url": reverse("catalog_propose") if proposing.may_propose(request.principal) else "",
         "facets": counted.facets,
         "sorts": list(search.SORTS.items()),
         "cards": _cards(request, shown, profiles, filters),

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('endpoints', '0005_endpoint_order'),
+        ("endpoints", "0005_endpoint_order"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='endpoint',
-            name='suspend_at',
+            model_name="endpoint",
+            name="suspend_at",
             field=models.DateTimeField(null=True),
         ),
     ]

@@ -1,6 +1,6 @@
 """Keys one by one: create, rotate, revoke. A secret is shown on one answer and never again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils.timesince import timesince
 from django.views.decorators.http import require_http_methods
 
-from endpoints import services
+from catalog import terms
+from endpoints import keys, services
 from endpoints.models import Desired, Endpoint, Phase
 from endpoints.reading import key_or_404, names_of
 from endpoints.sharing import living_shares
@@ -41,8 +42,9 @@ def key_create(request: PortalRequest, slug: str) -> HttpResponse:
         typed = {name: request.POST.get(name, "") for name in typed}
         try:
             wanted = [] if typed["endpoint"] == EVERYTHING else [typed["endpoint"]]
+            read = request.POST.getlist(terms.FIELD)
             made, secret = services.issue_key(
-                request.principal, project, typed["name"], wanted, None, _days(typed["days"])
+                request.principal, project, typed["name"], wanted, None, _days(typed["days"]), acknowledge=read[:50]
             )
         except Invalid as error:
             problem = error
@@ -51,7 +53,8 @@ def key_create(request: PortalRequest, slug: str) -> HttpResponse:
     own, shared = callable_names(project)
     context = head(project, "New key") | {
         "fields": _fields(typed, own, shared, problem.fields if problem else {}),
-        "errors": problem.errors if problem else [],
+        "terms": _terms(project, request.POST.getlist(terms.FIELD), problem),
+        "errors": _said(problem) if problem else [],
         "cancel_url": reverse("key_list", args=[project.slug]),
     }
     return page(request, "endpoints/key_create.html", context, status=problem.status if problem else 200)
@@ -160,6 +163,30 @@ def callable_names(project: Project) -> tuple[list[str], list[str]]:
     rows = given.order_by("endpoint__project__slug", "endpoint__name")
     names = rows.values_list("endpoint__project__slug", "endpoint__name")[:MOST_NAMES]
     return list(own), [f"{slug}/{name}" for slug, name in names]
+
+
+def _said(problem: Invalid) -> list[dict[str, str]]:
+    if problem.code != terms.CODE:
+        return problem.errors
+    said = "Read the terms below and tick their boxes; without that there is no key."
+    return [{"field": terms.FIELD, "label": "Terms of licences", "message": said}]
+
+
+def _terms(project: Project, ticked: Sequence[str], problem: Invalid | None) -> list[dict[str, Any]]:
+    """Return the terms that the project has not acknowledged yet, of whatever its keys may call, as boxes to tick."""
+    refused = problem is not None and problem.code == terms.CODE
+    wanted = {str(one["licence"]) for one in problem.extra["terms"]} if refused and problem else set()  # type: ignore[attr-defined]
+    return [
+        {
+            "id": "id_acknowledge" if not at else f"id_acknowledge-{at + 1}",
+            "licence": one.key,
+            "name": one.name,
+            "words": one.words,
+            "ticked": one.key in ticked,
+            "error": f"Read the terms of {one.name} and tick the box." if one.key in wanted else "",
+        }
+        for at, one in enumerate(terms.missing(project, keys.licences_of(project)))
+    ]
 
 
 def _days(text: str) -> int:

@@ -1,5 +1,6 @@
 """The revisions of an endpoint, and the way back to one."""
 
+import datetime as dt
 from typing import Any
 from uuid import UUID
 
@@ -11,24 +12,27 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from endpoints import effects, revisions, services
+from catalog.models import with_pins
+from endpoints import effects, revisions, services, serving
 from endpoints.models import Endpoint, Revision
 from endpoints.reading import endpoint_or_404
 from endpoints.rollouts import MAX_NUMBER
 from endpoints.views.head import ask_url, head
 from portal.errors import NotFound
 from portal.http import page
+from portal.templatetags.gatehouse import day as day_words
 from projects.permissions import require
 from projects.principal import PortalRequest
 
 SHOWN = 25
+SPANS = 3  # of one revision, in its line
 
 
 @require_GET
 def endpoint_revisions(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """What ran and runs: what changed, what became of it, under which approval, and the way back."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    rows = row.revisions.select_related("version__asset", "profile")
+    rows = with_pins(row.revisions.select_related("version__asset", "profile"), "version")
     pages = Paginator(rows.order_by("-number"), SHOWN)
     shown = pages.get_page(request.GET.get("page"))
     found = list(shown)
@@ -36,8 +40,11 @@ def endpoint_revisions(request: PortalRequest, endpoint_id: UUID) -> HttpRespons
     before = rows.filter(number=oldest - 1) if oldest > 1 else []
     context = head(request, row, "Revisions")
     may = context["may"]
+    asked = request.GET.get("on", "")[:40]
+    day = serving.day_of(asked) if asked else None
     context |= {
-        "rows": revisions.lines(row, found, before, now=timezone.now(), may=may["rollback"]),
+        "history": _history(row, asked, day),
+        "rows": _with_spans(revisions.lines(row, found, before, now=timezone.now(), may=may["rollback"]), found),
         "rolling": row.rolling_out,
         "ask_url": ask_url("revision", row) if may["ask"] and not row.rolling_out else "",
         "page": {
@@ -46,7 +53,28 @@ def endpoint_revisions(request: PortalRequest, endpoint_id: UUID) -> HttpRespons
             "next_url": f"?page={shown.next_page_number()}" if shown.has_next() else "",
         },
     }  # fmt: skip
-    return page(request, "endpoints/revisions.html", context)
+    return page(request, "endpoints/revisions.html", context, status=422 if asked and day is None else 200)
+
+
+def _history(row: Endpoint, asked: str, day: dt.date | None) -> dict[str, Any]:
+    """Return the question which version answered on a day, and its answer."""
+    wrong = f"{asked!r} is no day. Write one like 2027-03-12." if asked and day is None else ""
+    field = {
+        "name": "on", "label": "Which version answered on", "kind": "date", "value": asked, "error": wrong,
+        "attrs": {"max": timezone.localdate().isoformat()},
+    }  # fmt: skip
+    spans = serving.on(row, day) if day else []
+    return {"field": field, "sentence": serving.sentence(day_words(day), spans) if day else "", "spans": spans}
+
+
+def _with_spans(lines: list[dict[str, Any]], found: list[Revision]) -> list[dict[str, Any]]:
+    """Add to each line the times in which its revision answered, the newest first."""
+    spans = serving.of([one.pk for one in found])
+    for line, one in zip(lines, found, strict=True):
+        mine = spans.get(one.pk, [])
+        line["spans"] = [{"since": since, "until": until} for since, until in mine[:SPANS]]
+        line["more_spans"] = max(0, len(mine) - SPANS)
+    return lines
 
 
 @require_http_methods(["GET", "POST"])
@@ -54,7 +82,7 @@ def endpoint_rollback(request: PortalRequest, endpoint_id: UUID, number: int) ->
     """Ask before going back to revision `number`, saying what will happen; POST goes back."""
     row = endpoint_or_404(request.principal, endpoint_id)
     require(request.principal, "rollback", row)
-    rows = row.revisions.select_related("version__asset", "profile")
+    rows = with_pins(row.revisions.select_related("version__asset", "profile"), "version")
     target = rows.filter(number=min(number, MAX_NUMBER)).first()
     if target is None or row.revision is None:
         raise NotFound(f"{row.name} never had this revision. Its page lists those that it has.")

@@ -5,6 +5,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils import timezone
 
+from catalog.models import drift_of
 from endpoints import cells, effects, numbers, seats
 from endpoints.expiry import HOLDER
 from endpoints.facts import counted
@@ -83,7 +84,33 @@ def _rollout(row: Endpoint, oldest_first: list[Event]) -> dict[str, Any] | None:
 
 
 def _notices(row: Endpoint, may: dict[str, bool]) -> list[dict[str, Any]]:
-    """Return what stands below the state: a hold, and the last day when it is near."""
+    """Return what stands below the state: content that drifted, a hold, and the last day when it is near."""
+    return [*_drift(row), *_announced(row), *_dates(row, may)]
+
+
+def _announced(row: Endpoint) -> list[dict[str, Any]]:
+    """Return the end of the time of grace of a blocked version."""
+    if row.suspend_at is None or row.revision is None or row.desired != Desired.RUNNING:
+        return []
+    version = row.revision.version
+    title = f"It is suspended on {row.suspend_at:%Y-%m-%d %H:%M} UTC: its version is blocked."
+    text = f"{version.asset.name} {version.version}: {version.state_reason} A revision with another version keeps it."
+    return [{"kind": "danger", "title": title, "text": text, "action_url": ask_url("revision", row),
+             "action_label": "Ask for a revision"}]  # fmt: skip
+
+
+def _drift(row: Endpoint) -> list[dict[str, Any]]:
+    version = row.revision.version if row.revision and row.desired != Desired.DELETED else None
+    said = drift_of(version) if version else ""
+    if version is None or not said:
+        return []
+    text = f"{said} What runs goes on; nothing new of it is started until the source holds again what was approved."
+    to = {"action_url": reverse("catalog_detail", args=[version.asset.slug]), "action_label": "Its evidence"}
+    title = f"The content of its version {version.asset.name} {version.version} has drifted."
+    return [{"kind": "danger", "title": title, "text": text, **to}]
+
+
+def _dates(row: Endpoint, may: dict[str, bool]) -> list[dict[str, Any]]:
     renew = {"action_url": ask_url("renewal", row), "action_label": "Ask for a renewal"} if may["ask"] else {}
     if row.hold_reason:
         by = "its expiry" if row.hold_by == HOLDER else row.hold_by

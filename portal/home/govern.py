@@ -4,29 +4,36 @@ import datetime as dt
 import json
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Value, When
+from django.db.models import Case, Value, When
 from django.urls import reverse
 
 from approvals.models import Decision
 from audit import services as audit
 from audit.models import Row, Seal, Subject
-from catalog.models import Evidence, Version, VersionState
+from catalog import doubts
+from catalog.models import Version, VersionState
 from portal.home.sight import WEEK_DAYS, Sight
 from projects.permissions import visible
 
 Cell = dict[str, Any]
 TAIL = 100
 COMINGS = ("people.sign_in", "people.sign_out")  # they change nothing
-WHY = {"blocked": ("red", "ban"), "in review": ("blue", "view"), "no evidence": ("orange", "warn")}
+WHY = {
+    "blocked": ("red", "ban"),
+    "in review": ("blue", "view"),
+    doubts.DRIFTED: ("red", "warn"),
+    doubts.FAILED: ("red", "err"),
+    doubts.EXPIRED: ("orange", "warn"),
+    doubts.NONE: ("orange", "warn"),
+}
 
 
 def assets(sight: Sight) -> Cell:
-    """Return the versions that need a look: blocked, in review, approved without evidence (one query)."""
-    bare = ~Exists(Evidence.objects.filter(version=OuterRef("pk")))
+    """Return the versions that need a look: blocked, in review, approved and in doubt (one query)."""
     why = Case(
         When(state=VersionState.BLOCKED, then=Value("blocked")),
         When(state=VersionState.IN_REVIEW, then=Value("in review")),
-        When(bare, state=VersionState.APPROVED, then=Value("no evidence")),
+        When(state=VersionState.APPROVED, then=doubts.doubt()),
         default=None,
     )
     found = Version.objects.annotate(why=why).filter(why__isnull=False).select_related("asset")

@@ -100,7 +100,7 @@ def _lead(sight: Sight) -> list[Stat]:
     return [
         _waiting(sight)[0],
         _stat("In review", now["in_review"], "versions", assets),
-        _stat("Without evidence", now["unproven"], "approved versions", assets),
+        _stat("In doubt", now["unproven"], "approved versions", assets, bad=now["unproven"] > 0),
         _stat(
             "Blocked, running",
             now["blocked_running"],

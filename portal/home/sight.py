@@ -7,13 +7,14 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Exists, IntegerField, Max, OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models import Count, IntegerField, Max, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from approvals.models import Decision, Request, RequestState
 from audit.models import Row, Seal
-from catalog.models import Evidence, Version, VersionState
+from catalog.doubts import doubt
+from catalog.models import Version, VersionState
 from endpoints.models import Desired, Endpoint, Phase
 from projects.models import (
     AUDITORS,
@@ -184,9 +185,8 @@ class Sight:
 
 
 def unproven() -> QuerySet[Version]:
-    """Return the approved versions without any evidence."""
-    proof = Evidence.objects.filter(version=OuterRef("pk"))
-    return Version.objects.filter(~Exists(proof), state=VersionState.APPROVED)
+    """Return the approved versions whose evidence does not hold any more."""
+    return Version.objects.annotate(doubt=doubt()).filter(doubt__isnull=False, state=VersionState.APPROVED)
 
 
 def unsealed() -> QuerySet[Row]:

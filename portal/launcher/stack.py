@@ -96,7 +96,7 @@ class Stack:
         return [
             sys.executable, "-m", "portal.launcher.work", "-B",
             "--schedule", str(self.config.state / "celerybeat-schedule"),
-            "-Q", "default,cluster,metrics,notify", "--concurrency", "2",
+            "-Q", "default,cluster,metrics,notify,evidence", "--concurrency", "2",
             "--without-gossip", "--without-mingle", "--loglevel", "INFO", "--hostname", "embedded@localhost",
         ]  # fmt: skip
 

@@ -26,6 +26,7 @@ KINDS: Mapping[str, Kind] = {
     "endpoint.expiring": Kind("Endpoint about to end", "The end date of an endpoint comes close."),
     "endpoint.expired": Kind("Endpoint ended", "The end date of an endpoint has passed, and it is suspended."),
     "endpoint.deleted": Kind("Endpoint deleted", "An endpoint was deleted."),
+    "endpoint.suspended": Kind("Endpoint suspended", "An endpoint was suspended because its version is blocked."),
     "endpoint.idle": Kind("Endpoint idle", "An endpoint holds hardware and gets no calls."),
     "endpoint.promoted": Kind("Endpoint promoted", "An endpoint was opened in the next environment."),
     "endpoint.transferred": Kind("New contact of an endpoint", "Another person answers for an endpoint."),
@@ -36,10 +37,21 @@ KINDS: Mapping[str, Kind] = {
     "project.ownerless": Kind(
         "Project without an owner", "A group of the identity provider took a project's last owner."
     ),
+    "asset.blocked": Kind("Version blocked", "A version that endpoints or grants of yours use was blocked."),
     "asset.granted": Kind(
         "Asset granted", "You, a group or a project of yours may use an asset that is not for everyone."
     ),
     "asset.ended": Kind("Grant of an asset ended", "The grant of an asset has ended or was taken away."),
+    "server.granted": Kind("MCP server granted", "Your project may use tools of an MCP server, or no longer."),
+    "asset.tools_changed": Kind(
+        "Tools of an MCP server changed", "An approved MCP server answers with other tools than were reviewed."
+    ),
+    "catalog.drift": Kind(
+        "Content of a version drifted", "The source of an approved version holds something else than was pinned."
+    ),
+    "endpoint.drifted": Kind(
+        "Content behind an endpoint drifted", "The source of the version that an endpoint runs holds something else."
+    ),
     "application.ownerless": Kind(
         "Application without an owner", "The owner of an OAuth application has left; it stops until it has a new one."
     ),

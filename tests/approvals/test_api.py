@@ -240,7 +240,7 @@ def test_raw_bodies_never_break_it(org: Org, api_for: Api, raw: bytes, status: i
 def test_kinds_that_are_not_in_this_release(org: Org, api_for: Api) -> None:
     """A code that pipelines can tell apart."""
     api = api_for(org.dana, *WRITE)
-    for kind in ("mcp-access", "admission", "waiver"):
+    for kind in ("agent", "waiver"):
         problem(api.post("/requests", {"kind": kind}), 422, "kind_not_available")
 
 

@@ -169,7 +169,9 @@ def test_the_way_of_a_version(org, api_for):
     assert (created.status_code, created.json()["state"]) == (201, "draft")
     path = "/catalog/assets/tiny/versions/1.0"
     assert api.post(f"{path}/submit").json()["state"] == "in_review"
-    assert api.post(f"{path}/submit").json()["code"] == "conflict"
+    again = api.post(f"{path}/submit").json()
+    assert again["state"] == "in_review" and again["request"]["state"] == "submitted", "it waits already"
+    assert api_for(org.pat, READ, WRITE).post(f"{path}/submit").json()["code"] == "already_asked"
     blocked = api.post(f"{path}/block", {"reason": "Its loader runs code."})
     assert (blocked.json()["state"], blocked.json()["state_reason"]) == ("blocked", "Its loader runs code.")
     assert api.post(f"{path}/block", {"reason": "Its loader runs code."}).status_code == 409
@@ -187,18 +189,19 @@ def test_deprecate_with_successor_and_retire(org, api_for):
     assert api.post(f"{path}/retire").json()["state"] == "retired"
 
 
-@pytest.mark.parametrize("person", ["dana", "omar", "vic", "cy", "aud"])
-def test_readers_get_403(org, api_for, person):
+@pytest.mark.parametrize(("person", "status"), [("dana", 201), ("omar", 201), ("cy", 201), ("vic", 403), ("aud", 403)])
+def test_readers_propose_where_they_may_and_steer_nothing(org, api_for, person, status):
     make_version(asset=make_asset("tiny"))
     api = api_for(getattr(org, person), READ, WRITE)
-    assert api.post("/catalog/assets", {**ASSET, "slug": "new"}).status_code == 403
-    assert api.post("/catalog/assets/tiny/versions", {**VERSION, "version": "2"}).status_code == 403
+    assert api.post("/catalog/assets", {**ASSET, "slug": "new"}).status_code == status
+    assert api.post("/catalog/assets/tiny/versions", {**VERSION, "version": "2"}).status_code == status
     for verb in ("submit", "deprecate", "retire", "block"):
         response = api.post(
             f"/catalog/assets/tiny/versions/1.0/{verb}", {"reason": "because"} if verb != "submit" else {}
         )
         assert (response.status_code, response.json()["code"]) == (403, "forbidden"), verb
-    assert Version.objects.get().state == "approved"
+    assert Version.objects.get(asset__slug="tiny", version="1.0").state == "approved"
+    assert not Version.objects.exclude(state__in=["approved", "draft"]).exists()
 
 
 @pytest.mark.parametrize(

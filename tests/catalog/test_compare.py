@@ -51,7 +51,10 @@ def test_it_works(org, client_for, two):
 
 
 def test_evidence_and_tools(org, client_for):
-    facts = FACTS | {"tools": [{"name": "search"}, {"name": "read"}], "remotes": [{"type": "sse", "url": "https://e.example"}]}
+    facts = FACTS | {
+        "tools": [{"name": "search"}, {"name": "read"}],
+        "remotes": [{"type": "sse", "url": "https://e.example"}],
+    }
     one = make_version(asset=make_asset("one", kind="mcp-server"), facts=facts)
     type(one).objects.filter(pk=one.pk).update(needs={})
     two = make_version(asset=make_asset("two"))

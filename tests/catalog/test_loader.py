@@ -110,6 +110,25 @@ def test_plan_says_what_would_change_and_changes_nothing(pat, tmp_path):
     assert Asset.objects.get().summary == "For tests."
 
 
+def test_a_mistake_names_file_and_line(tmp_path):
+    folder = write(tmp_path / "c", MODEL.replace("layers: 1", "layers: 0"))
+    assert refused(folder).sentence.startswith("tiny.yaml: line 20: versions.0.needs.layers")
+    write(folder, MODEL.replace("publisher: Example", "publisher: Example\nnmae: x"))
+    assert "tiny.yaml: line 5: nmae" in refused(folder).sentence
+
+
+def test_a_version_that_would_change_names_its_file(pat, tmp_path):
+    folder = write(tmp_path / "c", MODEL, "models.yaml")
+    loader.apply(pat, folder)
+    write(folder, MODEL.replace("licence: MIT", "licence: ISC"), "models.yaml")
+    assert refused(folder).sentence.startswith("models.yaml: Version 1.0 of tiny is loaded with other content")
+
+
+def test_a_new_thing_is_shown_with_what_it_holds(pat, tmp_path):
+    asset, version = loader.plan(write(tmp_path / "c", MODEL))
+    assert "publisher: Example" in asset.detail and "licence: MIT" in version.detail
+
+
 def test_a_change_deep_in_a_long_text_is_shown(pat, tmp_path):
     folder = write(tmp_path / "c", MODEL.replace("Tests.", "Tests. " * 40 + "Old."))
     loader.apply(pat, folder)

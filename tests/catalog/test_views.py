@@ -74,13 +74,14 @@ def test_only_get(org, client_for):
     assert client_for(org.pat).post(LIST).status_code == 405
 
 
-def test_request_is_offered_for_approved_models_to_people_who_may_ask(org, client_for):
+def test_request_is_offered_for_approved_versions_to_people_who_may_ask(org, client_for):
     for state in (VersionState.APPROVED, VersionState.DEPRECATED, VersionState.BLOCKED):
         make_version(state, asset=make_asset(state.value))
     make_version(asset=make_asset("server", kind="mcp-server"))
     page = text(client_for(org.dana).get(LIST))
-    assert re.findall(r'href="([^"]*)" aria-label="Request', page) == [
-        reverse("request_new") + "?asset=approved&amp;version=1.0"
+    assert sorted(re.findall(r'href="([^"]*)" aria-label="Request', page)) == [
+        reverse("request_new") + "?asset=approved&amp;version=1.0",
+        reverse("request_new") + "?kind=mcp-access&amp;asset=server&amp;version=1.0",
     ]
     assert 'aria-label="Request' not in text(client_for(org.vic).get(LIST)), "a viewer cannot ask"
     detail = text(client_for(org.dana).get("/catalog/approved/"))
@@ -297,7 +298,9 @@ def test_every_tab_is_a_page(org, client_for, tab):
     page = text(client_for(org.pat).get(f"/catalog/tiny/?tab={tab}"))
     assert page.count('aria-current="page"') >= 2
     if tab == "evidence":
-        assert "Raw licence report" in page and "&quot;expression&quot;: &quot;MIT&quot;" in page
+        assert 'href="/catalog/tiny/versions/1.0/evidence/licence/"' in page
+        report = text(client_for(org.pat).get("/catalog/tiny/versions/1.0/evidence/licence/"))
+        assert "&quot;expression&quot;: &quot;MIT&quot;" in report
 
 
 def test_unverified_facts_are_marked(org, client_for):

@@ -92,13 +92,19 @@ def replica(state: str = "ready", index: int = 0, **values: Any) -> Replica:
 
 
 def open_demo(
-    project: Project, *flags: str, gpus: int = 0, pool: Any = None, replicas: int = 1, **runtime: Any
+    project: Project,
+    *flags: str,
+    gpus: int = 0,
+    pool: Any = None,
+    replicas: int = 1,
+    version: Any = None,
+    **runtime: Any,
 ) -> Endpoint:
     """An endpoint of the demo engine with further flags, as an approval leaves it: pending, with its reservation."""
     profile = factories.make_profile(gpus=gpus, memory_gib=4)
     if pool is not None:
         pool.profiles.add(profile)
-    version = factories.make_version(command=[*factories.DEMO_COMMAND, *flags])
+    version = version or factories.make_version(command=[*factories.DEMO_COMMAND, *flags])
     if runtime:
         type(version).objects.filter(pk=version.pk).update(runtime=version.runtime | runtime)
         version.refresh_from_db()

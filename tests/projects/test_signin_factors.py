@@ -14,6 +14,9 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
+from django.contrib.sessions.models import Session
+from django.contrib.sessions.serializers import JSONSerializer
+from django.core import signing
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -24,7 +27,7 @@ from endpoints.models import Endpoint
 from portal import crypto
 from portal.errors import Forbidden, Invalid
 from projects.models import SsoSession, User, Webhook
-from projects.notify import signing
+from projects.notify import signing as webhook_signing
 from projects.principal import Principal
 from projects.signin import factors, proof
 from tests.conftest import Org
@@ -52,6 +55,14 @@ def give_app(person: User) -> list[str]:
     return codes
 
 
+class Bare(JSONSerializer):
+    """What stands in the row under Django's signature."""
+
+    def loads(self, data: bytes) -> Any:
+        """As it is."""
+        return data
+
+
 def sign_in(client: Client, name: str, **more: str) -> Any:
     return client.post("/accounts/login/", {"login": name, "password": PASSWORD, **more})
 
@@ -71,6 +82,18 @@ def test_set_up_an_app(org: Org, client_for: Clients) -> None:
     assert all(code in first.content.decode() for code in codes)
     assert not any(code in second.content.decode() for code in codes)
     assert Row.objects.filter(action="people.add_factor").count() == 2  # the app, and the codes that came with it
+
+
+def test_a_half_finished_set_up_is_ciphertext_too(org: Org, client_for: Clients) -> None:
+    """allauth keeps the secret in the session until the first code has come."""
+    client = client_for(org.dana, factor="")
+    client.get("/accounts/2fa/totp/activate/")
+    secret = client.session["mfa.totp.secret"]
+    stored = Session.objects.get(session_key=client.session.session_key)
+    salt = "django.contrib.sessions.SessionStore"
+    plain = signing.loads(stored.session_data, salt=salt, serializer=Bare)
+    assert stored.get_decoded()["mfa.totp.secret"] == secret and secret.encode() not in plain
+    assert secret in crypto.decrypt(plain.decode())
 
 
 def test_what_the_database_holds_is_ciphertext(org: Org, client_for: Clients) -> None:
@@ -260,7 +283,7 @@ def test_reencrypt_puts_everything_under_the_newest_key(org: Org, settings: Any)
     settings.GATEHOUSE_ENCRYPTION_KEYS = [old]
     codes = give_app(org.dana)
     key = Authenticator.objects.create(user=org.dana, type="webauthn", data={"name": "Blue", "credential": {"id": "x"}})
-    hook = Webhook.objects.create(name="h", url="https://h.example", signing=signing.keep("whsec_c2VjcmV0"))
+    hook = Webhook.objects.create(name="h", url="https://h.example", signing=webhook_signing.keep("whsec_c2VjcmV0"))
     SsoSession.objects.create(
         person=org.dana, provider="k", subject="s", session_key="k", checked_at=timezone.now(),
         id_token=crypto.encrypt("id"), refresh_token="",
@@ -277,7 +300,7 @@ def test_reencrypt_puts_everything_under_the_newest_key(org: Org, settings: Any)
     assert Authenticator.objects.get(type="recovery_codes").wrap().generate_codes() == codes
     assert Authenticator.objects.get(pk=key.pk).data == {"name": "Blue", "credential": {"id": "x"}}
     hook.refresh_from_db()
-    assert signing.living(hook.signing, timezone.now()) == ["whsec_c2VjcmV0"]
+    assert webhook_signing.living(hook.signing, timezone.now()) == ["whsec_c2VjcmV0"]
     assert crypto.decrypt(SsoSession.objects.get().id_token) == "id"
     endpoint.refresh_from_db()
     assert crypto.decrypt(endpoint.upstreams[0]["key"]) == "engine"

@@ -24,11 +24,21 @@ MORE = {
         f"/requests/new/?asset=qwen3-8b&version=1.0&project={PROJECT}",
         "/catalog/compare/?v=qwen3-8b@1.0&v=granite-3.3-8b-instruct@1.0",
         "/catalog/?view=table",
+        "/catalog/deepwiki/?tab=tools",
+        f"/requests/new/?kind=mcp-access&asset=deepwiki&version=2026-11&project={PROJECT}",
+        *(f"/catalog/granite-3.3-2b-instruct/?tab={tab}" for tab in ("evidence", "versions", "history")),
         "/requests/?q=nothing-like-it",
     ],
     "pat": ["/", "/insights/"],
     "yasmine": ["/", "/requests/"],
     "aud": ["/"],
+}
+
+
+# Addresses that answer a file: a browser keeps it instead of showing it.
+FILES = {
+    "catalog/<str:slug>/versions/<str:version>/evidence/",
+    "catalog/<str:slug>/versions/<str:version>/ml-bom/",
 }
 
 
@@ -46,7 +56,7 @@ class Places:
         grants = story.call("GET", "/catalog/assets/granite-3.3-2b-instruct/grants", "pat")["items"]
         self.world: Any = SimpleNamespace(
             org=SimpleNamespace(fraud=SimpleNamespace(slug=PROJECT)),
-            version=SimpleNamespace(asset=SimpleNamespace(slug="granite-3.3-2b-instruct")),
+            version=SimpleNamespace(version="1.0", asset=SimpleNamespace(slug="granite-3.3-2b-instruct")),
             running=_of(self.endpoints["scoring"]),
             suspended=_of(self.endpoints["triage"]),
             failed=_of(self.endpoints["letters"]),
@@ -62,6 +72,7 @@ class Places:
             # what only takes a POST
             notification=SimpleNamespace(pk=1),
             view=SimpleNamespace(pk=1),
+            server_grant=SimpleNamespace(pk=1),
             group=SimpleNamespace(pk=1),
         )
         # what is shared is another endpoint than the one that is called all day
@@ -72,7 +83,7 @@ class Places:
         found = [
             path_of(route, self.shared if "share_id" in route else self.world)
             for route in sorted(PAGES)
-            if looker(route) == person
+            if looker(route) == person and route not in FILES
         ]
         if person == "omar":
             others = (self.endpoints["letters"], self.endpoints[WAITS], self.endpoints["answers"])

@@ -271,6 +271,10 @@ class Streams:
         """Whether all have had a few tokens."""
         return all(self.events[number] >= 3 for number in range(len(self._threads)))
 
+    def ended_or_run(self) -> bool:
+        """Whether all have had a few tokens, or one has ended."""
+        return bool(self.ends) or self.all_run()
+
     def finish(self, seconds: float) -> dict[int, str]:
         """The last line of each, within so many seconds."""
         end = time.monotonic() + seconds

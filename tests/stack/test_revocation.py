@@ -58,7 +58,7 @@ def _running(trio: Gateways, secret: str) -> Streams:
     """All streams at once; a machine on which the first ends before the last has begun gets longer ones."""
     for tokens in (60, 180, 540):
         streams = Streams(trio, secret, STREAMS, tokens)
-        wait_for(lambda streams=streams: streams.ends or streams.all_run(), 30, "all streams to run")
+        wait_for(streams.ended_or_run, 30, "all streams to run")
         if not streams.ends:
             return streams
         streams.finish(90)
