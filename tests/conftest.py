@@ -169,3 +169,8 @@ def chromium() -> str:
     if not Path(path).exists():
         pytest.skip(f"no Chromium at {path}; set GATEHOUSE_TEST_CHROMIUM")
     return path
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their place: an archive holds the time at which it was made, and each worker makes its own."""
+    return argname if isinstance(val, bytes) else None

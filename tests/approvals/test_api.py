@@ -269,7 +269,7 @@ def test_openapi_describes_the_body(org: Org, api_for: Api) -> None:
     paths = api_for(org.dana).get("/openapi.json").json()["paths"]
     schema = paths["/api/v1/requests"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     kinds = {part["properties"]["kind"]["const"]: part for part in schema["oneOf"]}
-    assert set(kinds) == {"endpoint", "revision", "renewal", "access", "quota"}
+    assert set(kinds) == {"endpoint", "revision", "renewal", "access", "quota", "admission", "mcp-access"}
     assert {"project", "asset", "hardware_profile", "ends_on", "draft"} <= set(kinds["endpoint"]["properties"])
     assert all(part.get("required") == ["kind"] for kind, part in kinds.items() if kind != "endpoint")
     assert kinds["quota"]["additionalProperties"] is False
