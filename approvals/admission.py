@@ -6,6 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from approvals import services
+from approvals.lead_time import LOADER
 from approvals.models import Choice, Decision, Request, RequestKind, RequestState
 from audit.services import record, system
 from catalog import collecting, proposing
@@ -17,8 +18,6 @@ from portal.states import move
 from projects.models import User
 from projects.people import create_person
 from projects.principal import Principal
-
-LOADER = "catalog-loader"
 
 
 def submit(by: Principal, version: Version, purpose: str = "") -> Request:

@@ -1,6 +1,7 @@
 """Asking and deciding: requests with their frozen plan, decisions, comments."""
 
 import datetime as dt
+from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -21,6 +22,14 @@ class RequestKind(models.TextChoices):
     ACCESS = "access"  # to call another project's endpoint
     QUOTA = "quota"  # more GPUs or tokens until a day
     MCP_ACCESS = "mcp-access", "MCP access"  # to use tools of an MCP server
+
+
+def kept_once_sent(collector: Any, field: Any, requests: Any, using: str) -> None:
+    """Keep a version for as long as a request was sent for it; a draft of a request does not keep a draft of a version
+    (an on_delete handler of the ORM).
+    """
+    keep = models.PROTECT if any(request.submission for request in requests) else models.SET_NULL
+    keep(collector, field, requests, using)
 
 
 class RequestState(models.TextChoices):
@@ -78,7 +87,7 @@ class Request(models.Model):
     state = models.CharField(max_length=20, choices=RequestState.choices, default=RequestState.DRAFT)
     submission = models.PositiveSmallIntegerField(default=0)  # 1 after the first submit, 2 after a re-submission, …
     body = models.JSONField(default=dict)
-    version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="requests")
+    version = models.ForeignKey(Version, null=True, on_delete=kept_once_sent, related_name="requests")
     profile = models.ForeignKey(HardwareProfile, null=True, on_delete=models.PROTECT, related_name="requests")
     environment = models.CharField(max_length=8, choices=Environment.choices, blank=True)
     plan = models.JSONField(default=dict)

@@ -21,6 +21,7 @@ from catalog.models import (
     Version,
     VersionState,
     is_asset_slug,
+    with_pins,
 )
 from catalog.specs import AssetSpec, Line, VersionSpec
 from portal.errors import Invalid, NotFound
@@ -72,8 +73,10 @@ def evidence_json(item: Evidence, *, report: bool = False) -> dict[str, Any]:
     return {**body, "report": item.report} if report else body
 
 
-def version_json(version: Version, *, full: bool = False) -> dict[str, Any]:
-    """Return a version as the API shows it; `full` adds runtime, facts and the raw reports."""
+def version_json(version: Version, *, full: bool = False, reader: Principal | None = None) -> dict[str, Any]:
+    """Return a version as the API shows it; `full` adds runtime, facts and the raw reports, and the successor that
+    `reader` sees.
+    """
     body: dict[str, Any] = {
         "version": version.version,
         "state": version.state,
@@ -87,7 +90,7 @@ def version_json(version: Version, *, full: bool = False) -> dict[str, Any]:
         "evidence": [evidence_json(item, report=full) for item in version.latest_evidence()],
     }
     if full:
-        successor = version.successor
+        successor = version.successor_for(reader)
         body |= {
             "retires_on": version.retires_on,
             "problems": standing.problems(version),
@@ -184,7 +187,7 @@ def asset_or_404(principal: Principal, slug: str) -> Any:
 
 def version_or_404(principal: Principal, slug: str, name: str) -> Version:
     """Return a version with its asset; raises NotFound when there is none or the caller may not see it."""
-    versions = Version.objects.visible_to(principal).select_related("asset", "successor__asset", "pin")
+    versions = with_pins(Version.objects.visible_to(principal).select_related("asset", "successor__asset"))
     sane = is_asset_slug(slug) and name.isprintable()
     found = versions.filter(asset__slug=slug, version=name).first() if sane else None
     if found is None:
@@ -210,7 +213,8 @@ def get_asset(request: PortalRequest, slug: str) -> HttpResponse:
 @router.get("/catalog/assets/{slug}/versions/{version}", auth=scope(READ))
 def get_version(request: PortalRequest, slug: str, version: str) -> HttpResponse:
     """One version with runtime, facts and raw evidence."""
-    return answer(request, version_json(version_or_404(request.principal, slug, version), full=True))
+    found = version_or_404(request.principal, slug, version)
+    return answer(request, version_json(found, full=True, reader=request.principal))
 
 
 @router.get("/hardware-profiles", auth=scope(READ))

@@ -27,8 +27,9 @@ TRUST: dict[str, dict[Verdict, str]] = {
     "signature": {Verdict.PASS: "Signed", Verdict.WARN: "Not signed", Verdict.FAIL: "Signature wrong"},
     "files": {Verdict.PASS: "Scan clean", Verdict.WARN: "Scan with findings", Verdict.FAIL: "Scan failed"},
     "licence": {},
-    "pin": {Verdict.PASS: "Pinned", Verdict.WARN: "Not pinned", Verdict.FAIL: "Not pinned"},
-    "card": {Verdict.PASS: "Card complete", Verdict.WARN: "Facts unverified", Verdict.FAIL: "Card incomplete"},
+    "pin": {Verdict.PASS: "Pinned", Verdict.WARN: "Not pinned"},
+    "tools": {Verdict.PASS: "Tools pinned", Verdict.WARN: "Tools with remarks"},
+    "card": {Verdict.PASS: "Card complete", Verdict.WARN: "Card with gaps", Verdict.FAIL: "Card incomplete"},
 }
 HINTS = (
     ("read_only_hint", {True: ("read only", "teal", "view"), False: ("writes", "orange", "warn")}),

@@ -4,6 +4,7 @@ else must be asked. The rows of `Job` are the queue; catalog/jobs.py empties it.
 
 import datetime as dt
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from functools import partial
 
 from django.db import transaction
@@ -13,7 +14,7 @@ from django.utils import timezone
 from audit.services import Actor, record, system
 from catalog import evidence
 from catalog.evidence import Case, Driver
-from catalog.evidence.finding import Finding
+from catalog.evidence.finding import Finding, storable
 from catalog.listings import refresh
 from catalog.models import Evidence, Job, Pin, Version, VersionState
 from catalog.nudge import nudge
@@ -65,7 +66,8 @@ def keep(by: Actor, version: Version, found: list[tuple[Driver, Finding]]) -> li
     last = {item.kind: item for item in version.evidence.order_by("collected_at", "id")}
     content, now = Pin.objects.filter(version=version).values_list("digest", flat=True).first() or "", timezone.now()
     fresh = []
-    for driver, finding in found:
+    for driver, raw in found:
+        finding = replace(raw, summary=storable(raw.summary), report=storable(raw.report))
         fields = {
             "digest": digest({"verdict": str(finding.verdict), "report": finding.report}),
             "content": content if driver.CONTENT else "",
@@ -99,14 +101,14 @@ def _unread(version: Version) -> Tree:
 # --- By workers -------------------------------------------------------------------------------------------------------
 
 
-def may_collect(by: Principal, version: Version) -> bool:
+def may_collect(by: Principal, version: Version, *, shown: bool = False) -> bool:
     """Whether `by` may have evidence of `version` collected and add documents about it: stewards, and whoever proposed
-    it as long as it was never approved.
+    it as long as it was never approved. `shown`: it was read as one that they see, so that no query is needed.
     """
     if can(by, "collect_evidence", version):
         return True
     own = by.user is not None and version.proposed_by_id == by.user.pk and by.project_id is None
-    return own and version.approved_at is None and can(by, "view", version)
+    return own and version.approved_at is None and (shown or can(by, "view", version))
 
 
 def require_collect(by: Principal, version: Version) -> None:
@@ -198,7 +200,9 @@ def renew() -> int:
                 instantly(system("evidence"), version, at_once)
                 refresh(version.asset)
             jobs = schedule(version, wanted)
-            after = {"asset": version.asset.slug, "version": version.version, "kinds": sorted(wanted)}
-            record("catalog.want_evidence", by=system("evidence"), obj=version, after=after)
-            count += len(jobs) + len(at_once)
+            kept = sorted(at_once | {job.kind for job in jobs})
+            if kept:
+                after = {"asset": version.asset.slug, "version": version.version, "kinds": kept}
+                record("catalog.want_evidence", by=system("evidence"), obj=version, after=after)
+            count += len(kept)
     return count

@@ -33,17 +33,20 @@ def submit(by: Principal, version: Version) -> Version:
     return _move(by, "submit", version, VersionState.BLOCKED if again else VersionState.DRAFT, VersionState.IN_REVIEW)
 
 
-def take_back(by: Principal, version: Version, reason: str = "") -> Version:
-    """Take a version back from review, to where it came from; `reason` is then why it is blocked. Raises NotFound,
-    Forbidden and Conflict.
+def take_back(by: Principal, version: Version, blocked_for: str = "") -> Version:
+    """Take a version back from review, to where it came from; one that was blocked before is so again, for the reason
+    `blocked_for`. Raises NotFound, Forbidden and Conflict.
     """
     proposing.require_submit(by, version)
-    return _move(by, "take_back", version, VersionState.IN_REVIEW, _origin(version), state_reason=reason[:300])
+    origin = _origin(version, blocked_for)
+    return _move(by, "take_back", version, VersionState.IN_REVIEW, origin, state_reason=blocked_for[:300])
 
 
-def _origin(version: Version) -> VersionState:
-    """Return where a version in review goes back to: one that was approved once was blocked, and still is."""
-    return VersionState.DRAFT if version.approved_at is None else VersionState.BLOCKED
+def _origin(version: Version, blocked_for: str) -> VersionState:
+    """Return where a version in review goes back to: to have asked for a review lifts no block, neither of what was
+    approved once nor of a proposal.
+    """
+    return VersionState.BLOCKED if blocked_for or version.approved_at is not None else VersionState.DRAFT
 
 
 def approve(by: Principal, version: Version) -> Version:
@@ -64,11 +67,12 @@ def approve(by: Principal, version: Version) -> Version:
         return _step(by, "approve", version, VersionState.IN_REVIEW, VersionState.APPROVED, approved_at=timezone.now())
 
 
-def reject(by: Principal, version: Version, reason: str) -> Version:
-    """Send a version in review back to draft, or let it stay blocked if it was; `reason` has 3 to 300 characters.
-    Raises Forbidden, Invalid and Conflict.
+def reject(by: Principal, version: Version, reason: str, blocked_for: str = "") -> Version:
+    """Send a version in review back to draft, or to blocked when it was approved once, or was blocked before for the
+    reason `blocked_for`; `reason` has 3 to 300 characters. Raises Forbidden, Invalid and Conflict.
     """
-    return _step(by, "reject", version, VersionState.IN_REVIEW, _origin(version), state_reason=_reason(reason))
+    origin = _origin(version, blocked_for)
+    return _step(by, "reject", version, VersionState.IN_REVIEW, origin, state_reason=_reason(reason))
 
 
 def deprecate(

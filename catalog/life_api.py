@@ -13,11 +13,12 @@ from pydantic import Field, JsonValue
 from catalog import attaching, collecting, services
 from catalog.api import READ, WRITE, version_json, version_or_404
 from catalog.models import Attachment, Version
+from catalog.models.assets import reviews
 from portal.errors import Invalid, NotFound
 from portal.http import cursor_page
 from projects.api import Body, answer, idempotent, scope
 from projects.permissions import require_anywhere
-from projects.principal import PortalRequest
+from projects.principal import PortalRequest, Principal
 
 router = Router(tags=["catalog"])
 VERSION = "/catalog/assets/{slug}/versions/{version}"
@@ -57,14 +58,18 @@ def list_jobs(request: PortalRequest, slug: str, version: str) -> HttpResponse:
     return answer(request, {"items": [line.json() for line in collecting.progress(found)], "next": None})
 
 
-def attachment_json(item: Attachment) -> dict[str, Any]:
-    """Return a document as the API lists it, without its content."""
+def attachment_json(item: Attachment, reader: Principal) -> dict[str, Any]:
+    """Return a document as the API lists it, without its content. Who added it is for those who read the whole catalog,
+    and for themselves.
+    """
+    person = item.added_by
+    named = person is not None and (reviews(reader) or person == reader.user)
     return {
         "id": item.pk,
         "kind": item.kind,
         "name": item.name,
         "digest": item.digest,
-        "added_by": item.added_by.username if item.added_by else None,
+        "added_by": person.username if person is not None and named else None,
         "added_at": item.added_at,
     }
 
@@ -77,7 +82,7 @@ def list_attachments(
     found = version_or_404(request.principal, slug, version)
     rows = Attachment.objects.filter(version=found).defer("content").select_related("added_by")
     page, following = cursor_page(rows, limit=limit, cursor=cursor, order=("-id",))
-    return answer(request, {"items": [attachment_json(row) for row in page], "next": following})
+    return answer(request, {"items": [attachment_json(row, request.principal) for row in page], "next": following})
 
 
 @router.post(f"{VERSION}/attachments", auth=scope(WRITE))
@@ -87,7 +92,7 @@ def attach(request: PortalRequest, slug: str, version: str, body: AttachmentIn) 
     found = version_or_404(request.principal, slug, version)
     content = body.content if isinstance(body.content, str) else json.dumps(body.content)
     made = attaching.attach(request.principal, found, body.kind, body.name, content)
-    return answer(request, attachment_json(made), status=201)
+    return answer(request, attachment_json(made, request.principal), status=201)
 
 
 @router.post(f"{VERSION}/reverify", auth=scope(WRITE))
@@ -109,7 +114,7 @@ def deprecate(request: PortalRequest, slug: str, version: str, body: DeprecateIn
     given = body or DeprecateIn()
     successor = _successor(request, slug, given.successor)
     changed = services.deprecate(request.principal, found, successor, given.reason, given.retires_on)
-    return answer(request, version_json(changed, full=True))
+    return answer(request, version_json(changed, full=True, reader=request.principal))
 
 
 def _successor(request: PortalRequest, slug: str, name: str) -> Version | None:
@@ -128,4 +133,4 @@ def retire(request: PortalRequest, slug: str, version: str, body: ReasonIn | Non
     """End a deprecated version."""
     found = version_or_404(request.principal, slug, version)
     changed = services.retire(request.principal, found, body.reason if body else "")
-    return answer(request, version_json(changed, full=True))
+    return answer(request, version_json(changed, full=True, reader=request.principal))

@@ -5,6 +5,7 @@ until somebody else has let it in.
 """
 
 from django.db import transaction
+from django.db.models import ProtectedError
 
 from audit.services import record
 from catalog.listings import refresh
@@ -48,9 +49,11 @@ def is_own(by: Principal, version: Version) -> bool:
     return own and version.approved_at is None
 
 
-def may_submit(by: Principal, version: Version) -> bool:
-    """Whether `by` may hand `version` to review, and take it back from there: stewards, and who proposed it."""
-    return can(by, "submit", version) or (is_own(by, version) and can(by, "view", version))
+def may_submit(by: Principal, version: Version, *, shown: bool = False) -> bool:
+    """Whether `by` may hand `version` to review, and take it back from there: stewards, and who proposed it. `shown`:
+    it was read as one that they see, so that no query is needed.
+    """
+    return can(by, "submit", version) or (is_own(by, version) and (shown or can(by, "view", version)))
 
 
 def require_submit(by: Principal, version: Version) -> None:
@@ -83,7 +86,7 @@ def require_room(by: Principal, more: int) -> None:
 
 
 def discard(by: Principal, version: Version) -> None:
-    """Delete a draft that was never sent to review, and its asset when it was the only version and is the own one.
+    """Delete a draft that was never sent to review, and its asset when the same person proposed it and nothing is left.
 
     Raises NotFound, Forbidden, and Conflict for anything that is more than a draft.
     """
@@ -94,8 +97,12 @@ def discard(by: Principal, version: Version) -> None:
         require_discardable(current)
         after = {"asset": asset.slug, "version": version.version, "digest": version.digest}
         record("catalog.discard", by=by, obj=current, before=after)
-        current.delete()
-        if asset.proposed_by_id == by.person.pk and not asset.versions.exists():
+        try:
+            current.delete()
+        except ProtectedError as error:  # reviewed under a release that kept no time of it
+            raise _not_a_draft(current) from error
+        same = asset.proposed_by_id is not None and asset.proposed_by_id in {by.person.pk, version.proposed_by_id}
+        if same and not asset.versions.exists():
             record("catalog.discard", by=by, obj=asset, before={"asset": asset.slug})
             asset.delete()
         else:
@@ -105,11 +112,15 @@ def discard(by: Principal, version: Version) -> None:
 def require_discardable(version: Version) -> None:
     """Raise Conflict `not_a_draft` unless `version` is a draft that never left that state."""
     if version.state != VersionState.DRAFT or version.approved_at is not None or version.changed_at is not None:
-        raise Conflict(
-            f"{version.asset.slug} {version.version} was sent to review once, so it stays: only a draft that nobody "
-            "has reviewed can be discarded.",
-            code="not_a_draft",
-        )
+        raise _not_a_draft(version)
+
+
+def _not_a_draft(version: Version) -> Conflict:
+    return Conflict(
+        f"{version.asset.slug} {version.version} was sent to review once, so it stays: only a draft that nobody "
+        "has reviewed can be discarded.",
+        code="not_a_draft",
+    )
 
 
 __all__ = [

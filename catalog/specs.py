@@ -22,6 +22,7 @@ from projects.models import slug_validator
 PLACEHOLDERS = frozenset({"python", "host", "port", "model", "name", "context", "concurrency"})
 FACTS_BYTES = 64 * 1024
 
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
 
 
@@ -51,12 +52,18 @@ def _matching(validator: RegexValidator, value: str) -> str:
 def _line(value: str) -> str:
     if any(ord(char) < 32 or ord(char) == 127 for char in value):
         raise _wrong("It holds a control character or a line break. Remove it.")
-    return value
+    return _straight(value)
 
 
 def _text(value: str) -> str:
     if any(ord(char) < 32 and char not in "\n\t" for char in value):
         raise _wrong("It holds a control character. Remove it.")
+    return _straight(value)
+
+
+def _straight(value: str) -> str:
+    if _TURNING.search(value):  # a reviewer would read another command than the one that is started
+        raise _wrong("It holds a character that turns the direction of writing. Remove it.")
     return value
 
 

@@ -61,7 +61,7 @@ def gone(facts: Facts) -> Step:
     if facts.desired == Desired.DELETED:
         return Step(Phase.DELETED, Reason("deleted", "It is deleted; nothing of it runs.", "nobody"), release=True)
     if facts.desired == Desired.SUSPENDED:
-        sentence = "It is suspended: nothing runs and nothing is reserved. Resume it when you need it."
+        sentence = "It is suspended: nothing runs and nothing is reserved."
         return Step(Phase.SUSPENDED, Reason("suspended", sentence, "nobody"), release=True)
     return Step(facts.phase, facts.reason, attempts=facts.attempts)  # a failed one whose remains are cleared away
 

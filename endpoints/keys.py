@@ -62,15 +62,17 @@ def issue_key(
 
 
 def licences_of(project: Project, endpoints: Iterable[UUID] | None = None) -> list[str]:
-    """Return the licences under which the endpoints run, or all that `project` may call (one query)."""
+    """Return the licences under which the endpoints run, or are about to: those of all that `project` may call, or of
+    `endpoints` (one query).
+    """
     rows = Endpoint.objects.exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
     if endpoints is None:
         shared = living_shares().filter(project=project).values("endpoint")
         rows = rows.filter(Q(project=project) | Q(pk__in=shared))
     else:
         rows = rows.filter(pk__in=list(endpoints))
-    found = rows.filter(revision__isnull=False).values_list("revision__version__licence", flat=True)
-    return list(found.order_by("revision__version__licence").distinct())
+    pairs = rows.values_list("revision__version__licence", "next_revision__version__licence").order_by().distinct()
+    return sorted({licence for pair in pairs for licence in pair if licence})
 
 
 def _ids(project: Project, wanted: Sequence[str]) -> dict[str, UUID]:
@@ -87,10 +89,13 @@ def _ids(project: Project, wanted: Sequence[str]) -> dict[str, UUID]:
 
 def rotate_key(by: Principal, key: ApiKey) -> tuple[ApiKey, str]:
     """Replace an active key; the old one works on for up to seven days. Raises Forbidden for another person's key
-    unless `by` owns the project.
+    unless `by` owns the project, and Invalid `licence_not_acknowledged`: the new key is one, whatever the old one saw.
     """
     require(by, "rotate", key)
     _own(by, key, "rotate")
+    ids = key.targets.filter(kind=TARGET_KIND).values_list("target_id", flat=True)
+    named = [UUID(target) for target in ids] or None
+    terms.require_acknowledged(key.project, licences_of(key.project, named))
     return keys.rotate(by, key)
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, cast
-from urllib.parse import SplitResult, urljoin
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from portal.addresses import Address
 from portal.outbound import (
@@ -80,14 +80,27 @@ def stream(
             stack.callback(call.close)
             if call.response.status not in REDIRECTS or not left:
                 break
-            following = urljoin(url, call.response.headers.get("Location", ""))
+            following = next_hop(url, call.response.headers.get("Location", ""))
             call.close()
-            if parts.scheme == "https" and following.startswith("http:"):
-                raise OutboundRefused(f"{parts.hostname} leads from https:// to an address without encryption.")
             if _origin(following) != _origin(url):
                 asked = {name: value for name, value in asked.items() if name.lower() not in _WHO}
             url = following
         yield _download(call, str(parts.hostname), start, most)
+
+
+def next_hop(url: str, location: str) -> str:
+    """Return where a redirect of `url` leads. Raises OutboundRefused for what is no address, and for one without
+    encryption where `url` has it, however it is written.
+    """
+    host = urlsplit(url).hostname
+    try:
+        following = urljoin(url, location)
+        scheme = urlsplit(following).scheme
+    except ValueError as error:
+        raise OutboundRefused(f"{host} leads to what is no address.") from error
+    if urlsplit(url).scheme == "https" and scheme != "https":
+        raise OutboundRefused(f"{host} leads from https:// to an address without encryption.")
+    return following
 
 
 _WHO = frozenset({"authorization", "cookie", "x-amz-security-token"})

@@ -16,7 +16,7 @@ from approvals.policies import FAIL, PASS, WARN, Check
 from catalog import proposing, standing
 from catalog import services as catalog
 from catalog.models import Pin, Version, VersionState
-from portal.errors import Conflict, Invalid
+from portal.errors import Conflict, Forbidden, Invalid
 from projects.principal import Principal
 
 SENDABLE = (VersionState.DRAFT, VersionState.BLOCKED)
@@ -151,7 +151,8 @@ def _state(version: Version) -> Check:
 def _check(one: standing.Judged) -> Check:
     """A finding as a rule of the plan; one that is missing or too old fails: nothing unverified is let in."""
     verdict = {standing.PASS: PASS, standing.WARN: WARN}.get(one.standing, FAIL)
-    reason = f"{one.reason[:1].upper()}{one.reason[1:]}"
+    named = "." in one.reason.partition(" ")[0]  # a file: its name is not a word
+    reason = one.reason if named else f"{one.reason[:1].upper()}{one.reason[1:]}"
     return Check(f"ev-{one.kind}", one.title, verdict, reason, one.fix, f"evidence.{one.kind}")
 
 
@@ -198,18 +199,24 @@ def ended(by: Principal, request: Request, reason: str | None) -> None:
     version = Version.objects.select_for_update(of=("self",)).select_related("asset").get(pk=request.version_id)
     if version.state != VersionState.IN_REVIEW:
         return
+    blocked_for = str(request.plan.get("blocked_for", ""))
     if reason is None:
-        catalog.take_back(by, version, request.plan.get("blocked_for", ""))
+        catalog.take_back(by, version, blocked_for)
         return
     text = " ".join(reason.split())
     text = text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
-    catalog.reject(by, version, text if len(text) >= 3 else f"Rejected: {text}")
+    catalog.reject(by, version, text if len(text) >= 3 else f"Rejected: {text}", blocked_for)
 
 
 def apply(by: Principal, request: Request, body: AdmissionBody, found: Resolved) -> None:
-    """Let the version in; the catalog judges its evidence again."""
+    """Let the version in; the catalog judges its evidence again. Raises Forbidden `own_request` for what `by` proposed,
+    whoever sent it to review.
+    """
+    version = found.version
+    if version.approved_at is None and version.proposed_by_id == by.person.pk:
+        raise Forbidden("Nobody decides on an own proposal. Ask another reviewer.", code="own_request")
     with transaction.atomic():
-        catalog.approve(by, found.version)
+        catalog.approve(by, version)
 
 
 __all__ = ["apply", "build", "changes", "ended", "guard", "resolve", "sent", "subject"]

@@ -136,11 +136,12 @@ def _mcp_access(plan: Plan) -> list[Block]:
         for tool in plan["tools"]
     ]
     left = plan["listed"] - len(plan["tools"])
-    sentence = f"{left} further tools of it are not asked for." if left > 0 else ""
+    more = "1 further tool of it is" if left == 1 else f"{left} further tools of it are"
+    sentence = f"{more} not asked for." if left > 0 else ""
     replaced = f"It takes the place of what the project has: {plan['replaces']}." if plan["replaces"] else ""
     return [
-        {"title": "MCP server", "rows": rows, "sentence": replaced},
-        {"title": "Tools", "rows": tools, "sentence": sentence if tools else "No tool of it is known."},
+        {"title": "MCP server", "rows": rows, "sentence": replaced, "words": True},
+        {"title": "Tools", "rows": tools, "sentence": sentence if tools else "No tool of it is known.", "words": True},
     ]
 
 
@@ -157,15 +158,14 @@ def _admission(plan: Plan) -> list[Block]:
             ("Content", f"{pin['files']:,} files, {bytes_h(pin['bytes'])}", pin["digest"].removeprefix("sha256:")[:12]),
         ]
     if runtime.get("command"):
-        rows.append(("Started by", runtime["engine"], " ".join(runtime["command"])))
-    found = [
-        {"title": "What is let in", "rows": rows, "sentence": f"It was blocked: {plan['blocked_for']}"
-         if plan["blocked_for"] else ""},
-    ]  # fmt: skip
+        rows += [("Engine", "", runtime["engine"]), ("Started by", "", " ".join(runtime["command"]))]
+    blocked = f"It was blocked: {plan['blocked_for']}" if plan["blocked_for"] else ""
+    found: list[Block] = [{"title": "What is let in", "rows": rows, "sentence": blocked, "words": True}]
     if plan["before"]:
         changes = [(row["field"], row["before"], row["after"]) for row in plan["changes"]]
         title = f"What differs from version {plan['before']['version']}"
-        found.append({"title": title, "rows": changes, "sentence": "" if changes else "Nothing but its name."})
+        sentence = "" if changes else "Nothing but its name."
+        found.append({"title": title, "rows": changes, "sentence": sentence, "words": True})
     return found
 
 

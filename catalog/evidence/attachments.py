@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from catalog.evidence.finding import storable
 from catalog.interchange.validating import validate
 from catalog.models import Attachment, Version
 from catalog.models.assets import is_asset_slug
@@ -26,7 +27,11 @@ def newest(version: Version, kind: str, most: int = 1) -> list[Attachment]:
 
 
 def present(version: Version, *kinds: str) -> bool:
-    """Whether there is a document of one of `kinds` about `version`; one query, none of the contents is read."""
+    """Whether there is a document of one of `kinds` about `version`; one query, none where its `attachments` are
+    prefetched. None of the contents is read.
+    """
+    if "attachments" in getattr(version, "_prefetched_objects_cache", {}):
+        return any(item.kind in kinds for item in version.attachments.all())
     return bool(version.pk) and _of(version, kinds).exists()
 
 
@@ -53,15 +58,17 @@ def parsed(text: str) -> dict[str, Any]:
         raise _wrong(f"content is not JSON: {str(error)[:120]}.") from error
     if not isinstance(value, dict):
         raise _wrong("content must be a JSON object.")
-    if "\\u0000" in text or "\0" in text:
-        raise _wrong("content holds a NUL character. Remove it.")
     level: list[Any] = [value]
     for _ in range(MOST_DEPTH):
         level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
         level = [item for item in level if isinstance(item, dict | list)]
         if not level:
-            return value
-    raise _wrong(f"content is nested deeper than {MOST_DEPTH} levels. Add a flatter document.")
+            break
+    else:
+        raise _wrong(f"content is nested deeper than {MOST_DEPTH} levels. Add a flatter document.")
+    if storable(value) != value:
+        raise _wrong("content holds a NUL, half a character or a number without end. Remove it.")
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from catalog.evidence.case import Case
-from catalog.evidence.finding import Finding
+from catalog.evidence.finding import Finding, storable
 from catalog.mcp import definitions, inspect, lint
 from catalog.mcp.definitions import Definition, Difference, Unfit
 from catalog.mcp.granted import living_grants
@@ -168,11 +168,4 @@ def _tell(version: Version, change: Difference, digest: str) -> None:
 
 
 def _finding(verdict: Verdict, summary: str, report: dict[str, Any]) -> Finding:
-    return Finding(KIND, verdict, summary[:300], TOOL, _kept(report))
-
-
-def _kept(report: dict[str, Any]) -> dict[str, Any]:
-    """Return `report` as a database keeps it: without NUL and half characters."""
-    text = json.dumps(report, ensure_ascii=False).replace("\\u0000", "�")
-    kept: dict[str, Any] = json.loads(text.encode("utf-8", "replace").decode())
-    return kept
+    return Finding(KIND, verdict, summary[:300], TOOL, storable(report))

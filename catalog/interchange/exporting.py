@@ -7,7 +7,7 @@ import yaml
 from django.db.models import Prefetch, Q
 
 from catalog.interchange import backstage, bom, odh
-from catalog.models import STATE_ORDER, Asset, Kind, Version, VersionState
+from catalog.models import STATE_ORDER, Asset, Kind, Version, VersionState, with_pins
 from portal.errors import Invalid
 from projects.principal import Principal
 
@@ -61,7 +61,7 @@ def ml_bom(principal: Principal, slug: str) -> Iterator[str]:
 
 def _chosen(principal: Principal, slug: str) -> Iterator[tuple[Asset, Version]]:
     """Yield each asset with its best version, by name."""
-    versions = Version.objects.visible_to(principal).filter(state__in=EXPORTED).select_related("pin")
+    versions = with_pins(Version.objects.visible_to(principal).filter(state__in=EXPORTED))
     ranks = [STATE_ORDER.index(state) for state in EXPORTED]
     assets = Asset.objects.visible_to(principal).filter(Q(rank__in=ranks))
     assets = assets.filter(slug=slug) if slug else assets

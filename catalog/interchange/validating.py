@@ -14,7 +14,7 @@ from portal.errors import Invalid
 BYTES = 1_000_000
 DEPTH = 40
 ITEMS, ALL_ITEMS = 500, 5_000  # of one list, of all lists
-ADDRESSES = 12_000  # characters of all strings that may be addresses
+ADDRESSES = 6_000  # characters of all strings that may be addresses
 VERSIONS = ("1.5", "1.6", "1.7")  # those with a model card
 # Strings that the schema takes as they are; every other one may be an address.
 _FREE = {
@@ -24,8 +24,11 @@ _FREE = {
 }
 
 
+@lru_cache(maxsize=4)  # seconds of work, and each look at a version asks again about the same document
 def validate(text: str) -> dict[str, Any]:
-    """Return the ML-BOM in `text`. Raises Invalid `content` with one sentence for what is none, or is too large."""
+    """Return the ML-BOM in `text`, not to be changed. Raises Invalid `content` with one sentence for what is none, or
+    is too large.
+    """
     document = _read(text)
     if document.get("bomFormat") != "CycloneDX" or document.get("specVersion") not in VERSIONS:
         raise _wrong(f"it is no CycloneDX document of version {', '.join(VERSIONS)}. Export it as one of these")

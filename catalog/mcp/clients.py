@@ -76,8 +76,8 @@ def _command(package: Mapping[str, Any]) -> list[str]:
     """Return what starts a package, pinned to its version; empty where nothing is known that does."""
     kind, identifier, version = (str(package.get(name, "")) for name in ("registryType", "identifier", "version"))
     runner = RUNNERS.get(kind)
-    if runner is None or package["transport"]["type"] != "stdio":
-        return []
+    if runner is None or package["transport"]["type"] != "stdio" or identifier.startswith("-"):
+        return []  # what begins with a hyphen would be an option of the program that starts packages
     joined = {"npm": f"{identifier}@{version}", "pypi": f"{identifier}=={version}", "nuget": f"{identifier}@{version}"}
     return [*runner, joined.get(kind, identifier) if version else identifier]
 

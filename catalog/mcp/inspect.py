@@ -24,6 +24,7 @@ from portal.outbound import Destination, OutboundError, OutboundRefused
 
 PURPOSE = "mcp"
 SECONDS = 30.0  # for the whole inspection of one address
+START_SECONDS = 10  # of processor time for the child's own start: by the clock, the parent ends it
 WAIT = 10.0  # for one answer of the server
 BYTES = 2 * 1024 * 1024  # of all answers of the server together
 OUTPUT = 8 * 1024 * 1024  # of the child
@@ -79,7 +80,7 @@ def ask(url: str, *, seconds: float = SECONDS) -> Outcome:
 def _order(url: str, goal: Destination, address: str, left: float) -> dict[str, Any]:
     return {
         "url": url, "scheme": goal.scheme, "host": goal.host, "port": goal.port, "address": address,
-        "seconds": max(1, int(left)), "wait": min(WAIT, left), "bytes": BYTES, "memory": MEMORY,
+        "seconds": int(left) + START_SECONDS, "wait": min(WAIT, left), "bytes": BYTES, "memory": MEMORY,
         "pages": PAGES, "tools": TOOLS,
     }  # fmt: skip
 

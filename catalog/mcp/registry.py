@@ -50,7 +50,7 @@ class Entry:
         """Return what this installation knows: which tools may be used, under which digests, until when, and the
         verdicts.
         """
-        version, successor = self.version, self.version.successor
+        version, successor = self.version, self.version.successor_for(None)
         return {
             "asset": version.asset.slug,
             "version": version.version,

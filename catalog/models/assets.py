@@ -229,6 +229,18 @@ class Version(models.Model):
     def __str__(self) -> str:
         return f"{self.asset_id}@{self.version}"
 
+    def successor_for(self, principal: "Principal | None") -> "Version | None":
+        """Return what to move to, where it may be used and `principal` (None: anybody) sees it: at most one query, none
+        where it is for everyone.
+        """
+        found = self.successor
+        if found is None or found.state not in {VersionState.APPROVED, VersionState.DEPRECATED}:
+            return None
+        if found.asset_id == self.asset_id or found.asset.access == Access.EVERYONE:
+            return found
+        known = principal is not None and Version.objects.visible_to(principal).filter(pk=found.pk).exists()
+        return found if known else None
+
     def latest_evidence(self) -> list["Evidence"]:
         """Return the latest finding of each kind, by kind; prefetch `evidence` where there is more than one version."""
         latest: dict[str, Evidence] = {}

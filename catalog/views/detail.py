@@ -14,7 +14,17 @@ from catalog import cells, fit
 from catalog.evidence.content import has_content
 from catalog.holders import askable
 from catalog.markdown import render
-from catalog.models import STATE_ORDER, Asset, Evidence, HardwareProfile, Kind, Version, VersionState, is_asset_slug
+from catalog.models import (
+    STATE_ORDER,
+    Asset,
+    Evidence,
+    HardwareProfile,
+    Kind,
+    Version,
+    VersionState,
+    drift_of,
+    is_asset_slug,
+)
 from catalog.views import evidence, history, life, tools
 from catalog.views.access_cells import access_context
 from portal.errors import GatehouseError, NotFound
@@ -68,7 +78,7 @@ def show(
         .filter(asset_id=asset.pk)
         .select_related("successor__asset", "pin")
         .prefetch_related(Prefetch("evidence", queryset=Evidence.objects.defer("report")))
-        .defer(*(() if tab == "evidence" else ("pin__files", "pin__progress", "pin__drift")))
+        .defer("pin__files", "pin__progress", "pin__drift")
     )
     for item in versions:
         item.asset = asset
@@ -159,7 +169,8 @@ def _version_context(request: PortalRequest, asset: Asset, version: Version) -> 
     found = version.latest_evidence()
     verdicts = [item.verdict for item in found]
     may_request = asset.pk in askable(request.principal, [asset])
-    successor = version.successor
+    successor = version.successor_for(request.principal)
+    drifted = drift_of(version)
     context: dict[str, Any] = {
         "version": version,
         "state_chip": cells.state_chip(version.state),
@@ -168,7 +179,7 @@ def _version_context(request: PortalRequest, asset: Asset, version: Version) -> 
         "menu": life.menu(request.principal, version),
         "submit_url": life.submit_url(request.principal, version),
         "compare_url": f"{reverse('catalog_list')}?{urlencode({'kind': asset.kind, 'v': cells.ticket(version)})}",
-        "request_url": cells.request_url(version) if cells.requestable(version, may_request) else "",
+        "request_url": cells.request_url(version) if cells.requestable(version, may_request) and not drifted else "",
         "successor_url": cells.detail_url(successor.asset, successor) if successor else "",
         "judged": len(found),
         "passed": verdicts.count("pass"),
@@ -191,9 +202,14 @@ def _version_context(request: PortalRequest, asset: Asset, version: Version) -> 
     return context
 
 
-def _state_alert(version: Version) -> dict[str, str] | None:
-    """Return what somebody must know before using a version that is not simply approved."""
-    said = STATE_ALERTS.get(VersionState(version.state))
+def _state_alert(version: Version) -> dict[str, Any] | None:
+    """Return what somebody must know before using a version that is not simply approved. About a drift the tab
+    “Evidence” says more.
+    """
+    said, drifted = STATE_ALERTS.get(VersionState(version.state)), drift_of(version)
+    if drifted and said is None:
+        return {"kind": "danger", "title": "The content of this version has drifted: nothing new of it is started.",
+                "text": drifted, "drift": True}  # fmt: skip
     return {"kind": said[0], "title": said[1], "text": version.state_reason} if said else None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Q, prefetch_related_objects
+from django.db.models import Prefetch, Q, prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -13,10 +13,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from catalog import cells, collecting, evidence, standing
 from catalog.api import version_or_404
+from catalog.evidence.attachments import present
 from catalog.evidence.content import has_content
 from catalog.interchange import bom
 from catalog.interchange.api import file_of
-from catalog.models import Evidence, Pin, PinState, Version, VersionState
+from catalog.models import Attachment, Evidence, Pin, PinState, Version, VersionState
 from catalog.progress import FAILED, HELD, RUNNING, WAITING, Progress
 from portal.errors import NotFound
 from portal.http import page
@@ -44,10 +45,14 @@ JOB_LOOK = {
 
 
 def tab(principal: Principal, version: Version) -> dict[str, Any]:
-    """Return what the tab “Evidence” shows of `version` (its `evidence` prefetched, its `pin` selected)."""
-    prefetch_related_objects([version], "jobs")
+    """Return what the tab “Evidence” shows of `version`, with `evidence` prefetched and `pin` selected."""
+    pin: Pin | None = getattr(version, "pin", None)
+    if pin is not None:  # of this version only: the lists of files of all of them may be many megabytes
+        pin.refresh_from_db(fields=["files", "progress", "drift"])
+    documents = Prefetch("attachments", queryset=Attachment.objects.defer("content"))
+    prefetch_related_objects([version], "jobs", documents)
     lines = collecting.progress(version)
-    busy, may = collecting.moving(lines), collecting.may_collect(principal, version)
+    busy, may = collecting.moving(lines), collecting.may_collect(principal, version, shown=True)
     arguments = [version.asset.slug, version.version]
     return {
         "evidence": _rows(version, {line.kind: line for line in lines}, may),
@@ -57,7 +62,9 @@ def tab(principal: Principal, version: Version) -> dict[str, Any]:
         "collect_url": reverse("catalog_collect", args=arguments),
         "reports_url": reverse("catalog_reports", args=arguments),
         "bom_url": reverse("catalog_ml_bom", args=arguments),
-        "vendor_url": f"{reverse('catalog_ml_bom', args=arguments)}?source=vendor" if bom.vendors(version) else "",
+        "vendor_url": f"{reverse('catalog_ml_bom', args=arguments)}?source=vendor"
+        if present(version, bom.KIND)
+        else "",
         "problems": standing.problems(version) if version.state in ENTERING else [],
         "pin": _pin(version),
         "content": has_content(version),
@@ -84,6 +91,8 @@ def _job(line: Progress | None, found: Evidence | None) -> cells.Cell | None:
     look = JOB_LOOK.get(line.state) if line is not None else None
     if line is None or look is None or (line.state == HELD and found is not None):
         return None
+    if found is not None and line.state == FAILED and line.sentence == found.summary:
+        return None  # the finding says it already
     return {"label": line.sentence, "icon": look[0], "tone": look[1]}
 
 

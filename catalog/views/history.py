@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from audit.models import Row
 from audit.reading import Change, about, names
 from catalog import cells
-from catalog.models import Asset, Version
+from catalog.models import Asset, Version, VersionState
 from projects.models import PLATFORM_GROUPS
 from projects.permissions import can_anywhere
 from projects.principal import Principal
@@ -79,11 +79,12 @@ def _line(change: Change, versions: Mapping[str, Version], who: str) -> dict[str
         "url": cells.detail_url(version.asset, version) if version else "",
         "who": who,
         "reason": change.reason,
+        "verdicts": _verdicts(change.after.get("verdicts")),
         "fields": [
             {
                 "name": name.replace("_", " "),
-                "old": _shown(change.before[name]) if name in change.before else "",
-                "new": _shown(change.after[name]) if name in change.after else "",
+                "old": _shown(change.before[name], name) if name in change.before else "",
+                "new": _shown(change.after[name], name) if name in change.after else "",
             }
             for name in fields
         ],
@@ -91,7 +92,16 @@ def _line(change: Change, versions: Mapping[str, Version], who: str) -> dict[str
     }
 
 
-def _shown(value: Any) -> str:
+def _verdicts(found: object) -> str:
+    """Return what checks found, in one line."""
+    if not isinstance(found, dict):
+        return ""
+    return ", ".join(f"{cells.title(kind)}: {verdict}" for kind, verdict in sorted(found.items()))
+
+
+def _shown(value: Any, name: str) -> str:
+    if name == "state" and value in VersionState:
+        return VersionState(value).label.lower()
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= LONG else f"{text[:LONG]}…"
 

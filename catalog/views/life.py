@@ -35,9 +35,13 @@ def menu(principal: Principal, version: Version) -> list[dict[str, Any]]:
 
     if proposing.may_propose(principal):
         found.append({"label": "Propose a version", "url": reverse("catalog_propose_version", args=arguments[:1])})
-    if collecting.may_collect(principal, version):
+    if collecting.may_collect(principal, version, shown=True):
         add("Add a document", "catalog_attach")
-    if state == VersionState.DRAFT and version.changed_at is None and proposing.may_submit(principal, version):
+    if (
+        state == VersionState.DRAFT
+        and version.changed_at is None
+        and proposing.may_submit(principal, version, shown=True)
+    ):
         add("Discard the draft", "catalog_discard", danger=True)
     if state == VersionState.APPROVED and can(principal, "deprecate", version):
         add("Deprecate", "catalog_deprecate")
@@ -52,7 +56,7 @@ def menu(principal: Principal, version: Version) -> list[dict[str, Any]]:
 def submit_url(principal: Principal, version: Version) -> str:
     """Return where `version` is sent to review, or "" where it cannot be."""
     waits = version.state in {VersionState.DRAFT, VersionState.BLOCKED}
-    if not waits or not proposing.may_submit(principal, version):
+    if not waits or not proposing.may_submit(principal, version, shown=True):
         return ""
     return reverse("catalog_submit", args=[version.asset.slug, version.version])
 
@@ -148,6 +152,12 @@ def _reason(value: str, wrong: Mapping[str, str], *, required: bool) -> dict[str
     }  # fmt: skip
 
 
+def labelled(wrong: Mapping[str, str], fields: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return what is wrong with the labels of its fields, for _errors.html."""
+    labels = {field["name"]: str(field["label"]) for field in fields}
+    return [{"field": name, "message": text, "label": labels.get(name, "")} for name, text in wrong.items()]
+
+
 def _ask(
     request: PortalRequest, version: Version, verb: str, fields: list[dict[str, Any]], wrong: Mapping[str, str],
     intro: str,
@@ -159,7 +169,7 @@ def _ask(
         "crumbs": [("Catalog", reverse("catalog_list")), (version.asset.name, back), (verb, "")],
         "intro": intro,
         "fields": fields,
-        "errors": [{"field": field, "message": text} for field, text in wrong.items()],
+        "errors": labelled(wrong, fields),
         "action_url": request.path,
         "cancel_url": back,
         "submit_label": verb,

@@ -15,6 +15,7 @@ from catalog.evidence.attachments import CHECKS
 from catalog.models import Asset, Kind, Version
 from catalog.views import proposal
 from catalog.views.detail import find
+from catalog.views.life import labelled
 from portal.errors import Conflict, Forbidden, Invalid
 from portal.http import page
 from projects.principal import PortalRequest
@@ -136,12 +137,12 @@ def catalog_attach(request: PortalRequest, slug: str, version: str) -> HttpRespo
             wrong = error.fields
         except Conflict as error:
             wrong = {"content": error.sentence}
-    back = cells.detail_url(found.asset, found, "evidence")
+    back, fields = cells.detail_url(found.asset, found, "evidence"), _attach_fields(form, content, wrong)
     context = {
         "heading": f"Add a document about {found.asset.name} {found.version}",
         "crumbs": [("Catalog", reverse("catalog_list")), (found.asset.name, back), ("Add a document", "")],
-        "fields": _attach_fields(form, content, wrong),
-        "errors": [{"field": name, "message": text} for name, text in wrong.items()],
+        "fields": fields,
+        "errors": labelled(wrong, fields),
         "action_url": request.path,
         "cancel_url": back,
     }

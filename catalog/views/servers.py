@@ -11,9 +11,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from catalog import cells
+from catalog.doubts import doubt
 from catalog.mcp import clients, grants, publishing
 from catalog.mcp.granted import USABLE, living_grants
-from catalog.models import ServerGrant
+from catalog.models import ServerGrant, Version
 from catalog.views.detail import find
 from portal.errors import Conflict, Invalid, NotFound
 from portal.http import page
@@ -23,6 +24,7 @@ from projects.principal import PortalRequest
 
 MOST = 200
 SOON = dt.timedelta(days=14)
+DOUBT = {"colour": "orange", "icon": "warn", "kind": "outline"}
 
 
 @require_GET
@@ -32,6 +34,8 @@ def server_list(request: PortalRequest, slug: str) -> HttpResponse:
     rows = living_grants().filter(project=project).select_related("asset", "version__asset", "project", "granted_by")
     found = list(rows.order_by("asset__name", "-id")[:MOST])
     usable = [row for row in found if row.version.state in USABLE]
+    versions = Version.objects.filter(pk__in=[row.version_id for row in found])
+    doubts = dict(versions.annotate(doubt=doubt()).filter(doubt__isnull=False).values_list("pk", "doubt"))
     member = request.principal.role_in(project.pk) is not None
     may = can(request.principal, "request", project)
     context = {
@@ -41,7 +45,7 @@ def server_list(request: PortalRequest, slug: str) -> HttpResponse:
             ("MCP servers", ""),
         ],
         "project": project,
-        "rows": [_row(request, row) for row in found],
+        "rows": [_row(request, row, doubts.get(row.version_id, "")) for row in found],
         "snippets": clients.snippets(usable) if member else [],
         "registry_url": clients.registry_url(project.slug),
         "ask_url": f"{reverse('request_new')}?kind=mcp-access&project={project.slug}" if may else "",
@@ -50,7 +54,7 @@ def server_list(request: PortalRequest, slug: str) -> HttpResponse:
     return page(request, "catalog/servers.html", context)
 
 
-def _row(request: PortalRequest, row: ServerGrant) -> dict[str, Any]:
+def _row(request: PortalRequest, row: ServerGrant, doubted: str) -> dict[str, Any]:
     today = timezone.now().date()
     dead = row.version.state not in USABLE
     return {
@@ -58,6 +62,7 @@ def _row(request: PortalRequest, row: ServerGrant) -> dict[str, Any]:
         "url": cells.detail_url(row.asset, row.version, "tools"),
         "version": row.version.version,
         "chip": cells.state_chip(row.version.state),
+        "doubt": DOUBT | {"label": doubted.capitalize()} if doubted else None,
         "dead": dead,
         "tools": row.tools,
         "few": row.tools[:6],

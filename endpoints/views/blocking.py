@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 from catalog import cells as catalog_cells
 from catalog.api import version_or_404
 from catalog.models import Version, VersionState
+from catalog.views.life import labelled
 from endpoints import blocking, cells
 from endpoints.blocking import Affected
 from portal.errors import Conflict, Invalid
@@ -97,7 +98,7 @@ def _page(request: PortalRequest, version: Version, form: dict[str, str], wrong:
         "more": max(0, len(concerned.endpoints) - SHOWN),
         "grants": [grant.project.slug for grant in concerned.grants[:SHOWN]],
         "fields": fields,
-        "errors": [{"field": field, "message": text} for field, text in wrong.items()],
+        "errors": labelled(wrong, fields),
         "action_url": request.path,
         "cancel_url": back,
         "submit_label": "Suspend" if blocked else "Block",

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from catalog.models import drift_of
 from endpoints import cells, effects, numbers, seats
+from endpoints.changes import BLOCKED
 from endpoints.expiry import HOLDER
 from endpoints.facts import counted
 from endpoints.models import Desired, Endpoint, Event, Phase
@@ -115,7 +116,10 @@ def _dates(row: Endpoint, may: dict[str, bool]) -> list[dict[str, Any]]:
     if row.hold_reason:
         by = "its expiry" if row.hold_by == HOLDER else row.hold_by
         action = renew if row.hold_by == HOLDER else {}
-        return [{"kind": "warning", "title": f"On hold by {by}", "text": row.hold_reason, **action}]
+        text = row.hold_reason
+        if row.hold_by == BLOCKED:
+            text += " It runs again by itself when the version is let in again."
+        return [{"kind": "warning", "title": f"On hold by {by}", "text": text, **action}]
     left = (row.ends_on - timezone.now().date()).days if row.ends_on else SOON + 1
     if left > SOON or row.desired == Desired.DELETED:
         return []

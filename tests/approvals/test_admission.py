@@ -112,6 +112,21 @@ def test_nobody_takes_names_in_stock(org: Org) -> None:
         propose(org.pat, slug=f"stewards-{number}")
 
 
+def test_a_form_that_was_begun_keeps_no_draft_and_an_old_review_does(org: Org) -> None:
+    version = propose(org.dana)
+    body = {"kind": "admission", "asset": "tiny", "version": "1.0"}
+    begun = services.draft(Principal.of(org.dana), body)
+    proposing.discard(Principal.of(org.pat), version)
+    begun.refresh_from_db()
+    assert begun.version is None and begun.body["asset"] == "tiny"
+    assert not Asset.objects.filter(slug="tiny").exists(), "nothing is left, and its name is free again"
+    again = propose(org.dana)
+    services.withdraw(Principal.of(org.dana), admission.submit(Principal.of(org.dana), again))
+    Version.objects.filter(pk=again.pk).update(changed_at=None)  # as a release left it that kept no time of it
+    with pytest.raises(Conflict, match="sent to review once"):
+        proposing.discard(Principal.of(org.dana), again)
+
+
 def test_what_was_sent_once_is_not_discarded(org: Org) -> None:
     version = propose(org.dana)
     services.withdraw(Principal.of(org.dana), admission.submit(Principal.of(org.dana), version))
@@ -141,6 +156,29 @@ def test_the_way_into_the_catalog(org: Org) -> None:
     assert (decided.state, state(version)) == ("approved", "approved")
     assert Notification.objects.filter(kind="request.approved", person=org.dana).exists()
     assert list(Row.objects.filter(action__in=["catalog.submit", "catalog.approve"]).values_list("action", flat=True))
+
+
+def test_nobody_lets_in_what_they_proposed_whoever_sent_it(org: Org) -> None:
+    version = propose(org.pat)
+    made = admission.submit(Principal.of(org.ravi), version)
+    with pytest.raises(Forbidden, match="own proposal"):
+        services.approve(Principal.of(org.pat), made)
+    assert state(version) == "in_review"
+    services.approve(Principal.of(org.yasmine), made)
+    assert state(version) == "approved"
+
+
+def test_a_review_lifts_no_block_of_a_proposal(org: Org) -> None:
+    version, dana = propose(org.dana), Principal.of(org.dana)
+    catalog.block(Principal.of(org.pat), version, "It calls home.")
+    services.withdraw(dana, admission.submit(dana, version))
+    version.refresh_from_db()
+    assert (version.state, version.state_reason) == ("blocked", "It calls home.")
+    services.reject(Principal.of(org.ravi), admission.submit(dana, version), reason="It still does.")
+    version.refresh_from_db()
+    assert (version.state, version.state_reason) == ("blocked", "It still does.")
+    services.approve(Principal.of(org.ravi), admission.submit(dana, version))
+    assert state(version) == "approved"
 
 
 def test_own_requests_are_seen_by_their_requester_and_the_platform(org: Org) -> None:

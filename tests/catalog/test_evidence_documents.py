@@ -102,6 +102,7 @@ def test_signatures_and_provenance_are_taken(tmp_path):
 
 
 BAD = ["", "x", "[]", "null", "1", '"x"', "{", '{"a": 1, "a": 2}', "[" * 99_999, '{"a": NaN}', '{"a": "\\u0000"}',
+       json.dumps(GOOD["scorecard"] | {"repo": {"name": "x", "commit": "\ud800"}}), '{"a": 1e999}',
        json.dumps({"a": "x" * 1_000_000}), '{"a":' * 50 + "1" + "}" * 50, "{}"]  # fmt: skip
 
 

@@ -205,6 +205,36 @@ def test_the_list_never_reads_raw_reports(version, org, client_for):
     assert read and not any('"catalog_evidence"."report"' in sql for sql in read)
 
 
+def test_lists_of_files_are_read_of_no_version_but_the_one_that_is_shown(version, org, client_for, api_for):
+    """A pin may hold 20,000 files: megabytes for each version."""
+    for number in range(3):
+        pin(make_version(asset=version.asset, version=f"2.{number}"))
+    pin(version)
+    client, api = client_for(org.dana), api_for(org.dana, "catalog:read")
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(TAB).status_code == 200
+    (read,) = [query["sql"] for query in queries if '"files"' in query["sql"]]
+    assert "catalog_version" not in read and "LIMIT" in read.upper()
+    with CaptureQueriesContext(connection) as queries:
+        assert api.get("/catalog/assets/granite/versions/1.0").status_code == 200
+        assert b"granite" in b"".join(api.get("/catalog/export?format=backstage").streaming_content)
+    assert not [query["sql"] for query in queries if '"files"' in query["sql"]]
+
+
+def test_the_page_of_a_draft_with_content_asks_no_more_than_any_other(version, org, client_for):
+    draft = Version.objects.create(
+        asset=version.asset, version="3.0", source=version.source, licence="MIT", runtime=version.runtime,
+        facts=version.facts, proposed_by=org.dana,
+    )  # fmt: skip
+    pin(draft)
+    for person in (org.dana, org.pat):
+        client = client_for(person)
+        client.get("/catalog/")
+        with CaptureQueriesContext(connection) as queries:
+            assert "Send to review" in text(client.get("/catalog/granite/?tab=evidence&version=3.0"))
+        assert len(queries) <= 15
+
+
 def test_used_by_names_own_and_counts_others(version, org, client_for, monkeypatch):
     monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
     endpoint = make_endpoint(org.dana, version=make_version(asset=version.asset, version="2.0"), name="scoring")

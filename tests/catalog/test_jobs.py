@@ -298,6 +298,28 @@ def test_evidence_is_collected_again_before_it_expires(stub: Any) -> None:
     assert version.evidence.filter(kind="stub", expires_at__gt=timezone.now() + dt.timedelta(days=6)).count() == 1
 
 
+def test_what_no_check_looks_after_any_more_is_not_asked_for_each_hour(folder: Path) -> None:
+    version = make_version()
+    old = {"summary": "x", "tool": "x", "collected_at": timezone.now(), "expires_at": timezone.now()}
+    Evidence.objects.create(version=version, kind="gone", verdict=Verdict.PASS, **old)
+    assert collecting.renew() == 0
+    assert not Row.objects.filter(action="catalog.want_evidence", object_id=str(version.pk)).exists()
+
+
+def test_a_finding_is_kept_whatever_hostile_content_put_into_it(stub: Any) -> None:
+    version = make_version()
+    deep: Any = "end"
+    for _ in range(300):
+        deep = [deep]
+    report = {"nul\0": "a\0b", "half": ["\ud800"], "number": float("inf"), "deep": deep, "tuple": ("x",)}
+    stub(lambda case: Finding("stub", Verdict.WARN, "It says \ud800\0.", "stub 1", report))
+    collecting.want(lead(), version, ["stub"])
+    jobs.run_due("one")
+    kept = found(version)["stub"]
+    assert kept.summary == "It says ?\N{REPLACEMENT CHARACTER}." and kept.digest
+    assert (kept.report["half"], kept.report["number"], kept.report["tuple"]) == (["?"], "inf", ["x"])
+
+
 # --- A worker that is killed ------------------------------------------------------------------------------------------
 
 

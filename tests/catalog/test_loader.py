@@ -187,6 +187,7 @@ def test_only_stewards_load(org, tmp_path):
         (("bytes_per_parameter: 2.0", "bytes_per_parameter: .nan"), "versions.0.needs.bytes_per_parameter", ""),
         (("{port}", "{port.__class__}"), "versions.0.runtime.command.2", "Braces"),
         (("{port}", "{secret}"), "versions.0.runtime.command.2", "Braces"),
+        (("{port}", "\u202e{port}"), "versions.0.runtime.command.2", "direction of writing"),
         (("homepage: https:", "homepage: javascript:"), "homepage", "https://"),
         (("name: Tiny", "name: Tiny\nnmae: x"), "nmae", "not a field"),
         (("languages: [en]", "languages: [no]"), "languages.0", "text"),  # YAML 1.1 reads no as false

@@ -137,5 +137,7 @@ def test_what_a_caller_must_bring_is_a_variable(org):
 
 
 def test_nothing_is_said_of_what_cannot_be_reached(org):
+    option = [{"type": "npm", "identifier": "--call=id", "version": "1.0"}]
+    assert clients.snippets([give(org, approved(make_server(slug="option", packages=option)))]) == []
     row = give(org, approved(make_server(remotes=[{"type": "sse", "url": "https://x.example.com/sse"}], packages=[])))
     assert clients.snippets([row]) == []

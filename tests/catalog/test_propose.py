@@ -11,8 +11,10 @@ from django.test import Client
 from django.utils import timezone
 
 from catalog import services
+from catalog.audience import list_only
 from catalog.models import Attachment, Version, VersionState
 from catalog.views import proposal
+from projects.principal import Principal
 from tests.conftest import Org
 from tests.factories import CARD, lead, make_asset, make_version
 
@@ -92,7 +94,8 @@ def test_a_taken_name_is_said_at_the_short_name(org: Org, client_for: Any) -> No
 def test_a_server_is_proposed_by_its_document(org: Org, client_for: Any) -> None:
     client = client_for(org.omar)
     form = {"kind": "mcp-server", "server_json": json.dumps(SERVER), "licence": "MIT", "description": CARD,
-            "tasks": "notes", "slug": "", "name": "", "publisher": "", "homepage": ""}  # fmt: skip
+            "tasks": "notes", "slug": "", "name": "", "publisher": "",
+            "homepage": "https://notes.example.com/"}  # fmt: skip
     for bad in ("", "{", "[]", json.dumps({**SERVER, "name": "no slash"}), "[" * 5000):
         answer = client.post("/catalog/propose/", {**form, "server_json": bad})
         assert answer.status_code == 422 and "server.json" in answer.content.decode()
@@ -185,6 +188,19 @@ def test_retired_by_hand(org: Org, client_for: Any) -> None:
     assert services.block(lead(), version, "after all").state == VersionState.BLOCKED
 
 
+def test_a_successor_is_named_to_those_who_see_it_and_as_long_as_it_may_be_used(org: Org, client_for: Any) -> None:
+    version, secret = make_version(asset=make_asset("tiny")), make_version(asset=make_asset("secret"))
+    services.deprecate(lead(), version, secret)
+    assert version.successor_for(None) == version.successor_for(Principal.of(org.dana)) == secret
+    list_only(lead(), secret.asset, "Not for everyone.")
+    version = Version.objects.get(pk=version.pk)
+    assert version.successor_for(None) is None and version.successor_for(Principal.of(org.dana)) is None
+    assert "secret" not in client_for(org.dana).get("/catalog/tiny/").content.decode()
+    assert version.successor_for(Principal.of(org.pat)) == secret
+    services.block(lead(), secret, "It leaks.")
+    assert Version.objects.get(pk=version.pk).successor_for(Principal.of(org.pat)) is None
+
+
 def test_by_api_jobs_reverify_and_attachments(org: Org, api_for: Any) -> None:
     make_version(asset=make_asset("tiny"))
     path = "/catalog/assets/tiny/versions/1.0"
@@ -196,7 +212,9 @@ def test_by_api_jobs_reverify_and_attachments(org: Org, api_for: Any) -> None:
     assert reader.post(f"{path}/attachments", body).status_code == 403
     made = steward.post(f"{path}/attachments", body)
     assert made.status_code == 201 and steward.post(f"{path}/attachments", body).json() == made.json()
-    assert [item["name"] for item in reader.get(f"{path}/attachments").json()["items"]] == ["bench"]
+    (listed,) = reader.get(f"{path}/attachments").json()["items"]
+    assert (listed["name"], listed["added_by"]) == ("bench", None), "who adds documents is not for every reader"
+    assert steward.get(f"{path}/attachments").json()["items"][0]["added_by"] == "pat"
     bad = steward.post(f"{path}/attachments", {**body, "content": {"a": 1}})
     assert (bad.status_code, bad.json()["errors"][0]["field"]) == (422, "content")
     full = reader.get(path).json()

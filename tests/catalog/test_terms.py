@@ -8,8 +8,8 @@ from audit.models import Row
 from catalog import terms
 from catalog.evidence import licence
 from catalog.models import Acknowledgement, Version
-from endpoints.models import Desired, Endpoint, Phase
-from endpoints.services import issue_key, playground_key, share
+from endpoints.models import Desired, Endpoint, Phase, Revision
+from endpoints.services import issue_key, playground_key, rotate_key, share
 from portal.errors import Forbidden, Invalid
 from projects.models import ApiKey
 from projects.principal import Principal
@@ -107,6 +107,39 @@ def test_the_playground_asks_too(world):
     assert caught.value.code == "licence_not_acknowledged" and "Make a key" in caught.value.sentence
     issue_key(Principal.of(world.dana), world.fraud, "k", ["casework"], acknowledge=[LLAMA])
     assert playground_key(Principal.of(world.dana), ready)[0].purpose == "playground"
+
+
+def test_a_key_from_before_is_rotated_only_when_the_terms_are_known(world):
+    dana, row = Principal.of(world.dana), Endpoint.objects.get(name="casework")
+    Version.objects.filter(asset__slug="llama").update(licence="Apache-2.0")
+    key, _ = issue_key(dana, world.fraud, "everything", [])
+    Version.objects.filter(asset__slug="llama").update(licence=LLAMA)
+    with pytest.raises(Invalid) as caught:
+        rotate_key(dana, key)
+    assert caught.value.code == "licence_not_acknowledged"
+    key.refresh_from_db()
+    assert key.state == "active", "the old one works on"
+    bound, _ = issue_key(dana, world.fraud, "bound", ["scoring"])
+    rotate_key(dana, bound)
+    issue_key(dana, world.fraud, "casework", [row.name], acknowledge=[LLAMA])
+    rotate_key(dana, key)
+
+
+def test_what_is_being_rolled_out_counts(world):
+    row = Endpoint.objects.get(name="scoring")
+    version = Version.objects.get(asset__slug="llama")
+    assert row.revision is not None
+    following = Revision.objects.create(
+        endpoint=row,
+        number=2,
+        version=version,
+        profile=row.revision.profile,
+        replicas=1,
+        concurrency=1,
+        context_tokens=1,
+    )
+    Endpoint.objects.filter(pk=row.pk).update(next_revision=following)
+    refused(world.dana, world.fraud, ["scoring"])
 
 
 def test_the_form_shows_the_words_and_keeps_what_was_typed(world, client_for):

@@ -10,7 +10,7 @@ import pytest
 
 from portal import outbound
 from portal.outbound import OutboundFailed, OutboundRefused
-from portal.streaming import NotResumed, stream
+from portal.streaming import NotResumed, next_hop, stream
 from tests.catalog.source_kit import hub_server
 from tests.portal.test_outbound import raw_server
 
@@ -133,6 +133,15 @@ def test_a_hop_whose_name_changes_its_mind_is_caught(names: dict[str, list[list[
         with pytest.raises(OutboundRefused, match=r"leads to 127\.0\.0\.2"):
             take(f"{hub.url}/x", hops=1)
         assert hub.asked == ["/x"]
+
+
+@pytest.mark.parametrize(
+    "location", ["http://cdn.example.com/y", "HTTP://cdn.example.com/y", "ftp://cdn/y", "//[", "https://[::1"]
+)
+def test_no_hop_leaves_encryption_or_leads_to_what_is_no_address(location: str) -> None:
+    with pytest.raises(OutboundRefused):
+        next_hop("https://hub.example.com/x", location)
+    assert next_hop("https://hub.example.com/x", "//cdn.example.com/y") == "https://cdn.example.com/y"
 
 
 def test_a_loop_ends() -> None:
