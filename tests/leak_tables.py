@@ -135,7 +135,7 @@ PAGE_LINES = [
     Line("catalog/<str:slug>/?tab=access", "granted",                       "in q? - - - q q q"),
     Line("catalog/<str:slug>/?tab=versions", "publisher",                   "in q? - - - q q q"),
     Line("catalog/<str:slug>/?tab=history", "publisher",                    "in q? - - - q? q? q?"),
-    Line("catalog/<str:slug>/?tab=evidence", "",                            "in . - - - . . ."),
+    Line("catalog/<str:slug>/?tab=evidence", "publisher summary",           "in q? - - - q? q? q?"),
     Line("catalog/propose/",              "",                               "in . - . . . . -"),
     Line("catalog/<str:slug>/propose/",   "",                               "in . - - - . . -"),
     Line("catalog/<str:slug>/versions/<str:version>/attach/", "",           "in - - - - . . -"),
@@ -144,7 +144,7 @@ PAGE_LINES = [
     Line("catalog/<str:slug>/versions/<str:version>/deprecate/", "asset",   "in - - - - al al -"),  # successors
     Line("catalog/<str:slug>/versions/<str:version>/retire/", "",           "in - - - - - - -"),
     Line("catalog/<str:slug>/versions/<str:version>/block/", "",            "in - - - - . . -"),  # nothing runs it
-    Line("catalog/<str:slug>/used/",      "endpoint",                       "in q - - - q q q"),
+    Line("catalog/<str:slug>/used/",      "publisher summary",              "in q? - - - q? q? q?"),  # nothing runs it
     Line("catalog/<str:slug>/versions/<str:version>/evidence/", "",         "in . - - - . . ."),
     Line("catalog/<str:slug>/versions/<str:version>/evidence/<str:report>/", "", "in . - - - . . ."),
     Line("catalog/<str:slug>/versions/<str:version>/files/", "",            "in - - - - - - -"),
