@@ -17,16 +17,10 @@ from portal.errors import Invalid
 from portal.http import field_errors
 
 LONGEST = 40_000  # what a refused form shows again of one field
-CARD = """One sentence on what it is.
-
-## Intended use
-
-What it is for, and for whom.
-
-## Limitations
-
-What it is not for, and what is known to go wrong.
-"""
+PLACEHOLDERS = (
+    "One sentence on what it is.", "What it is for, and for whom.", "What it is not for, and what is known to go wrong."
+)  # fmt: skip
+CARD = "{}\n\n## Intended use\n\n{}\n\n## Limitations\n\n{}\n".format(*PLACEHOLDERS)
 Field = dict[str, Any]
 PRECISIONS = [
     ("2", "2 bytes (bf16, fp16)", False),
@@ -126,7 +120,41 @@ def text_of(version: Version) -> dict[str, str]:
 
 
 def asset_spec(kind: str, form: Mapping[str, str]) -> AssetSpec:
-    """Return the proposal that the form holds. Raises Invalid by field of the form."""
+    """Return the proposal that the form holds. Raises Invalid by field of the form, also for what the check of the card
+    would miss: nobody could add it afterwards.
+    """
+    wrong, found = _missing(kind, form, asset=True), None
+    try:
+        found = _asset(kind, form)
+    except Invalid as error:
+        wrong = (dict(error.fields) or {"form": error.sentence}) | wrong
+    if found is None or wrong or not found.homepage:
+        page = "Publisher's page is missing, and the document names neither websiteUrl nor repository. Fill it in."
+        raise _refusal(kind, wrong or {"homepage": page})
+    return found
+
+
+def _refusal(kind: str, wrong: Mapping[str, str]) -> Invalid:
+    """Return what is wrong in the order of the form."""
+    order = [name for name in names(kind, asset=True) if name in wrong]
+    fields = {name: wrong[name] for name in dict.fromkeys([*order, *wrong])}
+    return Invalid(next(iter(fields.values())), fields=fields)
+
+
+def _missing(kind: str, form: Mapping[str, str], *, asset: bool) -> dict[str, str]:
+    """Return a sentence for each field that has to be filled in and is not."""
+    needed = [name for name in names(kind, asset=asset) if _required(kind, name)]
+    found = {name: f"{LABELS[name]} is missing. Fill it in." for name in needed if not form.get(name, "").strip()}
+    if asset and any(text in form.get("description", "") for text in PLACEHOLDERS):
+        found["description"] = "Card still has words of the template. Say what this one is for, and what it is not for."
+    return found
+
+
+def _required(kind: str, name: str) -> bool:
+    return name not in OPTIONAL and not (kind == Kind.MCP_SERVER and name in DERIVED)
+
+
+def _asset(kind: str, form: Mapping[str, str]) -> AssetSpec:
     if kind == Kind.MCP_SERVER:
         return _server(form)
     plain = [name for name in ASSET if name not in {"tasks", "languages", "description"}]
@@ -141,6 +169,9 @@ def asset_spec(kind: str, form: Mapping[str, str]) -> AssetSpec:
 
 def version_spec(asset: Asset, form: Mapping[str, str]) -> VersionSpec:
     """Return the version that the form holds. Raises Invalid by field of the form."""
+    missing = _missing(asset.kind, form, asset=False)
+    if missing:
+        raise _refusal(asset.kind, missing)
     if asset.kind == Kind.MCP_SERVER:
         return _server(dict(form) | {"slug": asset.slug}).versions[0]
     try:
@@ -236,6 +267,7 @@ def placed(error: Invalid) -> Invalid:
 # --- Drawing ----------------------------------------------------------------------------------------------------------
 
 HELP = {
+    "homepage": "Where the publisher says what it is; for a model of your own its page in your wiki.",
     "slug": "For addresses and calls: lower-case letters, digits, dots and hyphens. It stays.",
     "tasks": "Words as the catalog's filters use them: chat, code, embeddings.",
     "languages": "Two-letter codes, or multilingual.",
@@ -253,12 +285,10 @@ HELP = {
     "server_json": "The document that describes the server in the official format. It says name, version and address.",
 }  # fmt: skip
 AREAS = {"description": 14, "command": 6, "sources": 3, "unverified": 3, "server_json": 16}
+MONO = {name: {"class": "gh-mono"} for name in ("command", "server_json")}
 NUMBERS = {"parameters", "layers", "kv_heads", "head_dim", "max_context_tokens"}
-OPTIONAL = {
-    "publisher", "homepage", "tasks", "languages", "served", "image", "command", "embedding", "unverified", "sources",
-    "description", "summary",
-}  # fmt: skip
-DERIVED = {"slug", "name"}  # of an MCP server: its document says them
+OPTIONAL = {"served", "image", "command", "embedding", "unverified"}
+DERIVED = {"slug", "name", "publisher", "homepage"}  # of an MCP server: its document says them
 
 
 def sections(kind: str, form: Mapping[str, str], errors: Mapping[str, str], *, asset: bool) -> list[dict[str, Any]]:
@@ -272,13 +302,14 @@ def sections(kind: str, form: Mapping[str, str], errors: Mapping[str, str], *, a
 
 
 def _field(kind: str, name: str, form: Mapping[str, str], errors: Mapping[str, str]) -> Field:
-    optional = name in OPTIONAL or (kind == Kind.MCP_SERVER and name in DERIVED)
     field: Field = {
         "name": name, "label": LABELS[name], "kind": "text", "value": form.get(name, ""), "help": HELP.get(name, ""),
-        "error": errors.get(name, ""), "required": not optional, "attrs": {"autocomplete": "off"},
+        "error": errors.get(name, ""), "required": _required(kind, name), "attrs": {"autocomplete": "off"},
     }  # fmt: skip
+    if kind == Kind.MCP_SERVER and name in DERIVED:
+        field["help"] = "Empty: as the document says."
     if name in AREAS:
-        field |= {"kind": "textarea", "attrs": {"rows": AREAS[name], "spellcheck": "false"}}
+        field |= {"kind": "textarea", "attrs": {"rows": AREAS[name], "spellcheck": "false"} | MONO.get(name, {})}
     elif name in NUMBERS:
         field |= {"attrs": {"inputmode": "numeric", "autocomplete": "off"}}
     elif name in {"bytes_per_parameter", "kv_bytes"}:

@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from approvals import insights
+from approvals import insights, lead_time
+from approvals.admission import admit
 from approvals.models import Request, RequestKind, RequestState
 from endpoints.models import Endpoint, Event, Phase
 from portal.states import move
@@ -193,3 +194,9 @@ def test_ten_thousand_requests_are_all_counted(org: Org) -> None:
     Request.objects.bulk_create(rows, batch_size=500)
     found = insights.lead_times(org.principal(org.pat))
     assert stage(found, "decision")[:2] == (10_000, 3600)
+
+
+def test_nobody_waits_for_what_the_loader_lets_in(org: Org) -> None:
+    """It is decided as it is made: an estimate that counted it would promise milliseconds."""
+    assert admit(org.principal(org.yasmine), make_version("draft"), reason="Loaded.")
+    assert lead_time.samples(RequestKind.ADMISSION) == []

@@ -70,6 +70,9 @@ def test_a_model_is_proposed_by_form(org: Org, client_for: Any) -> None:
         ("homepage", "javascript:alert(1)", "https://"), ("command", "{host.__class__}", "Braces"),
         ("licence", "", "Licence"), ("max_context_tokens", "0", "least is 1"), ("tasks", "Über", "lower-case"),
         ("description", "x" * 20_001, "20000"), ("engine", "../x", "lower-case"),
+        # what the check of the card would miss, and nobody could add to a draft
+        ("homepage", "", "page is missing"), ("tasks", " ", "Tasks is missing"),
+        ("description", proposal.CARD, "words of the template"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_stands_at_its_field_and_nothing_is_lost(

@@ -61,9 +61,12 @@ FIND_OVERFLOW = """
 
 
 @contextmanager
-def running_stack(state: Path) -> Iterator[Stack]:
-    """A portal of its own on `state`, stopped in order at the end; what is left of it then is killed."""
+def running_stack(state: Path, **settings: str) -> Iterator[Stack]:
+    """A portal of its own on `state`, with more `settings`, stopped in order at the end; what is left of it then is
+    killed.
+    """
     stack = Stack(state)
+    stack.env |= settings
     try:
         stack.start()
         yield stack

@@ -50,6 +50,7 @@ class Stack:
         # An inherited DATABASE_URL is the test database of this run; the stack has its own SQLite.
         self.env = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}} | {
             "GATEHOUSE_STATE_DIR": str(state), "PORT": str(self.port), "GATEHOUSE_DEMO_PASSWORD": PASSWORD,
+            "GATEHOUSE_SOURCE_DIRS": f"models={state / 'models'}",  # pvc://models/…
         }  # fmt: skip
 
     @property

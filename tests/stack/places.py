@@ -1,9 +1,11 @@
 """Where a browser looks: every page of the URL matrix, and who of the story opens it."""
 
+import datetime as dt
 from types import SimpleNamespace
 from typing import Any
 
 from tests.stack.story import OTHER, PROJECT, WAITS, Row, Story
+from tests.stack.story_catalog import DRAFT, LEAVING, MODEL, VERSION
 from tests.test_url_matrix import PAGES, path_of
 from tests.world import PERSONAS
 
@@ -28,8 +30,20 @@ MORE = {
         f"/requests/new/?kind=mcp-access&asset=deepwiki&version=2026-11&project={PROJECT}",
         *(f"/catalog/granite-3.3-2b-instruct/?tab={tab}" for tab in ("evidence", "versions", "history")),
         "/requests/?q=nothing-like-it",
+        "/catalog/propose/?kind=mcp-server",
+        f"/catalog/{MODEL}/?tab=evidence",
+        f"/projects/{PROJECT}/keys/new/?endpoint=backtest",  # under a licence whose terms nobody has acknowledged
     ],
-    "pat": ["/", "/insights/"],
+    "pat": [
+        "/",
+        "/insights/",
+        f"/catalog/{MODEL}/?tab=evidence",
+        f"/catalog/{MODEL}/versions/{VERSION}/evidence/signature/",
+        "/catalog/{}/versions/{}/submit/".format(*DRAFT),
+        "/catalog/{}/versions/{}/discard/".format(*DRAFT),
+        "/catalog/{}/?version={}".format(*LEAVING),
+        "/catalog/{}/versions/{}/retire/".format(*LEAVING),
+    ],
     "yasmine": ["/", "/requests/"],
     "aud": ["/"],
 }
@@ -88,9 +102,10 @@ class Places:
         if person == "omar":
             others = (self.endpoints["letters"], self.endpoints[WAITS], self.endpoints["answers"])
             found += [f"/endpoints/{item['id']}/" for item in others]
+            found.append(f"/endpoints/{self.endpoints['scoring']['id']}/revisions/?on={dt.datetime.now(dt.UTC).date()}")
             found += [f"/projects/{OTHER}/", f"/projects/{OTHER}/limits/"]
         if person == "pat":
-            found += [f"/approvals/{self.requests[name]['id']}/" for name in ("renewal", "quota")]
+            found += [f"/approvals/{self.requests[name]['id']}/" for name in ("renewal", "quota", "admission")]
         return found + MORE.get(person or "", [])
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tests.stack import story_catalog
 from tests.stack.conftest import ROOT, Stack, wait_for
 
 PROJECT, OTHER = "fraud-detection", "search-ranking"
@@ -61,6 +62,7 @@ QUOTAS: Row = {
         {"target": "endpoint", "name": "triage", "window": "day", "soft": 250_000, "hard": 400_000},
     ],
 }
+KEYS = {"scoring-service": ["scoring"], "notebook-dana": ["scoring", "triage"], "triage-batch": ["triage"]}
 # Only numbers of the projects are needed, and only the journal asks for them.
 PROJECT_IDS = """
 import json
@@ -104,6 +106,7 @@ class Story:
         self.stack, self.calls = stack, calls
         scopes = ("requests:read", "requests:write", "endpoints:read", "endpoints:write", "usage:read", "admin")
         self.people = {name: stack.token(name, *scopes) for name in ("dana", "omar")}
+        self.people["dana's catalog"] = stack.token("dana", "catalog:read", "catalog:write")
         more = ("approvals:decide", "catalog:read", "catalog:write", "audit:read")
         self.people["pat"] = stack.token("pat", *scopes, *more)
         self.deciders = {"pat": self.people["pat"], "omar": stack.token("omar", "approvals:decide", "requests:read")}
@@ -125,6 +128,7 @@ class Story:
 
     def run(self) -> None:
         """Requests, decisions, sharing, quotas, keys, traffic."""
+        story_catalog.propose(self)
         for person, decision, wanted in STORY:
             days = wanted.get("days", 90)
             fields = {name: value for name, value in wanted.items() if name != "days"}
@@ -135,7 +139,7 @@ class Story:
         path = f"/projects/{PROJECT}/keys"
         keys = {
             name: self.call("POST", path, "dana", {"name": name, "endpoints": targets})
-            for name, targets in (("scoring-service", ["scoring"]), ("notebook-dana", []), ("triage-batch", ["triage"]))
+            for name, targets in KEYS.items()
         }
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda number: self.chat(keys["scoring-service"]["secret"], number), range(self.calls)))
@@ -163,6 +167,7 @@ class Story:
                           "soft": 1_500_000, "hard": 2_000_000, "ends_on": _day(10),
                           "purpose": "Reclassify the backlog of October."})  # fmt: skip
         self.propose("phi-4-mini-instruct", "1.1")
+        story_catalog.go_on(self, ends_on=_day(120))
         self.call("POST", f"/projects/{PROJECT}/applications", "omar", {
             "name": "merge checks", "scopes": ["requests:read"], "description": "Checks requests in merge requests.",
         })  # fmt: skip
@@ -179,12 +184,13 @@ class Story:
                                  "purpose": "Forecast fraud losses for the audit.", "ends_on": _day(40)},
                  "approve")  # fmt: skip
 
-    def propose(self, slug: str, name: str) -> None:
-        """Another version of an asset of the demo catalog goes into review."""
+    def propose(self, slug: str, name: str, *, send: bool = True) -> None:
+        """Another version of an asset of the demo catalog is proposed, and goes into review."""
         spec = yaml.safe_load((ROOT / "examples" / "catalog" / "models" / f"{slug}.yaml").read_text(encoding="utf-8"))
         path = f"/catalog/assets/{slug}/versions"
         self.call("POST", path, "pat", spec["versions"][0] | {"version": name})
-        self.call("POST", f"{path}/{name}/submit", "pat")
+        if send:
+            self.call("POST", f"{path}/{name}/submit", "pat")
 
     def change(self, method: str, path: str, person: str, body: Row) -> None:
         """Change an object as it was read: its tag goes with it."""
