@@ -3,6 +3,7 @@
 from typing import Any
 
 ENGINES = {"vllm": "vLLM", "llama.cpp": "llama.cpp server", "demo": "Demo engine, for trying the portal"}
+DEMO_ENGINE = ["{python}", "-m", "endpoints.engines.demo"]
 _ADDRESS = ["--host", "{host}", "--port", "{port}"]
 
 
@@ -24,7 +25,7 @@ def _command(engine: str, revision: str) -> list[str]:
     """Return the arguments; placeholders are filled in by the cluster driver."""
     if engine == "demo":
         return [
-            "{python}", "-m", "endpoints.engines.demo", *_ADDRESS, "--model", "{model}", "--served-model-name",
+            *DEMO_ENGINE, *_ADDRESS, "--model", "{model}", "--served-model-name",
             "{name}", "--max-model-len", "{context}",
         ]  # fmt: skip
     if engine == "llama.cpp":

@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 
 from audit.services import record
 from catalog import audience, collecting, proposing
+from catalog.engine_templates import DEMO_ENGINE
 from catalog.holders import holding
 from catalog.life import approve, block, deprecate, reject, retire, retire_due, submit, take_back
 from catalog.listings import refresh
@@ -64,6 +65,8 @@ def create_asset(by: Principal, spec: AssetSpec) -> Asset:
     with transaction.atomic():
         proposing.require_propose(by)
         proposing.require_room(by, len(spec.versions) or 1)
+        for item in spec.versions:
+            _refuse_false_demo(item)
         if Asset.objects.filter(slug=spec.slug).exists():
             raise _taken(spec.slug)
         return load_asset(by, spec)[0]
@@ -77,6 +80,7 @@ def add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version:
         require(by, "view", asset)
         proposing.require_propose(by)
         proposing.require_room(by, 1)
+        _refuse_false_demo(spec)
         if asset.versions.filter(version=spec.version).exists():
             raise Conflict(
                 f"{asset.slug} has a version {spec.version} already, and versions never change. "
@@ -87,6 +91,20 @@ def add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version:
         assert added is not None  # noqa: S101 - only an existing version gives None
         refresh(asset)
         return added
+
+
+def _refuse_false_demo(spec: VersionSpec) -> None:
+    """What loads nothing has no content to check, so nobody may say so of another command than the demo engine's."""
+    runtime = spec.runtime
+    if runtime is None or runtime.command[: len(DEMO_ENGINE)] == DEMO_ENGINE:
+        return
+    if runtime.demo or spec.source.startswith("builtin://"):
+        field = "runtime.demo" if runtime.demo else "source"
+        raise Invalid.field(
+            field,
+            f"{field} says that nothing is loaded, but the command does not begin with {' '.join(DEMO_ENGINE)}. "
+            "Name the source of the weights and leave runtime.demo out, so that they are checked.",
+        )
 
 
 def _taken(slug: str) -> Conflict:

@@ -22,7 +22,7 @@ from portal.api import api
 from projects.permissions import SCOPES
 from projects.principal import Principal
 from tests.conftest import ApiClient, Org
-from tests.factories import NEEDS, make_request, make_version, request_body
+from tests.factories import DEMO_COMMAND, NEEDS, make_request, make_version, request_body
 from tests.world import World, furnish
 
 pytestmark = pytest.mark.slow
@@ -171,7 +171,7 @@ OPERATIONS: dict[tuple[str, str], Row] = {
             "source": "hf://example/model@main",
             "licence": "Apache-2.0",
             "needs": NEEDS,
-            "runtime": {"engine": "demo", "demo": True, "command": ["{python}"]},
+            "runtime": {"engine": "demo", "demo": True, "command": DEMO_COMMAND},
         },
     ),
     ("post", f"{VERSION}/submit"): Row("401 403 404 404 404 404 200 200 403 403", "catalog:write"),  # drafts hide

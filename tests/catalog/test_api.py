@@ -4,7 +4,7 @@ import pytest
 
 from catalog.models import Version, VersionState
 from tests.catalog.test_services import ASSET, VERSION
-from tests.factories import make_asset, make_profile, make_version
+from tests.factories import DEMO_COMMAND, make_asset, make_profile, make_version
 
 READ, WRITE = "catalog:read", "catalog:write"
 
@@ -146,7 +146,7 @@ def test_a_version_shows_its_raw_evidence(org, api_for):
     assert api.post("/catalog/assets", ASSET).status_code == 201
     body = api.get("/catalog/assets/tiny/versions/1.0").json()
     assert {item["kind"] for item in body["evidence"]} == {"licence", "card", "pin"}
-    assert body["evidence"][0]["report"] and body["runtime"]["command"] == ["serve", "--port", "{port}"]
+    assert body["evidence"][0]["report"] and body["runtime"]["command"] == DEMO_COMMAND
 
 
 def test_hardware_profiles(org, api_for):

@@ -10,14 +10,14 @@ from catalog import services
 from catalog.models import Asset, Evidence, HardwareProfile, Version, VersionState
 from catalog.specs import AssetSpec, ProfileSpec, VersionSpec
 from portal.errors import Conflict, Forbidden, Invalid, NotFound
-from tests.factories import make_asset, make_version
+from tests.factories import DEMO_COMMAND, make_asset, make_version
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 VERSION = {
     "version": "1.0",
     "source": f"hf://example/tiny@{COMMIT}",
     "licence": "MIT",
-    "runtime": {"engine": "demo", "demo": True, "command": ["serve", "--port", "{port}"]},
+    "runtime": {"engine": "demo", "demo": True, "command": DEMO_COMMAND},
     "needs": {
         "parameters": 1000, "bytes_per_parameter": 2.0, "layers": 1, "kv_heads": 1, "head_dim": 8,
         "max_context_tokens": 512,
@@ -233,6 +233,19 @@ def test_content_that_nobody_read_does_not_get_in(pat, source):
     with pytest.raises(Conflict, match="The content of the source was not read yet") as refused:
         services.approve(pat, version)
     assert refused.value.code == "evidence" and version.state == VersionState.IN_REVIEW
+
+
+@pytest.mark.parametrize("change", [{"demo": True}, {"source": "builtin://demo"}])
+def test_only_the_demo_engine_loads_nothing(pat, change):
+    """Whoever proposes cannot spare a model its checks by a flag."""
+    runtime = {"engine": "vllm", "command": ["vllm", "serve", "{model}"], "demo": change.get("demo", False)}
+    proposed = {**VERSION, "runtime": runtime, "source": change.get("source", VERSION["source"])}
+    with pytest.raises(Invalid, match="nothing is loaded"):
+        services.create_asset(pat, spec(versions=[proposed]))
+    asset = make_asset("other")
+    with pytest.raises(Invalid, match="nothing is loaded"):
+        services.add_version(pat, asset, VersionSpec.model_validate(proposed))
+    assert not Version.objects.exists()
 
 
 def test_unverified_facts_warn(pat):
