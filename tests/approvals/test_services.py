@@ -32,6 +32,8 @@ from tests.factories import (
     request_body,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def actions(request: Request) -> list[str]:
     rows = Row.objects.filter(object_kind="request", object_id=str(request.pk)).order_by("id")

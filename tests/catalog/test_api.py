@@ -6,6 +6,8 @@ from catalog.models import Version, VersionState
 from tests.catalog.test_services import ASSET, VERSION
 from tests.factories import DEMO_COMMAND, make_asset, make_profile, make_version
 
+pytestmark = pytest.mark.slow
+
 READ, WRITE = "catalog:read", "catalog:write"
 
 

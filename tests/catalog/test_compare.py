@@ -10,6 +10,8 @@ from django.utils import timezone
 from catalog.models import VersionState
 from tests.factories import FACTS, NEEDS, make_asset, make_profile, make_version
 
+pytestmark = pytest.mark.slow
+
 LIST, COMPARE = "/catalog/", "/catalog/compare/"
 
 

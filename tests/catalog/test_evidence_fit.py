@@ -8,6 +8,8 @@ from catalog.evidence import card, fit
 from catalog.evidence.case import Case
 from tests.catalog.content_kit import LLAMA, case_of, write_gguf, write_model, write_safetensors, write_weights
 
+pytestmark = pytest.mark.slow
+
 NEEDS = {"parameters": 41_088, "layers": 2, "kv_heads": 2, "head_dim": 16, "max_context_tokens": 512}
 
 

@@ -17,6 +17,8 @@ from portal.errors import Invalid
 from tests.catalog.test_services import ASSET
 from tests.factories import make_asset, make_version
 
+pytestmark = pytest.mark.slow
+
 FACTS = {
     "remotes": [{"type": "streamable-http", "url": "https://mcp.example.com/mcp"}],
     "tools": [{"name": "list_things"}],

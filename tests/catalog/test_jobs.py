@@ -24,7 +24,7 @@ from tests.catalog.content_kit import COMMAND, write_model
 from tests.conftest import Org
 from tests.factories import CARD, FACTS, NEEDS, lead, make_asset, make_version
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture

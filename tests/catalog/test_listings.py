@@ -15,6 +15,8 @@ from projects.models import User
 from tests.catalog.test_services import ASSET
 from tests.factories import lead, make_asset, make_version
 
+pytestmark = pytest.mark.slow
+
 
 def truth(principal):
     """What a reader's list shows, asked of the rows themselves."""

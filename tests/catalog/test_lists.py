@@ -17,6 +17,8 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.factories import make_asset, make_version
 
+pytestmark = pytest.mark.slow
+
 Clients = Callable[..., Client]
 LIST, SAVE = "/catalog/", "/views/save/"
 

@@ -11,6 +11,8 @@ from catalog import fit, loader
 from catalog.models import Asset, Evidence, HardwareProfile, Kind, Version, VersionState
 from portal.errors import Forbidden, Invalid
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "catalog"
 MODEL = """\
 slug: tiny

@@ -18,7 +18,7 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.factories import CARD, lead, make_asset, make_version
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 FORM = {
     "kind": "model", "slug": "tiny-llama", "name": "Tiny <b>Llama</b>", "publisher": "Example Lab",

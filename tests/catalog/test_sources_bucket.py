@@ -9,6 +9,8 @@ from catalog.sources import open_tree, sigv4
 from catalog.sources.tree import SourceDenied, SourceError, SourceMissing, SourceRefused, Tree
 from tests.catalog.source_kit import Remote, bucket_server
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "granite/config.json": b"{}", "granite/model.safetensors": bytes(range(256)) * 64, "granite/onnx/": b"",
     "granite/onnx/a b+c.txt": b"text", "granite-other/x": b"x",

@@ -9,6 +9,8 @@ from catalog.sources import follows, open_tree
 from catalog.sources.tree import NotResumed, SourceDenied, SourceError, SourceMissing, SourceRefused, Tree
 from tests.catalog.source_kit import COMMIT, OTHER_COMMIT, Remote, hub_server, sha256
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = bytes(range(256)) * 64
 FILES = {"config.json": b'{"a": 1}', "model.safetensors": WEIGHTS, "onnx/a b.txt": b"text"}
 API = "/api/models/org/model/revision/main"

@@ -8,6 +8,8 @@ from catalog.sources import open_tree
 from catalog.sources.tree import SourceDenied, SourceError, SourceMissing, SourceRefused, Tree
 from tests.catalog.source_kit import Remote, registry_server, sha256
 
+pytestmark = pytest.mark.slow
+
 FILES = {"model.gguf": bytes(range(256)) * 64, "LICENSE": b"Apache", "-untitled": b"no title"}
 
 

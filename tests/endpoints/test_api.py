@@ -16,7 +16,7 @@ from tests import factories
 from tests.conftest import ApiClient, Org
 from tests.endpoints.endpoint_kit import open_demo
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 Api = Callable[..., ApiClient]
 WRITE = ("endpoints:read", "endpoints:write", "inference:invoke")
 

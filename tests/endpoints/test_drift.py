@@ -21,7 +21,7 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.endpoints.endpoint_kit import Script, open_demo, replica, work
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 SAID = "1 file changed (model.safetensors)."
 
 

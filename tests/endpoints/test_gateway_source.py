@@ -22,6 +22,8 @@ from tests.conftest import Org
 from tests.endpoints.gateway_kit import Engine, Running, ordinary, serving, until
 from tests.factories import make_cluster
 
+pytestmark = pytest.mark.slow
+
 CHAT = {"model": "scoring", "messages": [{"role": "user", "content": "Say hello."}]}
 
 

@@ -29,6 +29,8 @@ from tests.endpoints.gateway_kit import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 CHAT = {"model": "scoring", "messages": [{"role": "user", "content": "Say hello."}], "stream": True}
 
 

@@ -10,6 +10,8 @@ from endpoints.models import Desired, Endpoint, Phase, Revision, Served
 from portal.states import move
 from tests.factories import make_asset, make_endpoint, make_version
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def endpoint(org, monkeypatch):

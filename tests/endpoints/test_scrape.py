@@ -20,6 +20,8 @@ from portal import crypto
 from tests.conftest import Org
 from tests.endpoints.endpoint_kit import is_in, kill, open_demo, pids, until
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "vllm:prompt_tokens_total",
     "vllm:generation_tokens_total",

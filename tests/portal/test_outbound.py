@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from portal import outbound
 from tests.projects.notify_kit import free_port, receiver
 
+pytestmark = pytest.mark.slow
+
 PUBLIC = "93.184.215.14"
 
 

@@ -14,6 +14,8 @@ from portal.streaming import NotResumed, next_hop, stream
 from tests.catalog.source_kit import hub_server
 from tests.portal.test_outbound import raw_server
 
+pytestmark = pytest.mark.slow
+
 PUBLIC = "93.184.215.14"
 FILE = "model.safetensors"
 BODY = bytes(range(256)) * 1024

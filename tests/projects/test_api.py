@@ -16,6 +16,8 @@ from projects.models import IdempotentAnswer, Membership, Project
 from projects.principal import Principal
 from tests.conftest import ApiClient, Org
 
+pytestmark = pytest.mark.slow
+
 
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:
     """The body of a problem document, after checking its shape."""

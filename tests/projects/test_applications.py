@@ -20,6 +20,8 @@ from projects.principal import Principal
 from tests.conftest import ApiClient, Org
 from tests.projects.oauth_kit import BACK, by_code, by_credentials, me, register, register_public
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_gets_a_service_account_with_a_role(org: Org) -> None:
     made, secret = register(org.omar, org.fraud, name="Merge checks", role="viewer")

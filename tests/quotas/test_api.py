@@ -17,7 +17,7 @@ from tests.conftest import Org
 from tests.factories import make_profile
 from tests.quotas.conftest import call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 NEW = {"slug": "shared-gpu", "name": "Shared", "cluster": "local", "limit": 8}
 
 

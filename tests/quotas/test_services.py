@@ -11,6 +11,8 @@ from projects.models import Project
 from quotas import services
 from quotas.models import Pool, Reservation, ReservationState
 
+pytestmark = pytest.mark.slow
+
 BY = system("test")
 
 
