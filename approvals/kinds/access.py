@@ -9,7 +9,17 @@ from typing import Any
 
 from approvals import policies, sizing, usage
 from approvals.bodies import AccessBody
-from approvals.kinds.base import Subject, ask_once, endpoint_facts, living, named_project, require_open, running, shell
+from approvals.kinds.base import (
+    Subject,
+    ask_once,
+    endpoint_facts,
+    living,
+    named_project,
+    require_open,
+    running,
+    shell,
+    shortened,
+)
 from approvals.models import DataClassification, Request
 from approvals.policies import FAIL, PASS, WARN, Check
 from catalog.models import Access, Asset
@@ -151,13 +161,12 @@ def guard(request: Request, found: Resolved) -> None:
 
 def apply(by: Principal, request: Request, body: AccessBody, found: Resolved) -> Endpoint:
     """Share the endpoint with the project."""
-    reason = body.purpose or ""
     endpoints.share(
         by,
         found.endpoint,
         found.project,
         ends_on=body.ends_on,
-        reason=reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…",
+        reason=shortened(body.purpose or "", MAX_REASON),
         reference=request.number,
     )
     return found.endpoint

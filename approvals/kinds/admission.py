@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from approvals.bodies import AdmissionBody
-from approvals.kinds.base import Subject, shell
+from approvals.kinds.base import Subject, shell, shortened
 from approvals.models import Request, RequestState
 from approvals.policies import FAIL, PASS, WARN, Check
 from catalog import proposing, standing
@@ -203,8 +203,7 @@ def ended(by: Principal, request: Request, reason: str | None) -> None:
     if reason is None:
         catalog.take_back(by, version, blocked_for)
         return
-    text = " ".join(reason.split())
-    text = text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
+    text = shortened(" ".join(reason.split()), MAX_REASON)
     catalog.reject(by, version, text if len(text) >= 3 else f"Rejected: {text}", blocked_for)
 
 

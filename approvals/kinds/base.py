@@ -150,6 +150,11 @@ def require_open(by: Principal, asset: Asset, project: Project, *, field: str = 
         raise Invalid.field(field, f"{field} is {thing}, which {words}", code="asset_not_open")
 
 
+def shortened(text: str, most: int) -> str:
+    """Return `text` in at most so many characters: what a request says at length, where a row keeps only a line."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def running(endpoint: Endpoint) -> Revision:
     """Return what the endpoint runs now; raises Conflict where it has nothing."""
     if endpoint.revision is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from approvals.bodies import McpAccessBody
-from approvals.kinds.base import Subject, named_project, project_for, refuse, require_open, shell
+from approvals.kinds.base import Subject, named_project, project_for, refuse, require_open, shell, shortened
 from approvals.kinds.endpoint import find_version
 from approvals.models import Request, RequestState
 from approvals.policies import FAIL, PASS, WARN, Check
@@ -237,6 +237,7 @@ def _names(names: list[str]) -> str:
 
 def guard(request: Request, found: Resolved) -> None:
     """One at a time for the same server and project."""
+    Project.objects.select_for_update().get(pk=found.project.pk)  # two that are sent at the same instant queue here
     same = Request.objects.filter(kind=request.kind, project=found.project, version__asset=found.version.asset_id)
     other = same.filter(state=RequestState.SUBMITTED).exclude(pk=request.pk).first()
     if other is not None:
@@ -250,13 +251,12 @@ def guard(request: Request, found: Resolved) -> None:
 
 def apply(by: Principal, request: Request, body: McpAccessBody, found: Resolved) -> None:
     """Grant the tools of the frozen plan: what the reviewer saw, and nothing that came since."""
-    reason = body.purpose or ""
     grants.grant(
         by,
         found.version,
         found.project,
         tools=[tool["name"] for tool in request.plan["tools"]],
         ends_on=body.ends_on,
-        reason=reason if len(reason) <= grants.MAX_REASON else f"{reason[: grants.MAX_REASON - 1]}…",
+        reason=shortened(body.purpose or "", grants.MAX_REASON),
         reference=request.number,
     )

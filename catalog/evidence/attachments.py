@@ -3,12 +3,12 @@
 import base64
 import binascii
 import datetime as dt
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db.models import QuerySet
 
+from catalog import strict_json
 from catalog.evidence.finding import storable
 from catalog.interchange.validating import validate
 from catalog.models import Attachment, Version
@@ -51,8 +51,8 @@ def parsed(text: str) -> dict[str, Any]:
     if len(text.encode("utf-8", "replace")) > MOST_BYTES:
         raise _wrong(f"content has more than {MOST_BYTES:,} bytes, the limit. Add a smaller document.")
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-    except RecursionError as error:
+        value = strict_json.loads(text)
+    except strict_json.TooDeep as error:
         raise _wrong(f"content is nested deeper than {MOST_DEPTH} levels. Add a flatter document.") from error
     except ValueError as error:
         raise _wrong(f"content is not JSON: {str(error)[:120]}.") from error
@@ -69,17 +69,6 @@ def parsed(text: str) -> dict[str, Any]:
     if storable(value) != value:
         raise _wrong("content holds a NUL, half a character or a number without end. Remove it.")
     return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return made
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:
