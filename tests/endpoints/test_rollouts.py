@@ -117,15 +117,13 @@ def test_without_room_the_new_revision_takes_the_place_and_says_so(org: Org, hom
     endpoint = until(open_demo(org.fraud, gpus=4, pool=pool), settled)
     revision = next_demo(endpoint, gpus=2, pool=pool)
     assert endpoint.revision == revision and endpoint.fallback is not None and endpoint.upstreams == []
-    seen = set()
 
     def watch(row: Endpoint) -> bool:
-        seen.add(row.reason_code)
         assert len(running_revisions(home, row)) <= 1  # never both
         return settled(row)
 
     until(endpoint, watch)
-    assert "replacing" in seen
+    assert "replacing" in codes(endpoint)
     work(endpoint)
     assert running_revisions(home, endpoint) == [2] and held(endpoint) == {"endpoint": 2} and true_counter(pool) == 2
 
