@@ -269,14 +269,26 @@
     if (event.target.matches("[data-autosubmit]")) event.target.form.requestSubmit();
     if (event.target.matches("[data-tick], [data-tick-all]")) onTick(event.target);
   });
-  document.addEventListener("submit", (event) => changed.delete(event.target));
+  // A form on its way asks nothing more: a late plan or save would meet a request that is already sent.
+  const leaving = new WeakSet();
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    changed.delete(form);
+    if (event.defaultPrevented || !form.matches("[data-guard]")) return;
+    leaving.add(form);
+    [form, ...findAll("[data-autosave]", form)].forEach((element) => window.htmx.trigger(element, "htmx:abort"));
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => { if (leaving.has(event.target.closest("form"))) event.preventDefault(); });
   document.addEventListener("htmx:beforeRequest", (event) => { if (event.target.matches("[data-autosave]")) typedSince.delete(event.target.closest("form")); });
   document.addEventListener("gatehouse:saved", (event) => {
     const form = event.target.closest("form");
     if (!typedSince.has(form)) changed.delete(form);
   });
   window.addEventListener("beforeunload", (event) => { if (guarded()) event.preventDefault(); });
-  window.addEventListener("pageshow", countTicked); // a browser that goes back keeps the ticks
+  window.addEventListener("pageshow", () => { // a browser that goes back keeps the ticks, and the form to go on with
+    countTicked();
+    findAll("form[data-guard]").forEach((form) => leaving.delete(form));
+  });
   narrow.addEventListener("change", showSidebarState);
   single.addEventListener("change", fold);
 

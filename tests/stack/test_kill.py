@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,12 +190,14 @@ def test_twenty_kills(stack: Stack) -> None:
 
     assert {item["name"] for item in endpoints} >= set(names)
     assert all(item["phase"] == "ready" or item["reason"]["sentence"] for item in endpoints)
-    ready = [item for item in endpoints if item["phase"] == "ready"]
-    assert ready, [item["reason"] for item in endpoints]
 
-    engines = stack.processes("endpoints.engines.demo")
-    per_name = collections.Counter(_served_name(pid) for pid in engines)
-    assert per_name == {item["name"]: 1 for item in ready}, per_name
+    # The last kill may have hit an engine whose end nobody has noticed at the first look.
+    def one_engine_each() -> bool:
+        running = collections.Counter(_served_name(pid) for pid in stack.processes("endpoints.engines.demo"))
+        ready = [item["name"] for item in settled() or () if item["phase"] == "ready"]
+        return bool(ready) and running == dict.fromkeys(ready, 1)
+
+    wait_for(one_engine_each, 120, "exactly one engine for each endpoint that is ready")
 
     state = rows(stack, RESERVATIONS)
     assert sorted(state["held"] + state["waiting"]) == sorted(state["living"])
@@ -220,5 +223,8 @@ def test_twenty_kills(stack: Stack) -> None:
 
 
 def _served_name(pid: int) -> str:
-    command = open(f"/proc/{pid}/cmdline", encoding="utf-8").read().split("\0")  # noqa: SIM115
-    return command[command.index("--served-model-name") + 1].rpartition("/")[2]
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")
+    except OSError:  # it ended between the two looks
+        return ""
+    return command[command.index("--served-model-name") + 1].rpartition("/")[2] if len(command) > 1 else ""
