@@ -6,12 +6,13 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from approvals import builtin, telling
 from approvals import plan as plans
-from approvals import policies, telling
 from approvals.bodies import RequestBody, parse
 from approvals.kinds import KINDS, ended
 from approvals.kinds.base import Found, not_open
 from approvals.models import Choice, Decision, Request, RequestState
+from approvals.verdicts import worse
 from audit.services import record
 from portal.errors import Conflict, Forbidden, Invalid
 from portal.http import clean_text
@@ -72,7 +73,7 @@ DECISIONS = {"approve": approve, "reject": reject, "request_changes": request_ch
 
 def may_decide(by: Principal, request: Request) -> bool:
     """Whether `by` may decide `request`: for templates, the same rule as the services."""
-    return can(by, "decide", request) and not policies.is_own(by.person, request.requester_id)
+    return can(by, "decide", request) and not builtin.is_own(by.person, request.requester_id)
 
 
 def parse_stored(request: Request) -> RequestBody:
@@ -106,11 +107,11 @@ def _check_again(current: Request, body: RequestBody) -> tuple[Found, dict[str, 
         raise Conflict(
             f"The plan is stale: {error.sentence}", code="plan_stale", extra={"plan": current.plan}
         ) from error
-    now = plans.build(requester, body, resolved=found)
-    worse = policies.worse(current.plan["checks"], now["checks"])
-    if worse:
+    now = plans.build(requester, body, resolved=found, request=current)
+    fallen = worse(current.plan["checks"], now["checks"])
+    if fallen:
         raise Conflict(
-            f"The plan is stale: {worse[0]['title']} fails now. {worse[0]['reason']}",
+            f"The plan is stale: {fallen[0]['title']} fails now. {fallen[0]['reason']}",
             code="plan_stale",
             extra={"plan": now},
         )
@@ -135,7 +136,7 @@ def _still_open(requester: Principal, current: Request) -> None:
 
 def _decidable(by: Principal, request: Request) -> Request:
     require(by, "decide", request)
-    if policies.is_own(by.person, request.requester_id):
+    if builtin.is_own(by.person, request.requester_id):
         raise Forbidden("Nobody decides on an own request. Ask another reviewer.", code="own_request")
     current = Request.objects.select_for_update().get(pk=request.pk)
     if current.state != RequestState.SUBMITTED:

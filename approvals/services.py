@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from approvals import plan as plans
-from approvals import policies, telling
+from approvals import telling
 from approvals.bodies import RequestBody, complete, parse
 from approvals.deciding import (
     DECISIONS,
@@ -27,6 +27,7 @@ from approvals.drafts import clone
 from approvals.kinds import KINDS, ended, sent
 from approvals.kinds.base import Subject
 from approvals.models import Comment, Request, RequestState
+from approvals.verdicts import failed
 from audit.models import Row
 from audit.services import record
 from portal.errors import Conflict, Forbidden, Invalid
@@ -145,7 +146,7 @@ def submit(by: Principal, request: Request) -> Request:
         complete(body)
         kind = KINDS[body.kind]
         found = kind.resolve(by, body)
-        plan = kind.build(by, body, found)
+        plan = plans.build(by, body, resolved=found, request=current)
         _refuse_failed(plan)
         kind.guard(current, found)
         _freeze(current, body, plan, found.subject)
@@ -256,7 +257,7 @@ def _freeze(current: Request, body: RequestBody, plan: dict[str, Any], subject: 
 
 
 def _refuse_failed(plan: Mapping[str, Any]) -> None:
-    failed = [check for check in plan["checks"] if check["verdict"] == policies.FAIL]
-    if failed:
-        fields = {check["field"]: f"{check['reason']} {check['fix']}".strip() for check in reversed(failed)}
-        raise Invalid(f"{failed[0]['title']}: {fields[failed[0]['field']]}", fields=fields, code="checks_failed")
+    found = failed(plan["checks"])
+    if found:
+        fields = {check["field"]: f"{check['reason']} {check['fix']}".strip() for check in reversed(found)}
+        raise Invalid(f"{found[0]['title']}: {fields[found[0]['field']]}", fields=fields, code="checks_failed")

@@ -14,6 +14,7 @@ urlpatterns = [
     path("requests/<int:pk>/edit/", forms.request_edit, name="request_edit"),
     path("requests/<int:pk>/withdraw/", requests.request_withdraw, name="request_withdraw"),
     path("requests/<int:pk>/comment/", requests.request_comment, name="request_comment"),
+    path("catalog/<str:slug>/versions/<str:version>/discard/", admissions.catalog_discard, name="catalog_discard"),
     path("catalog/<str:slug>/versions/<str:version>/submit/", admissions.catalog_submit, name="catalog_submit"),
     path("approvals/", queue.approval_list, name="approval_list"),
     path("approvals/bulk/", queue.approval_bulk, name="approval_bulk"),

@@ -7,7 +7,7 @@ owner of the endpoint's project decides; platform engineers and governance leads
 from dataclasses import dataclass
 from typing import Any
 
-from approvals import policies, sizing, usage
+from approvals import builtin, sizing, usage
 from approvals.bodies import AccessBody
 from approvals.kinds.base import (
     Subject,
@@ -21,7 +21,7 @@ from approvals.kinds.base import (
     shortened,
 )
 from approvals.models import DataClassification, Request
-from approvals.policies import FAIL, PASS, WARN, Check
+from approvals.verdicts import FAIL, PASS, WARN, Check
 from catalog.models import Access, Asset
 from endpoints import services as endpoints
 from endpoints.models import Endpoint, Phase, Revision, Share
@@ -94,12 +94,12 @@ def build(by: Principal, body: AccessBody, found: Resolved) -> dict[str, Any]:
     endpoint, version = found.endpoint, found.revision.version
     load = usage.load(endpoint)
     checks = [
-        policies.may_go_on(version),
+        builtin.may_go_on(version),
         _answers(endpoint),
         _data(body, endpoint),
         _not_full(load),
         _lasts(body, endpoint),
-        policies.no_demo_for(version, body.data_classification or endpoint.data_classification),
+        builtin.no_demo_for(version, body.data_classification or endpoint.data_classification),
     ]
     owner = endpoint.project.slug
     return {

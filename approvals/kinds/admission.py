@@ -4,18 +4,21 @@ it in; every other answer leaves it where it was.
 The plan names the digest of each finding, so that a decision binds the evidence that the reviewer saw.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
 
 from approvals.bodies import AdmissionBody
+from approvals.kinds import offered
 from approvals.kinds.base import Subject, shell, shortened
 from approvals.models import Request, RequestState
-from approvals.policies import FAIL, PASS, WARN, Check
+from approvals.verdicts import FAIL, PASS, WARN, Check
 from catalog import proposing, standing
 from catalog import services as catalog
-from catalog.models import Pin, Version, VersionState
+from catalog.locking import hold
+from catalog.models import Kind, Pin, Version, VersionState
 from portal.errors import Conflict, Forbidden, Invalid
 from projects.principal import Principal
 
@@ -80,7 +83,9 @@ def build(by: Principal, body: AdmissionBody, found: Resolved) -> dict[str, Any]
         "licence": version.licence,
         "source": version.source,
         "specification": version.digest,
+        "card": version.asset.card_digest(),
         "pin": _pin(version),
+        **({"tools": offered.compared(before, version)} if version.asset.kind == Kind.MCP_SERVER else {}),
         "runtime": {name: version.runtime.get(name, "") for name in ("engine", "image", "command") if version.runtime},
         "evidence": [one.facts() for one in judged],
         "blocked_for": version.state_reason if version.state == VersionState.BLOCKED else "",
@@ -209,13 +214,33 @@ def ended(by: Principal, request: Request, reason: str | None) -> None:
 
 def apply(by: Principal, request: Request, body: AdmissionBody, found: Resolved) -> None:
     """Let the version in; the catalog judges its evidence again. Raises Forbidden `own_request` for what `by` proposed,
-    whoever sent it to review.
+    whoever sent it to review, and Conflict `plan_stale` when card or tools say something else than when it was sent.
     """
     version = found.version
     if version.approved_at is None and version.proposed_by_id == by.person.pk:
         raise Forbidden("Nobody decides on an own proposal. Ask another reviewer.", code="own_request")
     with transaction.atomic():
+        # Who changes the card, or pins tools, waits for this: what is let in is what the reviewer has read.
+        version.asset = hold(version.asset_id)
+        now = build(by, body, found)
+        other = _unread(request.plan, now)
+        if other:
+            raise Conflict(
+                f"The plan is stale: {other} after {request} was sent. Ask for changes, so that it is sent again.",
+                code="plan_stale",
+                extra={"plan": now},
+            )
         catalog.approve(by, version)
+
+
+def _unread(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what of a plan says something else by now than when it was frozen, beyond the checks, or ""; what the plan
+    of an earlier release does not name is passed over.
+    """
+    if frozen.get("card", now["card"]) != now["card"]:
+        return f"the card of {now['asset']} was changed"
+    before, after = ({tool["name"]: tool["digest"] for tool in plan.get("tools", [])} for plan in (frozen, now))
+    return "its tools were pinned anew" if "tools" in frozen and before != after else ""
 
 
 __all__ = ["apply", "build", "changes", "ended", "guard", "resolve", "sent", "subject"]

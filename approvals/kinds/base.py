@@ -6,9 +6,10 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from django.db.models import QuerySet
 
-from approvals import lead_time, policies
+from approvals import lead_time
 from approvals.bodies import RequestBody
 from approvals.models import Request, RequestState
+from approvals.verdicts import Check, ordered
 from catalog.models import Access, Asset, HardwareProfile, Version, with_pins
 from endpoints.models import Desired, Endpoint, Phase, Revision
 from portal.errors import Conflict, Invalid
@@ -68,12 +69,12 @@ class Kind(Protocol[BodyT, FoundT]):
         """Do what was approved, in the caller's transaction; return the endpoint that it is about, if any."""
 
 
-def shell(kind: str, checks: Iterable[policies.Check], reviews: dict[str, Any] | None = None) -> dict[str, Any]:
+def shell(kind: str, checks: Iterable[Check], reviews: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return what every plan has: its checks worst first, who decides, and how long it usually takes."""
     return {
         "schema": 1,
         "kind": kind,
-        "checks": [check.json() for check in policies.ordered(checks)],
+        "checks": [check.json() for check in ordered(checks)],
         "reviews": reviews or REVIEWS,
         "lead_time": lead_time.cached(kind),
     }

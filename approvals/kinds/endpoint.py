@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from approvals import policies, sizing
+from approvals import builtin, sizing
 from approvals.bodies import EndpointBody
 from approvals.kinds.base import Subject, named_project, project_for, refuse, require_open, shell
 from approvals.models import Request
@@ -93,8 +93,8 @@ def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
     replicas, concurrency, context = body.replicas or 1, body.concurrency or 1, body.context_tokens or 1
     memory = sizing.memory(found.version, found.profile, context, concurrency)
     gpus = found.profile.accelerator_count * replicas
-    checks = policies.run(
-        policies.Case(
+    checks = builtin.run(
+        builtin.Case(
             version=found.version,
             profile=found.profile,
             pool=found.pool,

@@ -5,45 +5,26 @@ describes (it is started as a program, or asks callers to sign in) has no pins, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from approvals.bodies import McpAccessBody
 from approvals.kinds.base import Subject, named_project, project_for, refuse, require_open, shell, shortened
 from approvals.kinds.endpoint import find_version
+from approvals.kinds.offered import Offered, offered
 from approvals.models import Request, RequestState
-from approvals.policies import FAIL, PASS, WARN, Check
+from approvals.verdicts import FAIL, PASS, WARN, Check
 from catalog import cells as catalog_cells
 from catalog import standing
 from catalog.mcp import definitions, grants
 from catalog.mcp.granted import living_grants
 from catalog.mcp.server_json import server_name
-from catalog.models import Kind, ServerGrant, Tool, Verdict, Version, VersionState
+from catalog.models import Kind, ServerGrant, Verdict, Version, VersionState
 from portal.errors import Conflict, Invalid
 from projects.models import Project
 from projects.principal import Principal
 
 SHOWN = 5  # names in a sentence
-WORDS = (
-    ("read_only_hint", {True: "read only", False: "writes"}),
-    ("destructive_hint", {True: "destructive"}),
-    ("idempotent_hint", {True: "idempotent"}),
-    ("open_world_hint", {True: "reaches outside"}),
-)
-
-
-@dataclass(frozen=True)
-class Offered:
-    """A tool of a version. `digest` "" means that it is the publisher's word only."""
-
-    name: str
-    digest: str = ""
-    hints: Mapping[str, bool] = field(default_factory=dict)
-
-    def json(self) -> dict[str, Any]:
-        """Return the tool as a plan keeps it: hints in words, and that none was given."""
-        words = [looks[value] for name, looks in WORDS if (value := self.hints.get(name)) in looks]
-        return {"name": self.name, "digest": self.digest, "hints": words or ["no hint given"]}
 
 
 @dataclass(frozen=True)
@@ -89,20 +70,6 @@ def resolve(by: Principal, body: McpAccessBody) -> Resolved:
     found = offered(version)
     present = living_grants().filter(project=project, asset=version.asset_id).select_related("version").first()
     return Resolved(project, version, found, body.tools or sorted(found), present)
-
-
-def offered(version: Version) -> dict[str, Offered]:
-    """Return the tools of a version by name: the pinned ones, or else those that its publisher describes."""
-    pinned = {
-        row.name: Offered(row.name, row.digest, definitions.hints(row.definition))
-        for row in Tool.objects.filter(version=version)
-    }
-    if pinned:
-        return pinned
-    return {
-        tool["name"]: Offered(tool["name"], "", {name: tool[name] for name, _ in WORDS if tool.get(name) is not None})
-        for tool in version.facts.get("tools", [])
-    }
 
 
 def build(by: Principal, body: McpAccessBody, found: Resolved) -> dict[str, Any]:

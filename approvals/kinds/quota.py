@@ -10,7 +10,7 @@ from django.utils import timezone
 from approvals.bodies import QuotaBody
 from approvals.kinds.base import Subject, named_project, shell
 from approvals.models import Request, RequestKind, RequestState
-from approvals.policies import FAIL, PASS, WARN, Check
+from approvals.verdicts import FAIL, PASS, WARN, Check
 from endpoints.models import Endpoint, Phase
 from portal.errors import Conflict, Invalid
 from projects.models import KeyState, Project

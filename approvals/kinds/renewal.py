@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from approvals import policies, sizing, usage
+from approvals import builtin, sizing, usage
 from approvals.bodies import RenewalBody
 from approvals.kinds.base import Subject, ask_once, endpoint_facts, own_endpoint, require_open, running, shell
 from approvals.models import Request
-from approvals.policies import FAIL, PASS, WARN, Check
+from approvals.verdicts import FAIL, PASS, WARN, Check
 from endpoints import services as endpoints
 from endpoints.models import Endpoint, Revision
 from endpoints.seats import accelerators, seat_of
@@ -68,7 +68,7 @@ def build(by: Principal, body: RenewalBody, found: Resolved) -> dict[str, Any]:
     endpoint, revision = found.endpoint, found.revision
     used, replicas = usage.used(endpoint), revision.replicas
     gpus, seat = accelerators(revision), seat_of(endpoint)
-    checks = [policies.may_go_on(revision.version), _is_used(used)]
+    checks = [builtin.may_go_on(revision.version), _is_used(used)]
     if gpus:
         checks.append(_quota(found, gpus, 0 if not seat.state else seat.amount))
     per_replica = revision.profile.accelerator_count

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from approvals import policies, sizing
+from approvals import builtin, sizing
 from approvals.bodies import RevisionBody
 from approvals.kinds.base import (
     Subject,
@@ -18,8 +18,8 @@ from approvals.kinds.base import (
 from approvals.kinds.endpoint import find_profile, find_version
 from approvals.kinds.renewal import subject_of
 from approvals.models import Request
-from approvals.policies import FAIL, PASS, WARN, Check
 from approvals.sizing import Line
+from approvals.verdicts import FAIL, PASS, WARN, Check
 from catalog.models import HardwareProfile, Version, VersionState
 from endpoints import services as endpoints
 from endpoints.models import Endpoint, Revision
@@ -31,13 +31,13 @@ from quotas.models import Pool, ReservationState
 
 # The rules of a new endpoint, without those about what stays as it is: name, environment, data.
 RULES = (
-    policies.only_models,
-    policies.fits_memory,
-    policies.within_context,
-    policies.pool_can_hold,
-    policies.project_gpu_quota,
-    policies.prod_has_two,
-    policies.no_demo_for_secrets,
+    builtin.only_models,
+    builtin.fits_memory,
+    builtin.within_context,
+    builtin.pool_can_hold,
+    builtin.project_gpu_quota,
+    builtin.prod_has_two,
+    builtin.no_demo_for_secrets,
 )
 
 
@@ -110,7 +110,7 @@ def build(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
     room = _room(found, gpus, own if found.pool is not None and seat.pool == found.pool.slug else 0)
     cost = sizing.cost(profile, replicas, found.endpoint.ends_on)
     cost_now = sizing.cost(now.profile, now.replicas, found.endpoint.ends_on)
-    case = policies.Case(
+    case = builtin.Case(
         version=found.version, profile=profile, pool=found.pool, replicas=replicas, concurrency=concurrency,
         context_tokens=context, environment=found.endpoint.environment, memory=memory, name_taken=False,
         data_classification=found.endpoint.data_classification, cluster=found.endpoint.cluster.slug,
@@ -118,7 +118,7 @@ def build(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
         own_gpus=seat.amount if seat.state else 0,
     )  # fmt: skip
     changes = _changes(found, body)
-    checks = policies.run(case, RULES)
+    checks = builtin.run(case, RULES)
     checks += [_version(found), _profile(found), _something(found, changes), _same_model(found), _room_check(room)]
     checks.append(_no_rollout(found.endpoint))
     return {

@@ -1,4 +1,4 @@
-"""Sending a version to review from its page."""
+"""Sending a version to review from its page, and taking a draft away."""
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -59,3 +59,28 @@ def catalog_submit(request: PortalRequest, slug: str, version: str) -> HttpRespo
         "intro": "A platform engineer or governance lead who is not you decides. Until then nothing of it is started.",
     }
     return page(request, "approvals/submit.html", context, status=422 if errors else 200)
+
+
+@require_http_methods(["GET", "POST"])
+def catalog_discard(request: PortalRequest, slug: str, version: str) -> HttpResponse:
+    """Ask before a draft is taken away; POST does it."""
+    found = version_or_404(request.principal, slug, version)
+    admission.require_discard(request.principal, found)
+    name = f"{found.version} of {found.asset.name}"
+    if request.method == "POST":
+        admission.discard(request.principal, found)
+        messages.success(request, f"The draft {name} is discarded.")
+        return redirect("catalog_list")
+    back = cells.detail_url(found.asset, found)
+    confirm = {
+        "title": f"Discard the draft {name}?",
+        "intro": "It was sent to review once, so it stays with its evidence and history, as retired. It counts no more "
+        "among your open proposals, and its name stays taken."
+        if found.changed_at is not None
+        else "It was never sent to review. Its evidence and documents are deleted with it.",
+        "action_url": request.path,
+        "submit_label": "Discard it",
+        "cancel_url": back,
+    }
+    crumbs = [("Catalog", reverse("catalog_list")), (found.asset.name, back), ("Discard a draft", "")]
+    return page(request, "catalog/confirm.html", {"crumbs": crumbs, "asset": found.asset, "confirm": confirm})

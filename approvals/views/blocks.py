@@ -161,12 +161,32 @@ def _admission(plan: Plan) -> list[Block]:
         rows += [("Engine", "", runtime["engine"]), ("Started by", "", " ".join(runtime["command"]))]
     blocked = f"It was blocked: {plan['blocked_for']}" if plan["blocked_for"] else ""
     found: list[Block] = [{"title": "What is let in", "rows": rows, "sentence": blocked, "words": True}]
+    if "tools" in plan:
+        found.append(_tools(plan))
     if plan["before"]:
         changes = [(row["field"], row["before"], row["after"]) for row in plan["changes"]]
         title = f"What differs from version {plan['before']['version']}"
         sentence = "" if changes else "Nothing but its name."
         found.append({"title": title, "rows": changes, "sentence": sentence, "words": True})
     return found
+
+
+def _tools(plan: Plan) -> Block:
+    """Return the tools of a server that is to be let in, those first that differ from the version before."""
+    rows = [
+        (
+            f"{tool['name']} ({tool['change']})" if tool["change"] else tool["name"],
+            " · ".join([*([tool["description"]] if tool["description"] else []), *tool["hints"]]),
+            tool["digest"].removeprefix("sha256:")[:10] or "not pinned",
+        )
+        for tool in plan["tools"]
+    ]
+    differ = sum(bool(tool["change"]) for tool in plan["tools"])
+    sentence = "" if rows else "No tool of it is known."
+    if rows and plan["before"]:
+        past = f"version {plan['before']['version']}"
+        sentence = f"{differ} of these differ from {past}." if differ else f"They are those of {past}."
+    return {"title": "Tools", "rows": rows, "sentence": sentence, "words": True}
 
 
 BLOCKS: Mapping[str, Callable[[Plan], list[Block]]] = {

@@ -7,7 +7,7 @@ from django.db.models import Case, Q, When
 from django.urls import reverse
 from django.utils import timezone
 
-from approvals import policies, services
+from approvals import builtin, services
 from approvals.models import Choice, Comment, Decision, Request, RequestKind, RequestState
 from approvals.views import cells
 from approvals.views.requests import DECIDED
@@ -31,7 +31,7 @@ def opened_cells(request: PortalRequest, item: Request, refused: GatehouseError 
     fresh = refused.extra.get("plan") if refused is not None else None
     shown = fresh if isinstance(fresh, dict) and fresh.get("checks") else item.plan
     earlier, similar = _decisions(request, item)
-    own = policies.is_own(request.principal.person, item.requester_id)
+    own = builtin.is_own(request.principal.person, item.requester_id)
     return {
         "item": item,
         "purpose": body.get("purpose", ""),

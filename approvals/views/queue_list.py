@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from approvals import policies
+from approvals import builtin
 from approvals.models import Request, RequestKind
 from approvals.views import cells
 from endpoints.models import Environment
@@ -134,7 +134,7 @@ def lines(
 def _line(
     request: PortalRequest, item: Request, now: dt.datetime, opened: Request | None, query: str
 ) -> dict[str, Any]:
-    own = policies.is_own(request.principal.person, item.requester_id)
+    own = builtin.is_own(request.principal.person, item.requester_id)
     is_open = opened is not None and item.pk == opened.pk
     cost = item.plan.get("cost") or {}
     age = now - item.submitted_at if item.submitted_at else dt.timedelta()

@@ -18,11 +18,11 @@ from django.utils import timezone
 
 from approvals.access.words import MEANINGS
 from approvals.bodies import EndpointBody
+from approvals.builtin import Case, only_approved, only_models
 from approvals.deciding import may_decide
 from approvals.kinds import endpoint as endpoint_kind
 from approvals.kinds.base import project_for
 from approvals.models import Request
-from approvals.policies import Case, only_approved, only_models
 from catalog.models import USE, Asset, AssetGroupGrant, AssetProjectGrant, AssetUserGrant, Kind, Version
 from endpoints.gateways.builtin.records import SCOPE, KeyRecord
 from endpoints.gateways.builtin.source import DatabaseSource

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from approvals import policies
+from approvals import builtin
 from audit.models import Row
 from catalog.models import Pin, PinState, Version
 from endpoints import reconcile as reconciling
@@ -130,10 +130,10 @@ def test_the_page_says_so(org: Org, ready: Endpoint, client_for: Callable[..., C
 def test_nobody_asks_for_a_version_that_has_drifted(ready: Endpoint) -> None:
     version = version_of(ready)
     case: Any = type("Case", (), {"version": version})
-    assert policies.only_approved(case).verdict == "pass"
+    assert builtin.only_approved(case).verdict == "pass"
     drift(ready)
     version = Version.objects.get(pk=version.pk)
     case = type("Case", (), {"version": version})
-    check = policies.only_approved(case)
+    check = builtin.only_approved(case)
     assert check.verdict == "fail" and SAID in check.reason
-    assert policies.may_go_on(version).verdict == "warn"  # what runs goes on
+    assert builtin.may_go_on(version).verdict == "warn"  # what runs goes on

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from approvals.bodies import LONGEST_TOOL
-from approvals.kinds.mcp_access import Offered, offered
+from approvals.kinds.offered import Offered, offered
 from approvals.views import fields
 from approvals.views.asking.base import DAYS, KindForm, days_from
 from approvals.views.choices import NOTHING, Choice

@@ -1,34 +1,18 @@
-"""The checks of a plan: small, named rules, each with the sentence that people read. They run in the form, at
-submission and at approval.
+"""The portal's own checks of a plan: what must hold for a request to be carried out at all, whatever the policies say.
+
+They run in the form, at submission and at approval. What an organisation demands beyond them stands in its policy
+bundle (approvals/policies/).
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from approvals.verdicts import FAIL, PASS, WARN, Check, ordered
 from catalog.models import HardwareProfile, Version, VersionState, drift_of
 from projects.models import User
 from quotas.gpus import GpuLimit
 from quotas.models import Pool
-
-PASS, WARN, FAIL = "pass", "warn", "fail"
-ORDER = {FAIL: 0, WARN: 1, PASS: 2}
-
-
-@dataclass(frozen=True)
-class Check:
-    """A verdict: which rule, on which field of the request, why, and what would help."""
-
-    id: str
-    title: str
-    verdict: str
-    reason: str
-    fix: str = ""
-    field: str = ""
-
-    def json(self) -> dict[str, str]:
-        """Return the check as the plan keeps it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -280,17 +264,6 @@ RULES: tuple[Rule, ...] = (
 def run(case: Case, rules: Iterable[Rule] = RULES) -> list[Check]:
     """Return all verdicts of `rules`, worst first."""
     return ordered(rule(case) for rule in rules)
-
-
-def ordered(checks: Iterable[Check]) -> list[Check]:
-    """Return `checks`, worst first."""
-    return sorted(checks, key=lambda check: (ORDER[check.verdict], check.id))
-
-
-def worse(frozen: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the checks of `now` that fail and did not fail in `frozen`."""
-    failed = {check["id"] for check in frozen if check["verdict"] == FAIL}
-    return [check for check in now if check["verdict"] == FAIL and check["id"] not in failed]
 
 
 def is_own(reviewer: User, requester_id: int) -> bool:

@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Any
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 
 from catalog.models import HardwareProfile, Version
 from endpoints.models import Endpoint, Environment
@@ -22,6 +22,7 @@ class RequestKind(models.TextChoices):
     ACCESS = "access"  # to call another project's endpoint
     QUOTA = "quota"  # more GPUs or tokens until a day
     MCP_ACCESS = "mcp-access", "MCP access"  # to use tools of an MCP server
+    WAIVER = "waiver"  # to go on although one rule fails, for a reason and until a day
 
 
 def kept_once_sent(collector: Any, field: Any, requests: Any, using: str) -> None:
@@ -97,7 +98,16 @@ class Request(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     submitted_at = models.DateTimeField(null=True)  # first submission: the lead time starts here
+    triaged_at = models.DateTimeField(null=True)  # somebody else first opened, assigned or answered it
     decided_at = models.DateTimeField(null=True)
+    # The business clock (approvals/objective/): seconds that count against the objective, up to `clock_since`, which is
+    # None while the clock stands still: it is the requester's turn, or it is over.
+    clock_seconds = models.PositiveIntegerField(default=0, db_default=0)
+    clock_since = models.DateTimeField(null=True)
+    alerted_at = models.DateTimeField(null=True)  # when people were told that the objective is near; once per request
+    # What the queue filters by: the open stage (approvals/stages/), its roles, and who is asked for it in person.
+    waiting_roles = models.JSONField(default=list, db_default=Value("[]", models.JSONField()))
+    assignee = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
         ordering = ["-id"]
@@ -168,6 +178,16 @@ class Decision(models.Model):
     plan_digest_now = models.CharField(max_length=80, blank=True)  # re-checked at the decision
     via = models.CharField(max_length=20, default="session")
     second_factor = models.CharField(max_length=40, blank=True, db_default="")  # totp, webauthn, sso, host; or none
+    stage = models.ForeignKey("Stage", null=True, on_delete=models.PROTECT, related_name="decisions")
+    rule = models.CharField(
+        max_length=60, blank=True, default="", db_default=""
+    )  # the envelope that approved by itself
+    # The record: what the decision was taken from. `inputs` is the document that the rules read, `verdicts` what they
+    # said of it, `evidence` the digest of each finding about the version, all as of the decision.
+    bundle_digest = models.CharField(max_length=80, blank=True, default="", db_default="")
+    inputs = models.JSONField(default=dict, db_default=Value("{}", models.JSONField()))
+    verdicts = models.JSONField(default=list, db_default=Value("[]", models.JSONField()))
+    evidence = models.JSONField(default=dict, db_default=Value("{}", models.JSONField()))
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -198,77 +218,3 @@ class Comment(models.Model):
 
     def __str__(self) -> str:
         return self.text[:40]
-
-
-class ReviewState(models.TextChoices):
-    """Life of an access review."""
-
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class AccessReview(models.Model):
-    """A campaign: everybody who answers for access says of each entry whether it is still needed."""
-
-    ARROWS = {"state": arrows({ReviewState.OPEN: {ReviewState.CLOSED}})}
-
-    name = models.CharField(max_length=80)
-    project = models.ForeignKey(Project, null=True, on_delete=models.CASCADE, related_name="+")  # none: all of them
-    state = models.CharField(max_length=6, choices=ReviewState.choices, default=ReviewState.OPEN)
-    due_on = models.DateField()
-    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    closed_at = models.DateTimeField(null=True)
-    reminded_on = models.DateField(null=True)  # the last day on which reviewers were reminded
-
-    class Meta:
-        ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Outcome(models.TextChoices):
-    """What was said of an entry of a review."""
-
-    WAITING = "waiting"
-    KEEP = "keep"
-    REVOKE = "revoke"
-    GONE = "gone"  # it had ended by itself before anybody said anything
-
-
-class AccessReviewItem(models.Model):
-    """One membership, grant, share, key or application, as it stood when the review began; its reviewer says keep or
-    revoke.
-    """
-
-    ARROWS = {
-        "outcome": arrows(
-            {
-                Outcome.WAITING: {Outcome.KEEP, Outcome.REVOKE, Outcome.GONE},
-                Outcome.KEEP: {Outcome.REVOKE},
-            }
-        )
-    }
-
-    review = models.ForeignKey(AccessReview, on_delete=models.CASCADE, related_name="items")
-    reviewer = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="access_reviews")
-    kind = models.CharField(max_length=20)  # membership | group | asset-user | asset-group | asset-project | share | …
-    target_id = models.CharField(max_length=64)
-    project = models.ForeignKey(Project, null=True, on_delete=models.CASCADE, related_name="+")  # where it counts
-    holder = models.CharField(max_length=150)  # who has it
-    words = models.CharField(max_length=300)  # what it allows, as a sentence
-    outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
-    reason = models.CharField(max_length=300, blank=True)
-    decided_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    decided_at = models.DateTimeField(null=True)
-
-    class Meta:
-        ordering = ["id"]
-        constraints = [
-            models.UniqueConstraint(fields=["review", "kind", "target_id"], name="one_item_per_entry"),
-        ]
-        indexes = [models.Index(fields=["reviewer", "outcome"], name="reviewitem_reviewer")]
-
-    def __str__(self) -> str:
-        return self.words[:60]

@@ -1,0 +1,77 @@
+"""What the files of a bundle say: rules, stages and envelopes, each with tests of its own."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.verdicts import FAIL, INFO, WARN
+
+SEVERITIES = {"deny": FAIL, "warn": WARN, "info": INFO}
+SUBJECTS = ("request", "asset", "workload")
+
+
+@dataclass(frozen=True)
+class Test:
+    """One example: what is laid over the sample document, and what the file must say of it.
+
+    `expect`: pass, fail or skip (`when` is false) for a rule; yes or no for a stage or an envelope.
+    """
+
+    name: str
+    given: dict[str, Any]
+    expect: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that must hold. `expression` true: it holds. `when`, if any, false: it says nothing about this one.
+
+    `kinds`: the kinds of request that it judges; empty = all. `field`: the field of the form to which it belongs.
+    `controls`: {framework: [ids]}.
+    """
+
+    id: str
+    title: str
+    severity: str
+    applies_to: str
+    expression: str
+    message: str
+    fix: str = ""
+    when: str = ""
+    kinds: tuple[str, ...] = ()
+    field: str = ""
+    waivable: bool = True
+    controls: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    tests: tuple[Test, ...] = ()
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class StageRule:
+    """Somebody who must say yes when `when` is true. `order`: smaller ones first. `human`: no envelope passes it."""
+
+    id: str
+    name: str
+    when: str
+    reason: str
+    roles: tuple[str, ...]
+    count: int = 1
+    order: int = 50
+    human: bool = False
+    escalate_after_hours: int | None = None
+    escalate_to: tuple[str, ...] = ()
+    tests: tuple[Test, ...] = ()
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What may be approved by rule: when `when` is true and nothing fails or warns. `digest`: over the text."""
+
+    id: str
+    title: str
+    when: str
+    digest: str
+    kinds: tuple[str, ...] = ("endpoint",)
+    tests: tuple[Test, ...] = ()
+    path: str = ""
