@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -15,6 +14,7 @@ from django.utils import timezone
 from endpoints.models import Desired, Endpoint, Phase
 from portal.errors import Invalid, PreconditionFailed
 from portal.http import etag
+from portal.rates import spent
 from projects.models import ApiKey, KeyState, Project
 from projects.permissions import visible
 from projects.principal import Principal
@@ -124,7 +124,7 @@ def rate_json(principal: Principal) -> dict[str, Any]:
     """Return the limit of calls to this API in the shape of a limit: of the credential that asks, per minute."""
     now, most = timezone.now(), settings.API_RATE_PER_MINUTE
     # The name under which projects.api.limit_rate counts; tests/endpoints/test_limits_api.py holds them together.
-    used = int(cache.get(f"rate:{principal.credential}:{now:%H%M}", 0))
+    used = spent(principal.credential, 60)
     ends = now.replace(second=0, microsecond=0) + dt.timedelta(minutes=1)
     return {
         "kind": "api-calls", "target_kind": "credential", "target_id": "", "target": principal.name, "window": "minute",

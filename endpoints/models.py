@@ -3,11 +3,13 @@ turn it is).
 """
 
 import uuid
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
 
 from catalog.models import HardwareProfile, Version
+from portal.http import digest
 from portal.states import arrows
 from projects.models import Project, User, slug_validator
 
@@ -194,6 +196,7 @@ class Revision(models.Model):
     authorization_reference = models.CharField(max_length=64)
     authorization_digest = models.CharField(max_length=80)
     authorization_valid_until = models.DateField(null=True)
+    seal = models.CharField(max_length=80, db_default="", default="")  # digest of what was approved, made with the row
     created_at = models.DateTimeField(auto_now_add=True)
     outcome = models.CharField(
         max_length=9,
@@ -209,6 +212,17 @@ class Revision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint_id}#{self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Seal a new row: whoever changes what was approved afterwards is found out before it is started."""
+        self.seal = self.seal or (self.digest() if self._state.adding else "")
+        super().save(*args, **kwargs)
+
+    def digest(self) -> str:
+        """Return the digest of what was approved to run, and by which approval (its end may be moved by a renewal)."""
+        names = ("version_id", "profile_id", "replicas", "concurrency", "context_tokens", "runtime",
+                 "authorization_reference", "authorization_digest")  # fmt: skip
+        return digest({"endpoint": str(self.endpoint_id), **{name: getattr(self, name) for name in names}})
 
 
 class Served(models.Model):

@@ -9,7 +9,7 @@ from endpoints.models import Revision
 
 def refusal(revision: Revision, now: datetime) -> Reason | None:
     """Return why nothing of `revision` may be started now: its version is blocked, or was and is not let in again; the
-    content of its version has drifted from what was approved, or its authorization has ended.
+    content of its version has drifted from what was approved, its row was altered, or its authorization has ended.
     """
     version = revision.version
     if version.state == VersionState.BLOCKED:
@@ -31,6 +31,13 @@ def refusal(revision: Revision, now: datetime) -> Reason | None:
             f"it is started. {drifted} Press Retry when the source holds again what was pinned."
         )
         return Reason("version_drifted", sentence, "platform")
+    # Unsealed is only what the release before wrote while both ran.
+    if revision.seal and revision.seal != revision.digest():
+        sentence = (
+            f"Revision {revision.number} is not what was approved as {revision.authorization_reference}: its row was "
+            "changed in the database, so nothing of it is started. Ask for a new revision, and tell the auditors."
+        )
+        return Reason("revision_altered", sentence, "platform")
     ends = revision.authorization_valid_until
     if ends is not None and ends < now.date():
         sentence = (

@@ -81,8 +81,8 @@ def rollback(by: Principal, endpoint: Endpoint, number: int) -> Endpoint:
     """Go back to revision `number`; to the one that runs, to cancel a rollout.
 
     Raises Forbidden, NotFound, Invalid for a number that it never had, and Conflict: `already_so`, `rollout_running`,
-    `wrong_state`, `version_blocked`, `version_drifted`, `version_retired`, `authorization_ended`, `no_pool`,
-    `gpu_quota`.
+    `wrong_state`, `version_blocked`, `version_drifted`, `version_retired`, `revision_altered`, `authorization_ended`,
+    `no_pool`, `gpu_quota`.
     """
     require(by, "rollback", endpoint)
     with transaction.atomic():

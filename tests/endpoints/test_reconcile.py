@@ -257,6 +257,16 @@ def test_an_approval_that_has_ended_starts_nothing(org: Org, script: Script) -> 
     assert "R-1" in endpoint.reason_sentence
 
 
+@pytest.mark.parametrize("field", ["replicas", "concurrency", "context_tokens", "runtime", "authorization_digest"])
+def test_what_was_altered_after_the_approval_is_not_started(org: Org, script: Script, field: str) -> None:
+    endpoint = open_demo(org.fraud)
+    altered = {"runtime": {"engine": "demo"}, "authorization_digest": "sha256:other"}.get(field, 7)
+    Revision.objects.filter(endpoint=endpoint).update(**{field: altered})
+    work(endpoint)
+    assert (endpoint.reason_code, endpoint.reason_turn, script.asked) == ("revision_altered", "platform", [])
+    assert "not what was approved as R-1" in endpoint.reason_sentence
+
+
 def test_cluster_errors_become_the_reason(org: Org, script: Script) -> None:
     endpoint = open_demo(org.fraud)
 
