@@ -9,9 +9,11 @@ from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic import Field, StrictBool
 
-from catalog import audience, collecting, services, standing
+from catalog import audience, collecting, proposing, services, standing
+from catalog.locking import hold
 from catalog.mcp import definitions, publishing
 from catalog.models import (
+    CARD_FIELDS,
     STATE_ORDER,
     Asset,
     AssetQuerySet,
@@ -23,7 +25,7 @@ from catalog.models import (
     is_asset_slug,
     with_pins,
 )
-from catalog.specs import AssetSpec, Line, VersionSpec
+from catalog.specs import AssetSpec, CardSpec, Line, VersionSpec
 from portal.errors import Invalid, NotFound
 from portal.http import cursor_page, require_match
 from projects.api import Body, answer, idempotent, scope
@@ -49,14 +51,19 @@ class AssetFilters(Body):
     cursor: str | None = Field(default=None, max_length=2000)
 
 
-class AssetPatch(Body):
-    """Whom the asset is for, and whether anybody may read of an MCP server in the public registry. To list it and to
-    publish it needs a reason.
+class AssetPatch(CardSpec):
+    """What the card says, whom the asset is for, and whether anybody may read of an MCP server in the public registry.
+    What is missing or null stays; to list it and to publish it needs a reason.
     """
 
     access: Literal["everyone", "listed"] | None = None
     registry_public: StrictBool | None = None
     reason: str = Field("", max_length=2000)
+
+    @property
+    def card(self) -> CardSpec:
+        """The part that is about the card."""
+        return CardSpec(**{name: value for name in CARD_FIELDS if (value := getattr(self, name)) is not None})
 
 
 def evidence_json(item: Evidence, *, report: bool = False) -> dict[str, Any]:
@@ -238,20 +245,27 @@ def create_asset(request: PortalRequest, body: AssetSpec) -> HttpResponse:
 
 @router.patch("/catalog/assets/{slug}", auth=scope(WRITE))
 def change_asset(request: PortalRequest, slug: str, body: AssetPatch) -> HttpResponse:
-    """Open an asset to everyone or keep it for those who are listed, put an MCP server into the public registry or take
-    it out; needs If-Match.
+    """Change the card, open an asset to everyone or keep it for those who are listed, put an MCP server into the public
+    registry or take it out; needs If-Match. The card is its proposer's, too, until a version was approved.
     """
+    by, card = request.principal, body.card
     with transaction.atomic():
-        require(request.principal, "open", asset_or_404(request.principal, slug))
-        Asset.objects.select_for_update().get(slug=slug)  # nobody changes it between the tag and the change
-        asset = asset_or_404(request.principal, slug)
+        asset = asset_or_404(by, slug)
+        if card.model_fields_set:
+            proposing.require_change(by, asset)
+        if not card.model_fields_set or body.access is not None or body.registry_public is not None:
+            require(by, "open", asset)
+        hold(asset.pk)  # nobody changes it between the tag and the change
+        asset = asset_or_404(by, slug)
         require_match(request, asset_json(asset, full=True))
+        if card.model_fields_set:
+            services.change_asset(by, asset, card)
         if body.access not in (None, asset.access):
-            _turn(request.principal, asset, body)
+            _turn(by, asset, body)
         if body.registry_public not in (None, asset.registry_public):
             act = publishing.publish if body.registry_public else publishing.unpublish
-            act(request.principal, asset, body.reason)
-        changed = asset_or_404(request.principal, slug)
+            act(by, asset, body.reason)
+        changed = asset_or_404(by, slug)
     return answer(request, asset_json(changed, full=True))
 
 

@@ -8,7 +8,7 @@ import hashlib
 from django.db import transaction
 
 from audit.services import record
-from catalog import evidence
+from catalog import asking, evidence
 from catalog.collecting import instantly, require_collect, schedule
 from catalog.evidence.attachments import CHECKS
 from catalog.listings import refresh
@@ -24,7 +24,7 @@ NAME = 120
 def attach(by: Principal, version: Version, kind: str, name: str, content: str) -> Attachment:
     """Add a document about `version` and have it judged; the same document again changes nothing.
 
-    `content` is JSON of at most 1 MB. Raises NotFound, Forbidden, Invalid naming the field, and Conflict
+    `content` is JSON of at most 1 MB. Raises NotFound, Forbidden, RateLimited, Invalid naming the field, and Conflict
     `too_many_attachments`.
     """
     require_collect(by, version)
@@ -38,6 +38,7 @@ def attach(by: Principal, version: Version, kind: str, name: str, content: str) 
         present = version.attachments.filter(kind=kind, digest=digest).first()
         if present is not None:
             return present
+        asking.count(by)
         if version.attachments.count() >= MOST:
             raise Conflict(
                 f"{version.asset.slug} {version.version} has {MOST} documents, the limit. Add them to a new version.",

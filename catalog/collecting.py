@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from audit.services import Actor, record, system
-from catalog import evidence
+from catalog import asking, evidence
 from catalog.evidence import Case, Driver
 from catalog.evidence.finding import Finding, storable
 from catalog.listings import refresh
@@ -121,9 +121,10 @@ def want(by: Principal, version: Version, kinds: Iterable[str] | None = None) ->
     """Have `version` looked at again: every check of it, or those that are named; return the jobs that workers get.
 
     What needs no worker is made at once. A check that reads content waits until the content is pinned. Raises
-    Forbidden, NotFound, and Invalid for a check that does not apply to it.
+    Forbidden, NotFound, RateLimited, and Invalid for a check that does not apply to it.
     """
     require_collect(by, version)
+    asking.count(by)
     with transaction.atomic():
         instant = [driver.KIND for driver in evidence.drivers(version, content=False)]
         known = [*by_workers(version), *(kind for kind in instant if kind not in by_workers(version))]

@@ -1,10 +1,11 @@
 """The SHA-256 of every file of a source: each is streamed once through one buffer, and goes on where it broke off."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
+from catalog import heads
 from catalog.sources.paths import shown
 from catalog.sources.tree import Entry, NotResumed, SourceError, SourceRefused, Tree
 
@@ -12,12 +13,13 @@ CHUNK = 131_072  # bytes; larger ones leave the cache of the core, smaller ones 
 TRIES = 5  # times that a file may break off without getting WORTH further
 WORTH = 64 * 1024**2  # bytes
 
-File = dict[str, Any]  # {"path", "bytes", "sha256"}
+File = dict[str, Any]  # {"path", "bytes", "sha256"}, and of large weights "heads": {bytes: SHA-256 of so many}
 Tick = Callable[[int], None]  # bytes that were read just now
 
 
 class _Hash(Protocol):
     def update(self, data: memoryview, /) -> None: ...
+    def copy(self) -> "_Hash": ...
     def hexdigest(self) -> str: ...
 
 
@@ -30,6 +32,29 @@ class _Running:
     broken: int = 0
     good: int = 0  # where it was when `broken` began to count
     hash: _Hash = field(default_factory=hashlib.sha256)
+    first: bytes = b""  # of a file whose beginning counts
+    ends: Sequence[int] = ()  # where beginnings end that are still to come
+    heads: dict[str, str] = field(default_factory=dict)
+    begins: bool = False  # whether a beginning may still end in what comes
+
+    def __post_init__(self) -> None:
+        self.begins = heads.needed(self.entry.path, self.entry.bytes)
+
+    def take(self, piece: memoryview) -> None:
+        """Hash a piece, and keep the digest of each beginning that ends in it."""
+        if len(self.first) < heads.LENGTH_BYTES:
+            self.first += bytes(piece[: heads.LENGTH_BYTES - len(self.first)])
+            if len(self.first) == heads.LENGTH_BYTES:
+                self.ends = heads.ends(self.entry.path, self.first)
+                self.begins = bool(self.ends)
+        done = 0
+        while self.ends and self.ends[0] <= self.at + len(piece):
+            stop = self.ends[0] - self.at
+            self.hash.update(piece[done:stop])
+            self.heads[str(self.ends[0])] = self.hash.copy().hexdigest()
+            self.ends, done = self.ends[1:], stop
+            self.begins = bool(self.ends)
+        self.hash.update(piece[done:])
 
     def again(self, error: SourceError) -> None:
         """Count one break; raises `error` when there were too many."""
@@ -40,10 +65,13 @@ class _Running:
             raise error
         if isinstance(error, NotResumed):
             self.at, self.good, self.hash = 0, 0, hashlib.sha256()
+            self.first, self.ends, self.heads = b"", (), {}
+            self.begins = heads.needed(self.entry.path, self.entry.bytes)
 
 
 def hash_file(tree: Tree, entry: Entry, tick: Tick) -> File:
-    """Read one file and return its path, bytes and SHA-256; `tick` is called after every piece.
+    """Read one file and return its path, bytes and SHA-256, of large weights also the SHA-256 of the beginning that is
+    looked at; `tick` is called after every piece.
 
     What breaks off is taken up where it broke off. Raises SourceError when the file cannot be read now, SourceMissing
     when it is not there, and AnotherFile when it is not what the source says it is.
@@ -61,7 +89,13 @@ def hash_file(tree: Tree, entry: Entry, tick: Tick) -> File:
     digest = run.hash.hexdigest()
     if run.at != entry.bytes or (entry.sha256 and digest != entry.sha256):
         raise AnotherFile(entry, run.at, digest)
-    return {"path": entry.path, "bytes": run.at, "sha256": digest}
+    found: File = {"path": entry.path, "bytes": run.at, "sha256": digest}
+    return found | ({"heads": run.heads} if run.heads else {})
+
+
+def bare(files: Iterable[File]) -> list[File]:
+    """Return what the digest of a content is taken over, and what is told of it: path, bytes and SHA-256 of each."""
+    return [{name: file[name] for name in ("path", "bytes", "sha256")} for file in files]
 
 
 class AnotherFile(SourceRefused):
@@ -84,7 +118,10 @@ def _feed(stream: BinaryIO, run: _Running, tick: Tick) -> None:
     # What came is hashed before the next piece is waited for: it is not lost when that one never comes.
     readinto, update, most = stream.readinto1, run.hash.update, run.entry.bytes  # type: ignore[attr-defined]
     while count := readinto(buffer):
-        update(buffer[:count])
+        if run.begins:
+            run.take(buffer[:count])
+        else:
+            update(buffer[:count])
         run.at += count
         tick(count)
         if run.at > most:

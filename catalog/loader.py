@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from catalog import services
 from catalog.holders import HOLDERS, holding
-from catalog.models import Asset, HardwareProfile, Version
+from catalog.models import CARD_FIELDS, Asset, HardwareProfile, Version
 from catalog.specs import AssetSpec, Profiles, ProfileSpec, VersionSpec, fingerprint
 from portal.errors import Invalid
 from portal.http import digest, field_errors
@@ -296,7 +296,7 @@ def _compare(kind: str, name: str, row: Any, wanted: dict[str, Any]) -> Change:
 
 
 def _asset_change(spec: AssetSpec, asset: Asset | None) -> Change:
-    wanted = {key: getattr(spec, key) for key in services.TEXT_FIELDS}
+    wanted = {key: getattr(spec, key) for key in CARD_FIELDS}
     return _compare("asset", spec.slug, asset, wanted if spec.access is None else wanted | {"access": spec.access})
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.services import record, system
 from catalog import collecting, drift, evidence
 from catalog.drift import Drift
-from catalog.hashing import File
+from catalog.hashing import File, bare
 from catalog.listings import refresh
 from catalog.models import Pin, PinState, Version, VersionState
 from catalog.reading import read
@@ -65,7 +65,7 @@ def _resolve(version: Version, pin: Pin, renew: Callable[[], None]) -> None:
 
 def _settle(version: Version, pin: Pin, revision: str, files: list[File]) -> None:
     """Write down what was found, once and for all; whoever comes second changes nothing."""
-    now, content = timezone.now(), digest(files)
+    now, content = timezone.now(), digest(bare(files))
     total = sum(int(file["bytes"]) for file in files)
     with transaction.atomic():
         _again(pin)

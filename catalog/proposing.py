@@ -6,11 +6,14 @@ until somebody else has let it in.
 
 from django.db import transaction
 from django.db.models import ProtectedError
+from django.utils import timezone
 
 from audit.services import record
 from catalog.listings import refresh
+from catalog.locking import hold
 from catalog.models import Asset, Version, VersionState
 from portal.errors import Conflict, Forbidden
+from portal.states import move
 from projects.models import Project, User
 from projects.permissions import BUILDERS, can, can_anywhere, require
 from projects.principal import Principal
@@ -62,8 +65,29 @@ def require_submit(by: Principal, version: Version) -> None:
         require(by, "submit", version)
 
 
+def may_change(by: Principal, asset: Asset, *, approved: bool | None = None, shown: bool = False) -> bool:
+    """Whether `by` may change what the card of `asset` says: stewards, and who proposed it as long as no version of it
+    was ever approved. `approved`: whether one was, where the caller knows (a query otherwise); `shown` as above.
+    """
+    if can(by, "change", asset):
+        return True
+    if by.user is None or asset.proposed_by_id != by.user.pk or by.project_id is not None:
+        return False
+    if approved is None:
+        approved = Version.objects.filter(asset=asset, approved_at__isnull=False).exists()
+    return not approved and (shown or can(by, "view", asset))
+
+
+def require_change(by: Principal, asset: Asset) -> None:
+    """Raise NotFound or Forbidden unless `may_change`."""
+    if not may_change(by, asset):
+        require(by, "change", asset)
+
+
 def open_proposals(person: User) -> int:
-    """Return how many proposals of `person` are not decided (two queries). What was rejected counts no more."""
+    """Return how many proposals of `person` are not decided (two queries). What was rejected or discarded counts no
+    more.
+    """
     versions = Version.objects.filter(proposed_by=person, state__in=OPEN, approved_at=None, state_reason="")
     return versions.count() + Asset.objects.filter(proposed_by=person, versions=None).count()
 
@@ -86,39 +110,58 @@ def require_room(by: Principal, more: int) -> None:
 
 
 def discard(by: Principal, version: Version) -> None:
-    """Delete a draft that was never sent to review, and its asset when the same person proposed it and nothing is left.
+    """Take a draft away that nobody has let in. One that was never sent to review is deleted, and so is its asset when
+    the same person proposed it and nothing is left of it. One that was sent once ends as retired: what was asked and
+    answered about it stays readable, and it counts no more as an open proposal.
 
-    Raises NotFound, Forbidden, and Conflict for anything that is more than a draft.
+    Requests are the caller's business. Raises NotFound, Forbidden, and Conflict `not_a_draft`.
     """
     require_submit(by, version)
     with transaction.atomic():
-        asset = Asset.objects.select_for_update().get(pk=version.asset_id)
-        current = Version.objects.select_for_update(of=("self",)).select_related("asset").get(pk=version.pk)
+        asset = hold(version.asset_id)
+        current = Version.objects.select_related("asset").get(pk=version.pk)
         require_discardable(current)
-        after = {"asset": asset.slug, "version": version.version, "digest": version.digest}
-        record("catalog.discard", by=by, obj=current, before=after)
-        try:
-            current.delete()
-        except ProtectedError as error:  # reviewed under a release that kept no time of it
-            raise _not_a_draft(current) from error
-        same = asset.proposed_by_id is not None and asset.proposed_by_id in {by.person.pk, version.proposed_by_id}
-        if same and not asset.versions.exists():
-            record("catalog.discard", by=by, obj=asset, before={"asset": asset.slug})
-            asset.delete()
+        facts = {"asset": asset.slug, "version": current.version, "digest": current.digest}
+        if current.changed_at is not None or not _deleted(current):
+            _set_aside(by, current, facts)
         else:
-            refresh(asset)
+            record("catalog.discard", by=by, obj=("version", str(version.pk)), before=facts)
+            same = asset.proposed_by_id is not None and asset.proposed_by_id in {by.person.pk, version.proposed_by_id}
+            if same and not asset.versions.exists():
+                record("catalog.discard", by=by, obj=asset, before={"asset": asset.slug})
+                asset.delete()
+                return
+        refresh(asset)
+
+
+def _deleted(version: Version) -> bool:
+    try:
+        version.delete()
+    except ProtectedError:  # it was sent under a release that kept no time of it
+        return False
+    return True
+
+
+def _set_aside(by: Principal, version: Version, facts: dict[str, str]) -> None:
+    """End a draft that was sent to review once."""
+    said = f"Discarded without having been let in. {version.state_reason}".strip()[:300]
+    rows = Version.objects.filter(pk=version.pk)
+    if not move(rows, VersionState.DRAFT, VersionState.RETIRED, state_reason=said, changed_at=timezone.now()):
+        raise _not_a_draft(version)
+    before = {"state": VersionState.DRAFT.value, "reason": version.state_reason}
+    record("catalog.discard", by=by, obj=version, before=before, after=facts | {"state": VersionState.RETIRED.value})
 
 
 def require_discardable(version: Version) -> None:
-    """Raise Conflict `not_a_draft` unless `version` is a draft that never left that state."""
-    if version.state != VersionState.DRAFT or version.approved_at is not None or version.changed_at is not None:
+    """Raise Conflict `not_a_draft` unless `version` is a draft that was never let in."""
+    if version.state != VersionState.DRAFT or version.approved_at is not None:
         raise _not_a_draft(version)
 
 
 def _not_a_draft(version: Version) -> Conflict:
+    now = VersionState(version.state).label.lower()
     return Conflict(
-        f"{version.asset.slug} {version.version} was sent to review once, so it stays: only a draft that nobody "
-        "has reviewed can be discarded.",
+        f"{version.asset.slug} {version.version} is {now}; only a draft that nobody has let in can be discarded.",
         code="not_a_draft",
     )
 
@@ -127,9 +170,11 @@ __all__ = [
     "MOST_OPEN",
     "discard",
     "is_own",
+    "may_change",
     "may_propose",
     "may_submit",
     "open_proposals",
+    "require_change",
     "require_discardable",
     "require_propose",
     "require_room",

@@ -71,7 +71,7 @@ def _known(progress: dict[str, Any], revision: str, entries: Sequence[Entry]) ->
     for entry in entries:
         file = done.get(entry.path)
         if file and _facts(entry) == [file["bytes"], file["claim"], file["mark"]]:
-            known[entry.path] = {"path": entry.path, "bytes": file["bytes"], "sha256": file["sha256"]}
+            known[entry.path] = {name: value for name, value in file.items() if name not in {"claim", "mark"}}
     return known
 
 

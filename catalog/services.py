@@ -2,17 +2,22 @@
 stands in catalog/life.py and is called from here, too.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from audit.services import record
-from catalog import audience, collecting, proposing
+from catalog import asking, audience, collecting, proposing
 from catalog.engine_templates import DEMO_ENGINE
 from catalog.holders import holding
 from catalog.life import approve, block, deprecate, reject, retire, retire_due, submit, take_back
 from catalog.listings import refresh
-from catalog.models import Asset, Evidence, HardwareProfile, Version
-from catalog.specs import AssetSpec, ProfileSpec, VersionSpec, fingerprint, misfit, stored
+from catalog.locking import hold
+from catalog.models import CARD_FIELDS, Asset, Evidence, HardwareProfile, Version, with_pins
+from catalog.specs import AssetSpec, CardSpec, ProfileSpec, VersionSpec, fingerprint, misfit, stored
+from catalog.standing import pinned
 from portal.errors import Conflict, Invalid
 from portal.http import digest
 from projects.permissions import require, require_anywhere
@@ -22,6 +27,7 @@ __all__ = [
     "add_version",
     "approve",
     "block",
+    "change_asset",
     "collect_evidence",
     "create_asset",
     "deprecate",
@@ -34,7 +40,7 @@ __all__ = [
     "take_back",
 ]
 
-TEXT_FIELDS = ("name", "publisher", "summary", "description", "tasks", "languages", "homepage")
+FROM_THE_CARD = ("ml-bom",)  # what a worker makes of the card, beside what is judged at once
 AS_CODE = "Catalog as code"  # the reason of grants that a document gives
 
 
@@ -49,10 +55,11 @@ def load_asset(by: Principal, spec: AssetSpec) -> tuple[Asset, list[Version]]:
     change.
     """
     with transaction.atomic():
-        asset = Asset.objects.select_for_update().filter(slug=spec.slug).first()
+        asset = Asset.objects.filter(slug=spec.slug).first()
         if asset is None:
             asset = _create(by, spec)
         else:
+            asset = hold(asset.pk)
             _update(by, asset, spec)
         added = [found for item in reversed(spec.versions) if (found := _add_version(by, asset, item)) is not None]
         _give(by, asset, spec)
@@ -115,7 +122,7 @@ def _taken(slug: str) -> Conflict:
 
 def _create(by: Principal, spec: AssetSpec) -> Asset:
     proposing.require_propose(by)
-    text = {field: getattr(spec, field) for field in TEXT_FIELDS}
+    text = {field: getattr(spec, field) for field in CARD_FIELDS}
     try:
         with transaction.atomic():
             asset = Asset.objects.create(slug=spec.slug, kind=spec.kind, proposed_by=by.user, **text)
@@ -130,18 +137,48 @@ def _update(by: Principal, asset: Asset, spec: AssetSpec) -> None:
         raise Invalid.field(
             "kind", f"{asset.slug} is a {asset.kind} and cannot become a {spec.kind}. Give the new asset another slug."
         )
-    before = {field: getattr(asset, field) for field in TEXT_FIELDS}
-    changed = {field: getattr(spec, field) for field in TEXT_FIELDS if before[field] != getattr(spec, field)}
+    wanted = {field: getattr(spec, field) for field in CARD_FIELDS}
+    if wanted != asset.card():
+        proposing.require_change(by, asset)
+        _change(by, asset, wanted)
+
+
+def change_asset(by: Principal, asset: Asset, wanted: CardSpec, *, seen: str = "") -> Asset:
+    """Change what the card of `asset` says, and have every version's card judged again. What a proposer changes counts
+    like asking for evidence. `seen`: the digest of the card that the caller has read.
+
+    Raises NotFound, Forbidden, RateLimited, and Conflict `changed_meanwhile` when it says something else by now.
+    """
+    with transaction.atomic():
+        current = hold(asset.pk)  # a decision holds them too: nobody lets in a card that changes at the same moment
+        proposing.require_change(by, current)
+        if seen and current.card_digest() != seen:
+            raise Conflict(
+                f"The card of {current.slug} was changed by somebody else since you opened it. Open it again in "
+                "another window, and take over what you want to keep.",
+                code="changed_meanwhile",
+            )
+        _change(by, current, wanted.model_dump(exclude_none=True))
+        refresh(current)
+        return current
+
+
+def _change(by: Principal, asset: Asset, wanted: Mapping[str, Any]) -> None:
+    """Write those of `wanted` that differ; the findings about the text go with it."""
+    before = asset.card()
+    changed = {field: value for field, value in wanted.items() if before[field] != value}
     if not changed:
         return
-    require(by, "change", asset)
+    asking.count(by)
     for field, value in changed.items():
         setattr(asset, field, value)
     asset.save(update_fields=list(changed))
     record("catalog.change_asset", by=by, obj=asset, before={field: before[field] for field in changed}, after=changed)
-    for version in asset.versions.all():  # the card is evidence too
+    for version in with_pins(asset.versions.all()):
         version.asset = asset
         _collect(by, version)
+        if pinned(version):
+            collecting.schedule(version, FROM_THE_CARD, by=by)
 
 
 def _give(by: Principal, asset: Asset, spec: AssetSpec) -> None:

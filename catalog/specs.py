@@ -111,6 +111,11 @@ Web = Annotated[str, Field(max_length=300), AfterValidator(_web)]
 Label = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_label)]
 VersionName = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_version)]
 Argument = Annotated[Line, Field(min_length=1, max_length=300), AfterValidator(_template)]
+Publisher = Annotated[Line, Field(max_length=80)]
+Summary = Annotated[Line, Field(max_length=300)]
+Description = Annotated[str, Field(max_length=20_000), AfterValidator(_text)]
+Tasks = Annotated[list[Label], Field(max_length=30)]
+Languages = Annotated[list[Label], Field(max_length=200)]
 
 
 class Strict(BaseModel):
@@ -255,11 +260,11 @@ class AssetSpec(Strict):
     slug: AssetSlug
     kind: Literal["model", "mcp-server"]
     name: Name
-    publisher: Annotated[Line, Field(max_length=80)] = ""
-    summary: Annotated[Line, Field(max_length=300)] = ""
-    description: Annotated[str, Field(max_length=20_000), AfterValidator(_text)] = ""
-    tasks: Annotated[list[Label], Field(max_length=30)] = []
-    languages: Annotated[list[Label], Field(max_length=200)] = []
+    publisher: Publisher = ""
+    summary: Summary = ""
+    description: Description = ""
+    tasks: Tasks = []
+    languages: Languages = []
     homepage: Web = ""
     access: Literal["everyone", "listed"] | None = None
     projects: Annotated[list[Slug], Field(max_length=500)] = []
@@ -277,6 +282,18 @@ class AssetSpec(Strict):
             if problem:
                 raise _wrong(problem)
         return self
+
+
+class CardSpec(Strict):
+    """What may change of an asset that is there; None leaves a field as it is."""
+
+    name: Name | None = None
+    publisher: Publisher | None = None
+    summary: Summary | None = None
+    description: Description | None = None
+    tasks: Tasks | None = None
+    languages: Languages | None = None
+    homepage: Web | None = None
 
 
 class ProfileSpec(Strict):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from catalog.views import access, compare, detail, evidence, life, lists, propose, servers
+from catalog.views import access, change, compare, detail, evidence, life, lists, propose, servers
 
 _version = "catalog/<str:slug>/versions/<str:version>/"
 
@@ -10,9 +10,9 @@ urlpatterns = [
     path("catalog/", lists.catalog_list, name="catalog_list"),
     path("catalog/compare/", compare.catalog_compare, name="catalog_compare"),  # before the assets: none has that name
     path("catalog/propose/", propose.catalog_propose, name="catalog_propose"),  # nor this one
+    path("catalog/<str:slug>/change/", change.catalog_change, name="catalog_change"),
     path("catalog/<str:slug>/propose/", propose.catalog_propose_version, name="catalog_propose_version"),
     path(f"{_version}attach/", propose.catalog_attach, name="catalog_attach"),
-    path(f"{_version}discard/", propose.catalog_discard, name="catalog_discard"),
     path(f"{_version}deprecate/", life.catalog_deprecate, name="catalog_deprecate"),
     path(f"{_version}retire/", life.catalog_retire, name="catalog_retire"),
     path("catalog/<str:slug>/", detail.catalog_detail, name="catalog_detail"),

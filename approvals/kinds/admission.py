@@ -13,13 +13,14 @@ from django.db import transaction
 from approvals.bodies import AdmissionBody
 from approvals.kinds import offered
 from approvals.kinds.base import Subject, shell, shortened
-from approvals.models import Request, RequestState
+from approvals.models import Request, RequestKind, RequestState
 from approvals.verdicts import FAIL, PASS, WARN, Check
 from catalog import proposing, standing
 from catalog import services as catalog
 from catalog.locking import hold
 from catalog.models import Kind, Pin, Version, VersionState
 from portal.errors import Conflict, Forbidden, Invalid
+from projects.models import User
 from projects.principal import Principal
 
 SENDABLE = (VersionState.DRAFT, VersionState.BLOCKED)
@@ -212,12 +213,18 @@ def ended(by: Principal, request: Request, reason: str | None) -> None:
     catalog.reject(by, version, text if len(text) >= 3 else f"Rejected: {text}", blocked_for)
 
 
+def own_proposal(request: Request, person: User) -> bool:
+    """Whether `request` asks to let in for the first time what `person` proposed, whoever sent it to review."""
+    version = request.version if request.kind == RequestKind.ADMISSION else None
+    return version is not None and version.approved_at is None and version.proposed_by_id == person.pk
+
+
 def apply(by: Principal, request: Request, body: AdmissionBody, found: Resolved) -> None:
     """Let the version in; the catalog judges its evidence again. Raises Forbidden `own_request` for what `by` proposed,
     whoever sent it to review, and Conflict `plan_stale` when card or tools say something else than when it was sent.
     """
     version = found.version
-    if version.approved_at is None and version.proposed_by_id == by.person.pk:
+    if own_proposal(request, by.person):
         raise Forbidden("Nobody decides on an own proposal. Ask another reviewer.", code="own_request")
     with transaction.atomic():
         # Who changes the card, or pins tools, waits for this: what is let in is what the reviewer has read.

@@ -13,9 +13,12 @@ from approvals.kinds.base import Subject, named_project, project_for, refuse, re
 from approvals.kinds.endpoint import find_version
 from approvals.kinds.offered import Offered, offered
 from approvals.models import Request, RequestState
+from approvals.planning import security
+from approvals.planning.around import around
 from approvals.verdicts import FAIL, PASS, WARN, Check
 from catalog import cells as catalog_cells
 from catalog import standing
+from catalog.evidence.licence import terms
 from catalog.mcp import definitions, grants
 from catalog.mcp.granted import living_grants
 from catalog.mcp.server_json import server_name
@@ -92,6 +95,7 @@ def build(by: Principal, body: McpAccessBody, found: Resolved) -> dict[str, Any]
         "asset_name": version.asset.name,
         "version": version.version,
         "licence": version.licence,
+        "security": security.security(version, around(found.project, terms(version.licence)), callers=False),
         "server": {
             "name": server_name(version),
             "transport": catalog_cells.transport(version),

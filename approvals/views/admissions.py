@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods
 
 from approvals import admission
 from approvals.bodies import MAX_PURPOSE
+from approvals.stages.words import sentence as who_decides
 from catalog import cells, proposing, standing
 from catalog.api import version_or_404
 from catalog.models import VersionState
@@ -28,7 +29,7 @@ def catalog_submit(request: PortalRequest, slug: str, version: str) -> HttpRespo
     if request.method == "POST":
         try:
             made = admission.submit(request.principal, found, purpose)
-            messages.success(request, f"{made} is sent. {made.plan['reviews']['sentence']}")
+            messages.success(request, f"{made} is sent. {who_decides(made.plan)}")
             return redirect("request_detail", pk=made.pk)
         except (Invalid, Conflict) as error:
             said = error.fields if "purpose" in error.fields else {"": error.sentence}

@@ -9,7 +9,7 @@ from catalog.interchange import cards
 from catalog.models import Kind, Verdict, Version
 
 KIND, TITLE, CONTENT, DAYS = "card", "Card", False, None
-TOOL = "gatehouse card check 2"
+TOOL = "gatehouse card check 3"
 SECTIONS = ("Intended use", "Limitations")  # headings of the description
 FIELDS = ("publisher", "summary", "tasks")
 
@@ -37,6 +37,7 @@ def check(case: Case) -> Finding:
     unverified = [str(item) for item in version.facts.get("unverified", [])]
     evaluations = cards.evaluations(asset.description)
     report = {
+        "text": asset.card_digest(),  # a finding is about the words that were judged
         "required_sections": list(SECTIONS),
         "required_fields": list(fields),
         "found_sections": sorted(sections),

@@ -2,7 +2,7 @@
 code.
 
 Everything is parsed by probes out of process. Small files are read whole and hashed against the pin; of large weights
-the header is read, from a file of the pinned size.
+the header is read and compared with the digest that it had when the whole file was hashed.
 """
 
 from collections import Counter
@@ -15,9 +15,10 @@ from catalog.evidence import reading
 from catalog.evidence.case import Case
 from catalog.evidence.content import has_content
 from catalog.evidence.finding import Finding
-from catalog.evidence.probing import SCAN_BYTES, SNIFF_BYTES, WHOLE_BYTES, Look, fetched
+from catalog.evidence.probing import SCAN_BYTES, Look, fetched
 from catalog.evidence.reading import Changed, Pinned
 from catalog.evidence.sandbox import ProbeFailed
+from catalog.heads import SNIFF_BYTES, WHOLE_BYTES
 from catalog.models import Verdict, Version
 from catalog.probes import formats
 

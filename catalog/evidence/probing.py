@@ -7,14 +7,11 @@ from typing import IO, Any
 from catalog.evidence import reading, sandbox
 from catalog.evidence.reading import Pinned
 from catalog.evidence.sandbox import Limits
+from catalog.heads import GGUF_BYTES, LENGTH_BYTES, SNIFF_BYTES, WHOLE_BYTES, end
 from catalog.probes import formats
 from catalog.sources.tree import Tree
 
-WHOLE_BYTES = 128 * 2**20  # of a document that is read whole
 SCAN_BYTES = 2 * 2**30  # of a pickle or an archive
-HEADER_BYTES = 100 * 10**6  # of a safetensors header, as its library has it
-GGUF_BYTES = (16 * 2**20, 128 * 2**20)  # of a GGUF header: the first try, and the most
-SNIFF_BYTES = 512
 LIMITS = Limits()
 # Their names alone decide, so no more than the beginning is fetched.
 BY_NAME = {formats.PROGRAM, formats.HAZARD, formats.INERT, formats.PYTHON}
@@ -46,6 +43,7 @@ class Look:
         if answer.get("more"):
             content.seek(given)
             given = reading.beginning(self.tree, item, GGUF_BYTES[1], content, given)
+            reading.agree(item, content)
             answer = self.ask("gguf", content, size=item.bytes, given=given)
         if answer.get("more"):
             return {"findings": [["fail", f"its header takes more than {GGUF_BYTES[1]:,} bytes"]], "facts": {}}
@@ -65,13 +63,23 @@ def fetched(tree: Tree, item: Pinned, role: str) -> IO[bytes]:
         target = reading.whole(tree, item)
     else:
         target = sandbox.scratch()
-        count = reading.beginning(tree, item, SNIFF_BYTES, target)
-        target.seek(0)
-        length = int.from_bytes(target.read(8), "little")
-        target.seek(count)
-        if role == formats.SAFETENSORS and length <= HEADER_BYTES:  # else the probe says what is wrong with it
-            reading.beginning(tree, item, 8 + length, target, count)
-        elif role == formats.GGUF:
-            reading.beginning(tree, item, GGUF_BYTES[0], target, count)
+        try:
+            _begin(tree, item, role, target)
+        except BaseException:
+            target.close()
+            raise
     target.seek(0)
     return target
+
+
+def _begin(tree: Tree, item: Pinned, role: str, target: IO[bytes]) -> None:
+    """Write into `target` what of a file says what it is, and compare it with what was hashed when it was pinned."""
+    count = reading.beginning(tree, item, SNIFF_BYTES, target)
+    if role == formats.SAFETENSORS:
+        target.seek(0)
+        length = int.from_bytes(target.read(LENGTH_BYTES), "little")
+        target.seek(count)
+        reading.beginning(tree, item, end(length), target, count)  # the probe says what is wrong with a length
+    elif role == formats.GGUF:
+        reading.beginning(tree, item, GGUF_BYTES[0], target, count)
+    reading.agree(item, target)

@@ -1,7 +1,8 @@
 """Reading pinned content for a check: what is read must be what was pinned."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import IO
 
 from catalog.evidence import sandbox
@@ -23,12 +24,14 @@ class Pinned:
     path: str
     bytes: int
     sha256: str
+    heads: Mapping[str, str] = field(default_factory=dict)  # bytes → SHA-256 of the first so many, of large weights
 
 
 def files(pin: Pin) -> list[Pinned]:
     """Return the files of a pin, by path."""
     return sorted(
-        (Pinned(item["path"], item["bytes"], item["sha256"]) for item in pin.files), key=lambda item: item.path
+        (Pinned(item["path"], item["bytes"], item["sha256"], item.get("heads", {})) for item in pin.files),
+        key=lambda item: item.path,
     )
 
 
@@ -82,3 +85,15 @@ def beginning(tree: Tree, item: Pinned, count: int, target: IO[bytes], start: in
             target.write(part)
             left -= len(part)
     return target.tell()
+
+
+def agree(item: Pinned, target: IO[bytes]) -> None:
+    """Compare a beginning that stands in `target` with the digest that was taken when the whole file was hashed. Raises
+    Changed when it is another one. What was pinned by an earlier release has none.
+    """
+    if not item.heads:
+        return
+    target.seek(0)
+    found = hashlib.file_digest(target, "sha256").hexdigest()  # type: ignore[arg-type]
+    if item.heads.get(str(target.tell())) != found:
+        raise Changed("its beginning is not what was pinned")

@@ -2,6 +2,7 @@
 
 from catalog.models.assets import (
     ASSET_SLUG,
+    CARD_FIELDS,
     STATE_ORDER,
     Asset,
     AssetQuerySet,
@@ -44,6 +45,7 @@ from catalog.models.terms import Acknowledgement
 
 __all__ = [
     "ASSET_SLUG",
+    "CARD_FIELDS",
     "STATE_ORDER",
     "USE",
     "Access",

@@ -1,13 +1,14 @@
 """What may be asked for: assets (models and MCP servers), their immutable versions, and evidence."""
 
 import re
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Case, Exists, IntegerField, OuterRef, Q, Subquery, Value, When
 
 from catalog.models.grants import Access, granted_to
+from portal.http import digest
 from portal.states import arrows
 from projects.models import User
 from projects.permissions import allows
@@ -30,6 +31,10 @@ def is_asset_slug(text: str) -> bool:
     What cannot is not looked up: PostgreSQL refuses a NUL where it should find nothing.
     """
     return len(text) <= 40 and re.fullmatch(ASSET_SLUG, text) is not None
+
+
+# What people read of an asset before they ask for it. It may change after the asset was proposed; slug and kind do not.
+CARD_FIELDS = ("name", "publisher", "summary", "description", "tasks", "languages", "homepage")
 
 
 class Kind(models.TextChoices):
@@ -175,6 +180,14 @@ class Asset(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    def card(self) -> dict[str, Any]:
+        """Return what the card says, by field."""
+        return {field: getattr(self, field) for field in CARD_FIELDS}
+
+    def card_digest(self) -> str:
+        """Return "sha256:…" over the card: a finding and a decision name the text that they are about."""
+        return digest(self.card())
+
 
 class Version(models.Model):
     """An immutable version of an asset: `runtime` says how it is started, `needs` what it takes, `facts` what its
@@ -184,7 +197,8 @@ class Version(models.Model):
     ARROWS = {
         "state": arrows(
             {
-                VersionState.DRAFT: {VersionState.IN_REVIEW, VersionState.BLOCKED},
+                # A draft that was sent once and then discarded is retired, and never was approved.
+                VersionState.DRAFT: {VersionState.IN_REVIEW, VersionState.BLOCKED, VersionState.RETIRED},
                 VersionState.IN_REVIEW: {VersionState.APPROVED, VersionState.DRAFT, VersionState.BLOCKED},
                 VersionState.APPROVED: {VersionState.DEPRECATED, VersionState.BLOCKED},
                 VersionState.DEPRECATED: {VersionState.RETIRED, VersionState.BLOCKED},

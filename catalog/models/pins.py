@@ -38,7 +38,8 @@ class Pin(models.Model):
     sentence = models.CharField(max_length=300, blank=True)  # why it failed or waits, or what drifted
     revision = models.CharField(max_length=80, blank=True)  # the commit or digest that the source stood for
     digest = models.CharField(max_length=80, blank=True)  # sha256:… over the canonical list of files
-    files = models.JSONField(default=list)  # [{"path", "bytes", "sha256"}], by path
+    # [{"path", "bytes", "sha256"}], by path; of large weights also {"heads": {bytes: SHA-256 of the first so many}}
+    files = models.JSONField(default=list)
     total_bytes = models.BigIntegerField(default=0)
     # What is hashed already while it is being resolved or verified again: {"files": […], "bytes", "of"}
     progress = models.JSONField(default=dict)

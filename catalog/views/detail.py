@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from catalog import cells, fit
+from catalog import cells, fit, proposing
 from catalog.evidence.content import has_content
 from catalog.holders import askable
 from catalog.markdown import render
@@ -100,6 +100,10 @@ def show(
     }
     if version is not None:
         context |= _version_context(request, asset, version)
+    approved = any(item.approved_at is not None for item in versions)
+    if proposing.may_change(request.principal, asset, approved=approved, shown=True):
+        change = {"label": "Change the card", "url": reverse("catalog_change", args=[asset.slug])}
+        context["menu"] = [change, *context.get("menu", [])]
     context |= tools.connect(request, asset)
     if tab == "access":
         context |= access_context(request.principal, asset, typed or {}, error)

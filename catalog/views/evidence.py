@@ -19,7 +19,7 @@ from catalog.interchange import bom
 from catalog.interchange.api import file_of
 from catalog.models import Attachment, Evidence, Pin, PinState, Version, VersionState
 from catalog.progress import FAILED, HELD, RUNNING, WAITING, Progress
-from portal.errors import NotFound
+from portal.errors import NotFound, RateLimited
 from portal.http import page
 from portal.listing import to_csv
 from projects.principal import PortalRequest, Principal
@@ -220,7 +220,11 @@ def catalog_collect(request: PortalRequest, slug: str, version: str) -> HttpResp
     """Have evidence collected again: the kinds that the form names, or everything."""
     found = version_or_404(request.principal, slug, version)
     kinds = request.POST.getlist("kind")[:20]
-    collecting.want(request.principal, found, kinds or None)
+    try:
+        collecting.want(request.principal, found, kinds or None)
+    except RateLimited as error:
+        messages.error(request, error.sentence)
+        return redirect(cells.detail_url(found.asset, found, "evidence"))
     what = ", ".join(cells.title(kind).lower() for kind in kinds) if kinds else "All evidence"
     messages.success(request, f"{what[:1].upper()}{what[1:200]} is collected again; the page shows how far it is.")
     return redirect(cells.detail_url(found.asset, found, "evidence"))

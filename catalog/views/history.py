@@ -16,6 +16,7 @@ from projects.principal import Principal
 
 SHOWN = 25
 LONG = 300  # characters of a value
+AROUND = 60  # characters before the first that differs
 # What everybody who sees the asset reads; the rest (who was granted it, among others) is for those who read the audit.
 OPEN = {
     "catalog.create_asset": ("Asset added", "plus"),
@@ -25,6 +26,7 @@ OPEN = {
     "catalog.approve": ("Approved", "ok"),
     "catalog.reject": ("Sent back", "warn"),
     "catalog.take_back": ("Taken back from review", "withdrawn"),
+    "catalog.discard": ("Discarded", "trash"),
     "catalog.deprecate": ("Deprecated", "warn"),
     "catalog.retire": ("Retired", "retired"),
     "catalog.block": ("Blocked", "ban"),
@@ -38,7 +40,7 @@ OTHER = {
     "catalog.list_only": ("Kept for those who are listed", "lock"),
     "catalog.open_to_everyone": ("Opened to everyone", "team"),
 }
-STEPS = {"submit", "approve", "reject", "take_back", "deprecate", "retire", "block"}
+STEPS = {"submit", "approve", "reject", "take_back", "discard", "deprecate", "retire", "block"}
 BORING = {"asset", "version", "slug", "digest", "kind"}  # what a line says already
 
 
@@ -80,15 +82,24 @@ def _line(change: Change, versions: Mapping[str, Version], who: str) -> dict[str
         "who": who,
         "reason": change.reason,
         "verdicts": _verdicts(change.after.get("verdicts")),
-        "fields": [
-            {
-                "name": name.replace("_", " "),
-                "old": _shown(change.before[name], name) if name in change.before else "",
-                "new": _shown(change.after[name], name) if name in change.after else "",
-            }
-            for name in fields
-        ],
+        "fields": [_field(change, name) for name in fields],
         "folded": verb not in STEPS and bool(fields),
+    }
+
+
+def _field(change: Change, name: str) -> dict[str, str]:
+    """Return a field before and after; of two long texts the part in which they begin to differ."""
+    old, new = change.before.get(name), change.after.get(name)
+    if isinstance(old, str) and isinstance(new, str) and max(len(old), len(new)) > LONG:
+        shorter = min(len(old), len(new))
+        same = next((at for at in range(shorter) if old[at] != new[at]), shorter)
+        skipped = max(0, same - AROUND)
+        dots = "…" if skipped else ""
+        old, new = f"{dots}{old[skipped:]}", f"{dots}{new[skipped:]}"
+    return {
+        "name": name.replace("_", " "),
+        "old": _shown(old, name) if name in change.before else "",
+        "new": _shown(new, name) if name in change.after else "",
     }
 
 

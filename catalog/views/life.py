@@ -39,7 +39,7 @@ def menu(principal: Principal, version: Version) -> list[dict[str, Any]]:
         add("Add a document", "catalog_attach")
     if (
         state == VersionState.DRAFT
-        and version.changed_at is None
+        and version.approved_at is None
         and proposing.may_submit(principal, version, shown=True)
     ):
         add("Discard the draft", "catalog_discard", danger=True)

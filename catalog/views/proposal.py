@@ -20,6 +20,7 @@ LONGEST = 40_000  # what a refused form shows again of one field
 PLACEHOLDERS = (
     "One sentence on what it is.", "What it is for, and for whom.", "What it is not for, and what is known to go wrong."
 )  # fmt: skip
+UNTOUCHED = "Card still has words of the template. Say what this one is for, and what it is not for."
 CARD = "{}\n\n## Intended use\n\n{}\n\n## Limitations\n\n{}\n".format(*PLACEHOLDERS)
 Field = dict[str, Any]
 PRECISIONS = [
@@ -146,7 +147,7 @@ def _missing(kind: str, form: Mapping[str, str], *, asset: bool) -> dict[str, st
     needed = [name for name in names(kind, asset=asset) if _required(kind, name)]
     found = {name: f"{LABELS[name]} is missing. Fill it in." for name in needed if not form.get(name, "").strip()}
     if asset and any(text in form.get("description", "") for text in PLACEHOLDERS):
-        found["description"] = "Card still has words of the template. Say what this one is for, and what it is not for."
+        found["description"] = UNTOUCHED
     return found
 
 
@@ -159,8 +160,8 @@ def _asset(kind: str, form: Mapping[str, str]) -> AssetSpec:
         return _server(form)
     plain = [name for name in ASSET if name not in {"tasks", "languages", "description"}]
     data: dict[str, Any] = {name: form[name].strip() for name in plain}
-    data |= {"tasks": _words(form["tasks"]), "languages": _words(form["languages"])}
-    whole = {**data, "kind": "model", "description": _lines(form["description"]), "versions": [_version(form)]}
+    data |= {"tasks": words_of(form["tasks"]), "languages": words_of(form["languages"])}
+    whole = {**data, "kind": "model", "description": lines_of(form["description"]), "versions": [_version(form)]}
     try:
         return AssetSpec.model_validate(whole)
     except ValidationError as error:
@@ -194,8 +195,8 @@ def _server(form: Mapping[str, str]) -> AssetSpec:
     given = {name: form.get(name, "").strip() for name in ("slug", "name", "publisher", "homepage")}
     try:
         return server_json.asset_spec(
-            found, licence=form["licence"].strip(), description=_lines(form.get("description", "")),
-            tasks=_words(form.get("tasks", "")), slug=given["slug"], name=given["name"],
+            found, licence=form["licence"].strip(), description=lines_of(form.get("description", "")),
+            tasks=words_of(form.get("tasks", "")), slug=given["slug"], name=given["name"],
             publisher=given["publisher"], homepage=given["homepage"],
         )  # fmt: skip
     except Invalid as error:
@@ -229,15 +230,17 @@ def _runtime(form: Mapping[str, str], source: str) -> dict[str, Any]:
     return {"engine": engine, "model": model, "image": image, "command": command}
 
 
-def _lines(text: str) -> str:
+def lines_of(text: str) -> str:
+    """Return what a browser sent with its line ends as the catalog keeps them."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _text_lines(text: str) -> list[str]:
-    return [line.strip() for line in _lines(text).split("\n") if line.strip()]
+    return [line.strip() for line in lines_of(text).split("\n") if line.strip()]
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Return words that stand beside each other, with commas or without."""
     return [word for word in text.replace(",", " ").split() if word]
 
 
@@ -295,13 +298,14 @@ def sections(kind: str, form: Mapping[str, str], errors: Mapping[str, str], *, a
     """Return the fields by section, for _field.html."""
     shown = names(kind, asset=asset)
     found = [
-        {"title": title, "fields": [_field(kind, name, form, errors) for name in part if name in shown]}
+        {"title": title, "fields": [field_of(kind, name, form, errors) for name in part if name in shown]}
         for title, part in SECTIONS[Kind(kind)]
     ]
     return [section for section in found if section["fields"]]
 
 
-def _field(kind: str, name: str, form: Mapping[str, str], errors: Mapping[str, str]) -> Field:
+def field_of(kind: str, name: str, form: Mapping[str, str], errors: Mapping[str, str]) -> Field:
+    """Return one field of the form, for _field.html."""
     field: Field = {
         "name": name, "label": LABELS[name], "kind": "text", "value": form.get(name, ""), "help": HELP.get(name, ""),
         "error": errors.get(name, ""), "required": _required(kind, name), "attrs": {"autocomplete": "off"},

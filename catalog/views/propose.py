@@ -1,4 +1,4 @@
-"""Proposing: a new asset, a new version of one, a document about one, and taking a draft away again."""
+"""Proposing: a new asset, a new version of one, a document about one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from catalog.models import Asset, Kind, Version
 from catalog.views import proposal
 from catalog.views.detail import find
 from catalog.views.life import labelled
-from portal.errors import Conflict, Forbidden, Invalid
+from portal.errors import Conflict, Forbidden, Invalid, RateLimited
 from portal.http import page
 from projects.principal import PortalRequest
 
@@ -135,7 +135,7 @@ def catalog_attach(request: PortalRequest, slug: str, version: str) -> HttpRespo
             return redirect(cells.detail_url(found.asset, found, "evidence"))
         except Invalid as error:
             wrong = error.fields
-        except Conflict as error:
+        except (Conflict, RateLimited) as error:
             wrong = {"content": error.sentence}
     back, fields = cells.detail_url(found.asset, found, "evidence"), _attach_fields(form, content, wrong)
     context = {
@@ -175,25 +175,3 @@ def _attach_fields(form: Mapping[str, str], content: str, wrong: Mapping[str, st
         {"name": "file", "label": "File", "kind": "file", "value": "", "required": False,
          "attrs": {"accept": ".json,.sig,application/json"}},
     ]  # fmt: skip
-
-
-@require_http_methods(["GET", "POST"])
-def catalog_discard(request: PortalRequest, slug: str, version: str) -> HttpResponse:
-    """Ask before a draft is deleted; POST deletes it."""
-    found = version_or_404(request.principal, slug, version)
-    proposing.require_submit(request.principal, found)
-    back = cells.detail_url(found.asset, found)
-    if request.method == "POST":
-        proposing.discard(request.principal, found)
-        messages.success(request, f"The draft {found.version} of {found.asset.name} is discarded.")
-        return redirect("catalog_list")
-    proposing.require_discardable(found)
-    confirm = {
-        "title": f"Discard the draft {found.version} of {found.asset.name}?",
-        "intro": "It was never sent to review. Its evidence and documents are deleted with it.",
-        "action_url": request.path,
-        "submit_label": "Discard it",
-        "cancel_url": back,
-    }
-    crumbs = [("Catalog", reverse("catalog_list")), (found.asset.name, back), ("Discard a draft", "")]
-    return page(request, "catalog/confirm.html", {"crumbs": crumbs, "asset": found.asset, "confirm": confirm})

@@ -1,5 +1,6 @@
 """Admission: proposed, its evidence judged, reviewed by somebody else, and in the catalog, blocked again, or back."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -123,18 +124,55 @@ def test_a_form_that_was_begun_keeps_no_draft_and_an_old_review_does(org: Org) -
     again = propose(org.dana)
     services.withdraw(Principal.of(org.dana), admission.submit(Principal.of(org.dana), again))
     Version.objects.filter(pk=again.pk).update(changed_at=None)  # as a release left it that kept no time of it
-    with pytest.raises(Conflict, match="sent to review once"):
-        proposing.discard(Principal.of(org.dana), again)
+    admission.discard(Principal.of(org.dana), again)
+    assert state(again) == "retired" and Request.objects.filter(version=again, state="withdrawn").exists()
 
 
-def test_what_was_sent_once_is_not_discarded(org: Org) -> None:
+def test_what_was_sent_once_is_set_aside_and_stays_readable(org: Org, client_for: Any) -> None:
     version = propose(org.dana)
-    services.withdraw(Principal.of(org.dana), admission.submit(Principal.of(org.dana), version))
-    version.refresh_from_db()
-    with pytest.raises(Conflict):
-        proposing.discard(Principal.of(org.dana), version)
+    made = services.withdraw(Principal.of(org.dana), admission.submit(Principal.of(org.dana), version))
+    assert proposing.open_proposals(org.dana) == 1
     with pytest.raises(NotFound):
-        proposing.discard(Principal.of(org.cy), version)
+        admission.discard(Principal.of(org.cy), version)
+    client = client_for(org.dana)
+    assert "stays with its evidence" in client.get("/catalog/tiny/versions/1.0/discard/").content.decode()
+    assert client.post("/catalog/tiny/versions/1.0/discard/").status_code == 302
+    assert state(version) == "retired" and proposing.open_proposals(org.dana) == 0
+    assert client.get(f"/requests/{made.pk}/").status_code == 200 and version.evidence.exists()
+    row = Row.objects.get(action="catalog.discard")
+    assert json.loads(row.before)["state"] == "draft" and json.loads(row.after)["state"] == "retired"
+    assert "Discarded" in client.get("/catalog/tiny/?tab=history").content.decode()
+    assert client_for(org.omar).get("/catalog/tiny/").status_code == 404, "nobody let it in, so nobody else reads it"
+    with pytest.raises(Conflict):
+        admission.discard(Principal.of(org.dana), version)
+    with pytest.raises(Conflict):
+        catalog.submit(Principal.of(org.pat), version)
+
+
+def test_what_came_back_is_discarded_when_nothing_is_open_about_it(org: Org) -> None:
+    version, dana = propose(org.dana), Principal.of(org.dana)
+    made = admission.submit(dana, version)
+    with pytest.raises(Conflict):  # it is in review
+        admission.discard(dana, version)
+    services.request_changes(Principal.of(org.pat), made, reason="Say more.")
+    version.refresh_from_db()
+    with pytest.raises(Conflict, match=f"{made} asks for tiny 1.0") as caught:
+        admission.discard(dana, version)
+    assert caught.value.code == "request_open"
+    services.withdraw(dana, made)
+    version.refresh_from_db()
+    admission.discard(dana, version)
+    version.refresh_from_db()
+    assert (version.state, "Say more." in version.state_reason) == ("retired", True)
+
+
+def test_what_was_let_in_once_is_not_discarded(org: Org) -> None:
+    version = propose(org.dana)
+    services.approve(Principal.of(org.pat), admission.submit(Principal.of(org.dana), version))
+    for person in (org.dana, org.pat):
+        with pytest.raises((Conflict, Forbidden)):
+            admission.discard(Principal.of(person), Version.objects.get(pk=version.pk))
+    assert state(version) == "approved"
 
 
 # --- Sending ----------------------------------------------------------------------------------------------------------

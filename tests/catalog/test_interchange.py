@@ -11,7 +11,7 @@ from audit.models import Row
 from catalog import loader, services
 from catalog.audience import list_only
 from catalog.interchange import exporting, odh
-from catalog.models import Asset, Version, VersionState
+from catalog.models import CARD_FIELDS, Asset, Version, VersionState
 from catalog.specs import AssetSpec
 from portal.errors import Invalid
 from tests.catalog.test_services import ASSET
@@ -121,7 +121,7 @@ def test_odh_comes_back_as_the_same_catalog(org, tmp_path):
     pat = org.principal(org.pat)
     asset, (version,) = services.load_asset(pat, AssetSpec.model_validate(ASSET))
     Version.objects.filter(pk=version.pk).update(state="approved", approved_at=version.created_at)
-    before = {name: getattr(asset, name) for name in services.TEXT_FIELDS}
+    before = {name: getattr(asset, name) for name in CARD_FIELDS}
     path = tmp_path / "source.yaml"
     path.write_text(text("odh", pat))
     model = yaml.safe_load(path.read_text())["models"][0]
@@ -133,7 +133,7 @@ def test_odh_comes_back_as_the_same_catalog(org, tmp_path):
     loader.apply(pat, loader.Documents(assets=specs))
     again = Version.objects.get()
     assert (again.digest, again.source, again.state) == (version.digest, version.source, VersionState.DRAFT)
-    assert {name: getattr(again.asset, name) for name in services.TEXT_FIELDS} == before | {"name": again.asset.name}
+    assert {name: getattr(again.asset, name) for name in CARD_FIELDS} == before | {"name": again.asset.name}
 
 
 def test_a_source_of_somebody_else_becomes_assets_to_complete(org, tmp_path):
