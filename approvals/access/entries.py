@@ -1,5 +1,5 @@
-"""What an access review looks at: memberships, platform-wide groups, grants of assets, shares, keys, applications. One
-collector, one finder and one way to take it away for each kind.
+"""What an access review looks at: memberships, platform-wide groups, grants of assets and of MCP servers, shares, keys,
+applications. One collector, one finder and one way to take it away for each kind.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +10,9 @@ from django.utils import timezone
 
 from approvals.models import AccessReview, AccessReviewItem
 from catalog import audience
-from catalog.models import AssetGroupGrant, AssetProjectGrant, AssetUserGrant, living
+from catalog.mcp import grants
+from catalog.mcp.granted import living_grants
+from catalog.models import AssetGroupGrant, AssetProjectGrant, AssetUserGrant, ServerGrant, living
 from endpoints.models import Share
 from endpoints.sharing import end_share, living_shares
 from projects import keys, people, services
@@ -63,6 +65,8 @@ def revoke(by: Principal, held: Model, reason: str) -> None:
         keys.revoke(by, held, reason=reason)
     elif isinstance(held, Application):
         applications.end(by, held, reason=reason)
+    elif isinstance(held, ServerGrant):
+        grants.end(by, held, reason)
     elif isinstance(held, AssetUserGrant | AssetGroupGrant | AssetProjectGrant):
         audience.revoke(by, held)
     else:  # pragma: no cover - `find` returns nothing else
@@ -79,6 +83,7 @@ def _sources(project: Project | None) -> Mapping[str, QuerySet[Any]]:
         ended_at__isnull=True, ends_at__gt=timezone.now()
     )
     given = living(AssetProjectGrant.objects.select_related("content_object", "project"))
+    servers = living_grants().select_related("asset", "version", "project")
     if project is not None:
         return {
             "membership": members.filter(project=project),
@@ -86,6 +91,7 @@ def _sources(project: Project | None) -> Mapping[str, QuerySet[Any]]:
             "key": held.filter(project=project),
             "application": apps.filter(project=project),
             "asset-project": given.filter(project=project),
+            "server": servers.filter(project=project),
         }
     return {
         "membership": members,
@@ -93,6 +99,7 @@ def _sources(project: Project | None) -> Mapping[str, QuerySet[Any]]:
         "asset-user": living(AssetUserGrant.objects.select_related("content_object", "user")),
         "asset-group": living(AssetGroupGrant.objects.select_related("content_object", "group")),
         "asset-project": given,
+        "server": servers,
         "share": shares,
         "key": held,
         "application": apps,
@@ -144,6 +151,15 @@ def _asset_project(row: AssetProjectGrant) -> Words:
     return row.project.slug, f"the project may ask for {row.content_object.slug}: {row.reason}", None
 
 
+def _server(row: ServerGrant) -> Words:
+    # Nor these: the project asked for it, and somebody else said yes.
+    count = len(row.tools)
+    until = f" until {row.ends_on}" if row.ends_on else ", without an end"
+    why = f": {row.reason}" if row.reason else f" ({row.reference})" if row.reference else ""
+    words = f"{count} tool{'' if count == 1 else 's'} of {row.asset.slug} {row.version.version}{until}{why}"
+    return row.project.slug, f"the project may use {words}", None
+
+
 def _share(row: Share) -> Words:
     endpoint = row.endpoint
     return row.project.slug, f"the project may call {endpoint.project.slug}/{endpoint.name}", endpoint.project
@@ -166,6 +182,7 @@ _WORDS: Mapping[str, Callable[[Any], Words]] = {
     "asset-user": _asset_user,
     "asset-group": _asset_group,
     "asset-project": _asset_project,
+    "server": _server,
     "share": _share,
     "key": _key,
     "application": _application,

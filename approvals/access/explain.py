@@ -57,6 +57,8 @@ class Explorer:
         self.targets = list(_targets(who, asked))
         facts = _facts(asked)
         self.shares = facts.shares
+        if asked.asset is None and not _everything(asked):
+            self.targets += _served(facts)
         self.judge = Judge(facts)
         self.holders = _holders(asked, facts)
 
@@ -70,6 +72,8 @@ class Explorer:
         )
         for target in self.targets:
             for one in (word,) if word else WORDS:
+                if target.only not in ("", one):
+                    continue
                 for row in self._of(target, one, after):
                     if row.through or one_of_each:
                         yield row
@@ -119,18 +123,32 @@ def _targets(who: Sight, asked: Question) -> list[Target]:
     return sorted(found, key=lambda one: (KINDS.index(one.kind), one.name))
 
 
+def _everything(asked: Question) -> bool:
+    """Whether the answer is about everything that the reader sees."""
+    return asked.asset is None and asked.project is None and asked.key is None
+
+
+def _served(facts: Facts) -> list[Target]:
+    """Return the MCP servers that a project was granted, beside it: who may use them is a matter of the project."""
+    first = {pk: grants[0] for pk, grants in facts.servers.items()}
+    found = [Target(ASSET, pk, one.slug, read.server(one), only=INVOKE) for pk, one in first.items()]
+    return sorted(found, key=lambda one: one.name)
+
+
 def _facts(asked: Question) -> Facts:
-    """Read grants, endpoints and shares as far as the question needs them (two queries)."""
+    """Read grants, endpoints, shares and servers as far as the question needs them (three queries)."""
     within = asked.within
     own, hosts = (Q(), Q()) if within is None else (Q(project__in=within), Q(endpoint__project__in=within))
     reached = Q() if within is None else own | Q(pk__in=living_shares().filter(own).values("endpoint"))
     if asked.asset is not None:
         of = Q(revision__version__asset=asked.asset.pk)
-        return Facts(read.grants(asset=asked.asset.pk), *read.running(of & reached, own), within)
+        servers = {} if asked.asset.model else read.servers(Q(asset=asked.asset.pk) & own)
+        return Facts(read.grants(asset=asked.asset.pk), *read.running(of & reached, own), within, servers)
     if asked.project is not None:
-        return Facts({}, *read.running(own, hosts), within)
+        return Facts({}, *read.running(own, hosts), within, read.servers(own))
     grants = read.grants(user=asked.user) if asked.user is not None else {}
-    return Facts(grants, *read.running(reached, own), within)
+    mine = Q(project__memberships__user=asked.user) if asked.user is not None else Q()
+    return Facts(grants, *read.running(reached, own), within, read.servers(own & mine))
 
 
 def _holders(asked: Question, facts: Facts) -> list[Holder]:

@@ -13,6 +13,7 @@ from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from approvals.access.ways import APPLICATION, KEY, PERSON, SERVICE, Holder, Member
+from catalog.mcp.granted import usable as usable_servers
 from catalog.models import (
     Access,
     Asset,
@@ -44,7 +45,7 @@ class AssetFacts:
     name: str
     listed: bool  # only for those whom a grant names
     public: bool
-    askable: bool
+    askable: bool  # an endpoint that runs it, or the use of a server
     model: bool
     proposer: int | None  # who proposed it sees it also before it has a version
     proposers: frozenset[int]  # of its versions
@@ -95,6 +96,19 @@ class Shared:
 
 
 @dataclass(frozen=True)
+class Served:
+    """The grant of an MCP server that may be used: the members of `project` have some tools of one version of it."""
+
+    asset: int
+    slug: str
+    version: str
+    tools: Sequence[str]
+    project_id: int
+    project: str
+    ends_on: date | None
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that one question needs."""
 
@@ -102,6 +116,7 @@ class Facts:
     running: Sequence[Running] = ()
     shares: Sequence[Shared] = ()
     projects: frozenset[int] | None = None  # only what concerns these; none: everything
+    servers: Mapping[int, Sequence[Served]] = field(default_factory=dict)  # by asset
 
     @cached_property
     def in_project(self) -> Mapping[int, Sequence[Running]]:
@@ -146,7 +161,7 @@ def _asset(head: tuple[object, ...], versions: Sequence[tuple[object, ...]]) -> 
         name=str(name),
         listed=access == Access.LISTED,
         public=any(approved is not None for _, approved, _ in versions),
-        askable=kind == Kind.MODEL and any(state == VersionState.APPROVED for state, _, _ in versions),
+        askable=any(state == VersionState.APPROVED for state, _, _ in versions),
         model=kind == Kind.MODEL,
         proposer=int(str(proposer)) if proposer is not None else None,
         proposers=frozenset(int(str(by)) for _, _, by in versions if by is not None),
@@ -175,6 +190,20 @@ def grants(*, asset: int | None = None, user: User | None = None, ended: bool = 
     for one in found.values():
         one.sort(key=lambda grant: (grant.kind, grant.name))
     return found
+
+
+def servers(which: Q) -> dict[int, list[Served]]:
+    """Return the grants of MCP servers that may be used now, by asset (one query). `which`: a condition on them."""
+    columns = ("asset_id", "asset__slug", "version__version", "tools", "project_id", "project__slug", "ends_on")
+    found: dict[int, list[Served]] = defaultdict(list)
+    for facts in usable_servers().filter(which).order_by("project__slug", "pk").values_list(*columns):
+        found[facts[0]].append(Served(*facts))
+    return found
+
+
+def server(one: Served) -> AssetFacts:
+    """Return what is known of an MCP server by its grant alone: enough to say who uses it."""
+    return AssetFacts(one.asset, one.slug, one.slug, False, True, False, False, None, frozenset())
 
 
 def running(endpoints: Q, shares: Q) -> tuple[list[Running], list[Shared]]:

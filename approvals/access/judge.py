@@ -10,9 +10,20 @@ from functools import lru_cache
 
 from django.utils import timezone
 
-from approvals.access.facts import AssetFacts, Facts, Grant, Running, Shared
+from approvals.access.facts import AssetFacts, Facts, Grant, Running, Served, Shared
 from approvals.access.ways import Ask, Holder, Way, may, role_way, until, ways
-from approvals.access.words import ASSET, DECIDE, INVOKE, MANAGE, MEANINGS, NOT_OWN, PROJECT, REQUEST, SEE
+from approvals.access.words import (
+    ASSET,
+    DECIDE,
+    INVOKE,
+    MANAGE,
+    MEANINGS,
+    NOT_OWN,
+    PROJECT,
+    READ_REGISTRY,
+    REQUEST,
+    SEE,
+)
 from approvals.models import Request, RequestKind
 from catalog.models import Asset, Version, reviews
 from endpoints.gateways.builtin.records import SCOPE, KeyRecord
@@ -20,6 +31,7 @@ from endpoints.models import Endpoint
 from projects.models import Project
 from projects.permissions import allows, can
 
+MOST_TOOLS = 5  # names in a sentence
 EVERYONE = Way("group", "everyone", "everyone who is signed in")
 
 
@@ -31,6 +43,18 @@ class Target:
     pk: int
     name: str  # slug
     asset: AssetFacts | None = None
+    only: str = ""  # the one word that it is here for; none: all five
+
+    def scope(self, word: str) -> str:
+        """Return the scope that a token or key needs for a word; an MCP server is not called through the gateway."""
+        if word == INVOKE and self.server:
+            return READ_REGISTRY
+        return MEANINGS[self.kind, word].scope
+
+    @property
+    def server(self) -> bool:
+        """Whether it is an MCP server."""
+        return self.asset is not None and not self.asset.model
 
 
 @dataclass(frozen=True)
@@ -65,10 +89,10 @@ class Judge:
 
     def ways(self, holder: Holder, word: str, target: Target) -> list[Way]:
         """Return every way by which `holder` may do `word` to `target`; none when it may not."""
-        scope = MEANINGS[target.kind, word].scope
+        scope = target.scope(word)
         if not holder.bound:
             return _distinct(self._answer(holder, word, target))
-        if word == INVOKE:
+        if word == INVOKE and not target.server:
             return _distinct(self._calls(holder, target))
         if holder.ended or (scope and scope not in (holder.principal.scopes or ())):
             return []
@@ -159,12 +183,22 @@ class Judge:
 
     def _asset_invoke(self, holder: Holder, asset: AssetFacts) -> Iterator[Way]:
         target = Target(ASSET, asset.pk, asset.slug, asset)
+        yield from self._uses(holder, asset)
         endpoints = self.endpoints(target)
         for project_id in self._hosts(asset):
             names = ", ".join(one.name for one in endpoints if one.project_id == project_id)
             yield from ways(holder, may(PROJECT, INVOKE, project_id), project_id, what=names)
         yield from self._shared(holder, endpoints)
         yield from self._held(holder, target)
+
+    def _uses(self, holder: Holder, asset: AssetFacts) -> Iterator[Way]:
+        """Yield the projects through which somebody uses an MCP server: members find it in their project's registry."""
+        for given in self.facts.servers.get(asset.pk, ()):
+            role = holder.principal.role_in(given.project_id)
+            if role is not None and allows(holder.principal, "view", Project, given.project_id):
+                member = role_way(holder, given.project_id, role).sentence
+                yield Way("grant", f"project {given.project}", f"{member}: {_tools(given)}", given.ends_on,
+                          given.project_id)  # fmt: skip
 
     def _asset_manage(self, holder: Holder, asset: AssetFacts) -> Iterator[Way]:
         for version in (False, True):
@@ -280,6 +314,13 @@ def _share_way(share: Shared) -> Way:
     name = f"{share.endpoint.project}/{share.endpoint.name}"
     words = f"{name} is shared with {share.project}{until(share.ends_on)}"
     return Way("share", name, words, share.ends_on, share.project_id)
+
+
+def _tools(given: Served) -> str:
+    count = len(given.tools)
+    named = f" ({', '.join(given.tools[:MOST_TOOLS])}{', …' if count > MOST_TOOLS else ''})" if count else ""
+    words = f"{count} tool{'' if count == 1 else 's'} of {given.slug} {given.version}"
+    return f"{words}{named}, granted to {given.project}{until(given.ends_on)}"
 
 
 def _distinct(found: Iterable[Way]) -> list[Way]:

@@ -9,13 +9,17 @@ from allauth.idp.oidc.models import Token
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import CharField, Count, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
 from approvals.deciding import slug_of
-from approvals.models import AccessReviewItem, Outcome, Request, RequestState
+from approvals.models import AccessReviewItem, Outcome, Request, RequestKind, RequestState
+from approvals.objective import clock
+from approvals.stages import delegating, keeping
 from audit.services import record
-from catalog.models import AssetUserGrant
+from catalog.mcp.granted import living_grants
+from catalog.models import AssetUserGrant, ServerGrant
 from endpoints.models import Desired, Endpoint, Phase
 from portal.counting import number
 from portal.errors import Conflict
@@ -57,8 +61,10 @@ class Leaving:
     grants: int
     requests: int
     reviews: int
+    delegations: int  # given and got, of those that are not over
     ownerless: tuple[str, ...]  # projects that are left without an owner
     endpoints: tuple[str, ...]  # project/name of those whose contact the person is
+    servers: tuple[str, ...]  # project/server of the grants that hold because the person asked for them
 
     def facts(self) -> Mapping[str, object]:
         """Return it for an answer."""
@@ -79,6 +85,7 @@ def preview(by: Principal, person: User) -> Leaving:
         "grants": AssetUserGrant.objects.filter(user=person),
         "requests": Request.objects.filter(requester=person, state__in=OPEN),
         "reviews": _reviews(person),
+        "delegations": delegating.living(person),
     }
     me = User.objects.filter(pk=person.pk).order_by()
     numbers = me.values_list(*[number(rows) for rows in counted.values()]).get()  # one query for all of them
@@ -86,6 +93,9 @@ def preview(by: Principal, person: User) -> Leaving:
         **dict(zip(counted, numbers, strict=True)),
         ownerless=tuple(_ownerless(person).values_list("slug", flat=True)),
         endpoints=tuple(f"{slug}/{name}" for slug, name in _contact(person).values_list("project__slug", "name")),
+        servers=tuple(
+            f"{slug}/{name}" for slug, name in _asked_for(person).values_list("project__slug", "asset__slug")
+        ),
     )
 
 
@@ -156,13 +166,18 @@ def _end_access(by: Principal, person: User, why: str) -> None:
 
 
 def _hand_back(by: Principal, person: User, why: str) -> None:
-    """Withdraw what waits for nobody any more, and give open reviews to the platform."""
+    """Withdraw what waits for nobody any more, give open reviews to the platform, and end delegations."""
     for request in Request.objects.filter(requester=person, state__in=OPEN).select_related("project"):
         own = Request.objects.filter(pk=request.pk)
         if move(own, request.state, RequestState.WITHDRAWN, updated_at=timezone.now()):
+            if request.state == RequestState.SUBMITTED:
+                keeping.close(request)
+                clock.stopped(request)
             before = {"state": request.state}
             record("approvals.withdraw", by=by, obj=request, project=slug_of(request), before=before, reason=why)
     _reviews(person).update(reviewer=None)
+    Request.objects.filter(assignee=person).update(assignee=None)
+    delegating.end_all(by, person, why)
 
 
 def _tell(person: User, found: Leaving) -> None:
@@ -199,6 +214,13 @@ def _contact(person: User) -> QuerySet[Endpoint]:
     living = Endpoint.objects.exclude(Q(phase=Phase.DELETED) | Q(desired=Desired.DELETED))
     mine = Q(contact=person) | Q(contact__isnull=True, created_by=person)
     return living.filter(mine).order_by("project__slug", "name")
+
+
+def _asked_for(person: User) -> QuerySet[ServerGrant]:
+    """Return the grants of MCP servers that a request of the person brought about; they stay with their projects."""
+    asked = Request.objects.filter(requester=person, kind=RequestKind.MCP_ACCESS, state=RequestState.APPROVED)
+    numbers = asked.annotate(number_=Concat(Value("R-"), Cast("pk", CharField()))).values("number_")
+    return living_grants().filter(reference__in=numbers).order_by("project__slug", "asset__slug")
 
 
 def _ownerless(person: User) -> QuerySet[Project]:

@@ -33,6 +33,7 @@ COUNTED = {  # one, and more than one
         " waiting entry of an access review goes to governance",
         " waiting entries of access reviews go to governance",
     ),
+    "delegations": (" delegation ends", " delegations end"),
 }
 
 
@@ -63,6 +64,8 @@ def person_leave(request: PortalRequest, username: str) -> HttpResponse:
     alone = " is left without an owner; platform engineers are told"
     effects += [{"count": slug, "text": alone} for slug in found.ownerless]
     effects += [{"count": name, "text": " needs a new contact; its owners are told"} for name in found.endpoints[:20]]
+    asked = " stays granted, since the person asked for it: its project should say whether it is still needed"
+    effects += [{"count": name, "text": asked} for name in found.servers[:20]]
     context = {
         "crumbs": [
             ("Home", reverse("home")),

@@ -34,6 +34,7 @@ KINDS = (
     ("asset-user", "Asset for a person"),
     ("asset-group", "Asset for a group"),
     ("asset-project", "Asset for a project"),
+    ("server", "MCP server for a project"),
 )
 CHIPS = {
     Outcome.WAITING: {"label": "Waiting", "colour": "blue", "icon": "clock", "kind": "filled"},

@@ -225,7 +225,7 @@ def _subject(asked: Question) -> str:
 
 
 def _meaning(asked: Question, explorer: Explorer, word: str) -> str:
-    kinds = dict.fromkeys(target.kind for target in explorer.targets)
+    kinds = dict.fromkeys(target.kind for target in explorer.targets if target.only in ("", word))
     return "; ".join(MEANINGS[kind, word].sentence for kind in kinds)
 
 

@@ -69,7 +69,9 @@ def why(explorer: Explorer, action: str) -> Why:
         raise Invalid.field("user", "There is nobody to explain.")
     holder = explorer.holders[0]
     if action in WORDS:
-        if len(explorer.targets) != 1 or (asked.asset is None and asked.project is None and asked.key is None):
+        if sum(not one.only for one in explorer.targets) != 1 or (
+            asked.asset is None and asked.project is None and asked.key is None
+        ):
             raise Invalid.field("project", "why needs one object. Give project or asset.")
         return _word(explorer, holder, action, explorer.targets[0])
     found = _rule(action)
@@ -105,7 +107,7 @@ def _rule(text: str) -> tuple[Rule, str]:
 
 
 def _word(explorer: Explorer, holder: Holder, word: str, target: Target) -> Why:
-    row = next(row for row in explorer.rows(word=word) if row.who == holder.name)
+    row = next(row for row in explorer.rows(word=word) if row.who == holder.name and row.on == target)
     meaning = MEANINGS[target.kind, word]
     asked = Why(holder.name, holder.kind, word, target, "", through=row.through)
     if row.through:
@@ -145,7 +147,7 @@ def _ended(asked: Why, holder: Holder) -> Why | None:
 
 def _credential(asked: Why, holder: Holder, word: str, target: Target) -> Why | None:
     """What a key or application lacks by itself: the scope, the project."""
-    scope = MEANINGS[target.kind, word].scope
+    scope = target.scope(word)
     if not holder.bound:
         return None
     if scope and scope not in (holder.principal.scopes or ()):
@@ -161,7 +163,7 @@ def _credential(asked: Why, holder: Holder, word: str, target: Target) -> Why | 
             sentence=f"The {holder.kind} {holder.name} is bound to {where} and opens nothing in {target.name}.",
             remedy=f"Make one in {target.name}, or let an owner of {target.name} share an endpoint with {where}.",
         )
-    if word == INVOKE and holder.calls and holder.calls[0].targets is not None:
+    if word == INVOKE and not target.server and holder.calls and holder.calls[0].targets is not None:
         return replace(
             asked,
             sentence=f"The key {holder.name} is bound to endpoints that are not among those of {target.name}.",
@@ -177,11 +179,10 @@ def _asset(explorer: Explorer, asked: Why, holder: Holder, word: str) -> Why | N
         return None
     asset, steward = target.asset, "A governance lead or platform engineer"
     if word == REQUEST and not asset.askable:
-        words = "is not a model, and only models are asked for" if not asset.model else "has no approved version"
-        return replace(
-            asked, sentence=f"{asset.slug} {words}.", remedy=f"{steward} can approve one." if asset.model else "",
-            givers=_people(Q(groups__name__in=["governance-leads", PLATFORM_ENGINEERS])) if asset.model else (),
-        )  # fmt: skip
+        return replace(asked, sentence=f"{asset.slug} has no approved version.", remedy=f"{steward} can approve one.",
+                       givers=_stewards())  # fmt: skip
+    if word == INVOKE and target.server:
+        return _granted_elsewhere(explorer, asked, asset)
     if word == INVOKE and not explorer.judge.endpoints(target):
         return replace(asked, sentence=f"No endpoint runs {asset.slug}.", remedy="Ask for one in a project.")
     if word == INVOKE:
@@ -194,6 +195,18 @@ def _asset(explorer: Explorer, asked: Why, holder: Holder, word: str) -> Why | N
     if word == REQUEST and asset.listed and _asks_somewhere(explorer, holder):
         return _not_listed(asked, holder, asset.pk, asset.slug)
     return None
+
+
+def _granted_elsewhere(explorer: Explorer, asked: Why, asset: AssetFacts) -> Why:
+    """An MCP server that no project of the holder may use. Projects are named to who may see them."""
+    given = explorer.judge.facts.servers.get(asset.pk, ())
+    named = sorted({one.project for one in given if explorer.who.shows(one.project_id, of_self=False)})
+    where = f" ({', '.join(named[:MOST_NAMES])})" if named else ""
+    return replace(
+        asked,
+        sentence=f"{asked.who} is a member of no project that may use {asset.slug}{where}.",
+        remedy="Ask for the use of the server in a project of one's own.",
+    )
 
 
 def _runs_elsewhere(explorer: Explorer, asked: Why, asset: AssetFacts) -> Why:

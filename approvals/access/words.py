@@ -32,8 +32,12 @@ MEANINGS: Mapping[tuple[str, str], Meaning] = {
     ),
     (PROJECT, DECIDE): Meaning("decide requests that concern the project", ((Request, "decide"),), "approvals:decide"),
     (ASSET, SEE): Meaning("see the asset in the catalog", ((Asset, "view"),), "catalog:read"),
-    (ASSET, REQUEST): Meaning("ask for an endpoint that runs it", ((Project, "request"),), "requests:write"),
-    (ASSET, INVOKE): Meaning("call an endpoint that runs it", ((ApiKey, "create"),), "inference:invoke"),
+    (ASSET, REQUEST): Meaning(
+        "ask for an endpoint that runs it, or to use it as a server", ((Project, "request"),), "requests:write"
+    ),
+    (ASSET, INVOKE): Meaning(
+        "call an endpoint that runs it, or use it as a server", ((ApiKey, "create"),), "inference:invoke"
+    ),
     (ASSET, MANAGE): Meaning(
         "change the asset, its versions and whom it is for",
         (
@@ -44,4 +48,5 @@ MEANINGS: Mapping[tuple[str, str], Meaning] = {
     ),
     (ASSET, DECIDE): Meaning("decide requests for it", ((Request, "decide"),), "approvals:decide"),
 }
+READ_REGISTRY = "catalog:read"  # with which clients learn what servers their project may use
 NOT_OWN = "not on own requests"

@@ -17,13 +17,15 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from approvals.access.words import MEANINGS
-from approvals.bodies import EndpointBody
+from approvals.bodies import EndpointBody, McpAccessBody
 from approvals.builtin import Case, only_approved, only_models
 from approvals.deciding import may_decide
 from approvals.kinds import endpoint as endpoint_kind
+from approvals.kinds import mcp_access
 from approvals.kinds.base import project_for
 from approvals.models import Request
-from catalog.models import USE, Asset, AssetGroupGrant, AssetProjectGrant, AssetUserGrant, Kind, Version
+from catalog.mcp.granted import usable
+from catalog.models import USE, Asset, AssetGroupGrant, AssetProjectGrant, AssetUserGrant, Kind, ServerGrant, Version
 from endpoints.gateways.builtin.records import SCOPE, KeyRecord
 from endpoints.gateways.builtin.source import DatabaseSource
 from endpoints.models import Endpoint, Phase, Share
@@ -152,6 +154,13 @@ def _grants(graph: Graph, dice: random.Random) -> None:
         for name in dice.sample(["risk", AUDITORS, "owner"], dice.choice([0, 1])):
             group = Group.objects.get_or_create(name=name)[0]
             AssetGroupGrant.objects.create(content_object=asset, group=group, permission=use, ends_at=_end(dice))
+        if asset.kind == Kind.MCP_SERVER:
+            for project in dice.sample(graph.projects, dice.choice([0, 1, 2])):
+                ends = _end(dice)
+                ServerGrant.objects.create(
+                    asset=asset, project=project, version=asset.versions.get(), tools=["look"],
+                    ends_on=ends.date() if ends else None,
+                )  # fmt: skip
 
 
 def _shares(graph: Graph, dice: random.Random) -> None:
@@ -244,11 +253,12 @@ def principals(graph: Graph) -> dict[str, Principal]:
 def allowed(graph: Graph, name: str, principal: Principal | None, word: str, target: Project | Asset) -> bool:
     """Whether the portal lets somebody, a key or an application do `word` to `target`."""
     kind = "project" if isinstance(target, Project) else "asset"
-    if name in graph.secrets and word == "invoke":
+    server = isinstance(target, Asset) and target.kind == Kind.MCP_SERVER
+    if name in graph.secrets and word == "invoke" and not server:
         return name not in graph.apps and _gateway(graph.secrets[name], target)
     if principal is None:
         return False
-    scope = MEANINGS[kind, word].scope
+    scope = "catalog:read" if server and word == "invoke" else MEANINGS[kind, word].scope
     if principal.scopes is not None and scope and scope not in principal.scopes:
         return False
     return bool(_ORACLES[kind, word](graph, principal, target))
@@ -295,7 +305,10 @@ def _gateway(secret: str, target: Project | Asset) -> bool:
 
 
 def _invoke(graph: Graph, one: Principal, target: Project | Asset) -> bool:
-    """By a key of one's own that can be made, or that is there."""
+    """By a key of one's own that can be made, or that is there; a server as a member of a project that has it."""
+    if isinstance(target, Asset) and target.kind == Kind.MCP_SERVER:
+        given = [row.project for row in usable().filter(asset=target)]
+        return any(one.role_in(project.pk) is not None and can(one, "view", project) for project in given)
     if isinstance(target, Project) and _may_issue(one, target):
         return True
     rooms = {endpoint.project_id for endpoint in _living(target)}
@@ -352,7 +365,10 @@ def _request_asset(graph: Graph, one: Principal, asset: Asset) -> bool:
 
 
 def _asks(graph: Graph, one: Principal, asset: Asset, project: Project) -> bool:
-    """As approvals.services.submit: resolve, and the two checks that are about the version."""
+    """As approvals.services.submit: resolve, and the checks that are about the version."""
+    if asset.kind == Kind.MCP_SERVER:
+        asked = McpAccessBody(project=project.slug, asset=asset.slug, version="1.0", tools=None)
+        return _works(lambda: mcp_access.resolve(one, asked))
     body = EndpointBody(**request_body(project=project.slug, asset=asset.slug, hardware_profile=graph.profile))
     try:
         found = endpoint_kind.resolve(one, body)

@@ -38,15 +38,20 @@ def compare(org: Org, graph: Graph, dice: random.Random) -> None:
     names = [*(one.username for one in fresh.people), *fresh.secrets]
     for target in (dice.choice(fresh.projects), dice.choice(fresh.assets)):
         named = {"project" if target in fresh.projects else "asset": target.slug}
-        rows = [row for row in Explorer(who, question(who, **named)).rows() if row.who in names]
+        everything = [row for row in Explorer(who, question(who, **named)).rows() if row.who in names]
+        rows = [row for row in everything if row.on.name == target.slug]
+        beside = {(row.on.name, row.word) for row in everything} - {(target.slug, word) for word in WORDS}
+        assert beside <= {("server", "invoke")}, "a project shows the servers that it may use"
         said = {(row.who, row.word) for row in rows if row.allowed}
         done = {(name, word) for name in names for word in WORDS if allowed(fresh, name, known.get(name), word, target)}
         assert said == done, (named, sorted(said ^ done))
         one = dice.choice(fresh.people)
-        alone = {row.word for row in Explorer(who, question(who, user=one.username, **named)).rows() if row.allowed}
+        asked = Explorer(who, question(who, user=one.username, **named)).rows()
+        alone = {row.word for row in asked if row.allowed and row.on.name == target.slug}
         assert alone == {word for name, word in done if name == one.username}, (one.username, named)
         for prefix in [name for name in fresh.secrets if name not in fresh.apps][:2]:
-            key = {row.word for row in Explorer(who, question(who, key=prefix, **named)).rows() if row.allowed}
+            asked = Explorer(who, question(who, key=prefix, **named)).rows()
+            key = {row.word for row in asked if row.allowed and row.on.name == target.slug}
             assert key == {word for name, word in done if name == prefix}, (prefix, named)
 
 
