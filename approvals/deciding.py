@@ -1,79 +1,93 @@
-"""Deciding: approve, reject, send back. Each is one transaction with its guard, its audit row and who is told."""
+"""Deciding: approve, reject, send back. Each is one transaction with its guard, its audit row and who is told.
+
+Somebody decides the open stage. The last stage that is passed approves the request, and does what was asked for. Who
+may sit in judgement stands in approvals/stages/sitting.py.
+"""
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from approvals import builtin, telling
 from approvals import plan as plans
+from approvals import telling, waivers
 from approvals.bodies import RequestBody, parse
 from approvals.kinds import KINDS, ended
 from approvals.kinds.base import Found, not_open
-from approvals.models import Choice, Decision, Request, RequestState
+from approvals.models import Choice, Decision, Request, RequestState, Stage
+from approvals.objective import clock
+from approvals.policies import record as records
+from approvals.stages import keeping, needed
+from approvals.stages.sitting import Session, rule_session, session
+from approvals.stages.sitting import may_decide as may_decide
 from approvals.verdicts import worse
 from audit.services import record
-from portal.errors import Conflict, Forbidden, Invalid
+from portal.errors import Conflict, Invalid
 from portal.http import clean_text
 from portal.states import move
-from projects.permissions import can, require
 from projects.principal import Principal
 
 MAX_REASON = 2000
 
 
-def approve(by: Principal, request: Request, *, reason: str = "") -> Request:
-    """Approve: the plan is checked again, and what was asked for is done. All of it, or nothing.
+@dataclass(frozen=True)
+class Judged:
+    """What a decision was taken from: what the body names today, and today's plan with its digest."""
+
+    found: Found
+    plan: dict[str, Any]
+    digest: str
+
+
+def approve(by: Principal, request: Request, *, reason: str = "", plan_digest: str = "") -> Request:
+    """Say yes in the open stage: the plan is checked again; the last yes does what was asked for. All, or nothing.
 
     Approval never fails for room. Raises Forbidden for an own request, Conflict `already_decided` when somebody was
-    faster, and Conflict `plan_stale` (with the new plan) when a check fails now that passed when the plan was frozen,
-    or when what it is about is gone; `asset_not_open` when the grant of its asset has ended since.
+    faster, `one_person_one_stage` when the person or who lends to them said yes to another stage, and `plan_stale`
+    (with the new plan) when a check fails now that passed when the plan was frozen, when the rules ask for more
+    reviewers, or when what it is about is gone; `asset_not_open` when the grant of its asset has ended since.
+    `plan_digest`: the plan that the reviewer read and signs; another one by now is `plan_stale`, too.
     """
     text = _reason(reason, low=0)
     with transaction.atomic():
-        current = _decidable(by, request)
-        body = parse_stored(current)
-        found, now = _check_again(current, body)
-        _decide(by, current, Choice.APPROVE, RequestState.APPROVED, text, plans.freeze(body, now))
-        endpoint = KINDS[body.kind].apply(by, current, body, found)
-        if endpoint is not None:
-            Request.objects.filter(pk=current.pk).update(endpoint=endpoint)
-        current.refresh_from_db()
-        telling.decided(current, by.person, Choice.APPROVE, text)
-    return current
+        held = session(by, request)
+        _as_read(held.request, plan_digest)
+        return _approve(held, text)
+
+
+def _as_read(current: Request, plan_digest: str) -> None:
+    """Raise Conflict when the plan that somebody read is not the one that waits for a decision."""
+    if plan_digest and plan_digest != current.plan_digest:
+        raise Conflict(
+            "The plan was changed since you opened it. Read the new one, then decide.",
+            code="plan_stale",
+            extra={"plan": current.plan},
+        )
+
+
+def approve_by_rule(request: Request, *, rule: str, why: str) -> Request:
+    """Approve at once in the name of an envelope of the policies (`rule` is its id), in the caller's transaction.
+
+    Raises Conflict `needs_a_person` when a stage takes a person, and as `approve` does.
+    """
+    with transaction.atomic():
+        held = rule_session(request, rule)
+        return _approve(held, why[:MAX_REASON])
 
 
 def reject(by: Principal, request: Request, *, reason: str) -> Request:
     """Say no, with a reason. Raises as `approve` does."""
-    text = _reason(reason, low=1)
-    with transaction.atomic():
-        current = _decidable(by, request)
-        _decide(by, current, Choice.REJECT, RequestState.REJECTED, text, "")
-        ended(by, current, text)
-        telling.decided(current, by.person, Choice.REJECT, text)
-    current.refresh_from_db()
-    return current
+    return _refuse(by, request, Choice.REJECT, RequestState.REJECTED, reason)
 
 
 def request_changes(by: Principal, request: Request, *, reason: str) -> Request:
     """Send a request back to its requester, with a reason. Raises as `approve` does."""
-    text = _reason(reason, low=1)
-    with transaction.atomic():
-        current = _decidable(by, request)
-        _decide(by, current, Choice.REQUEST_CHANGES, RequestState.CHANGES_REQUESTED, text, "")
-        ended(by, current, text)
-        telling.decided(current, by.person, Choice.REQUEST_CHANGES, text)
-    current.refresh_from_db()
-    return current
+    return _refuse(by, request, Choice.REQUEST_CHANGES, RequestState.CHANGES_REQUESTED, reason)
 
 
 DECISIONS = {"approve": approve, "reject": reject, "request_changes": request_changes}
-
-
-def may_decide(by: Principal, request: Request) -> bool:
-    """Whether `by` may decide `request`: for templates, the same rule as the services."""
-    return can(by, "decide", request) and not builtin.is_own(by.person, request.requester_id)
 
 
 def parse_stored(request: Request) -> RequestBody:
@@ -90,13 +104,54 @@ def parse_stored(request: Request) -> RequestBody:
     return parse(request.body)
 
 
-def _check_again(current: Request, body: RequestBody) -> tuple[Found, dict[str, Any]]:
+def _approve(held: Session, reason: str) -> Request:
+    current = held.request
+    body = parse_stored(current)
+    judged = _check_again(held, body)
+    mark = _decide(held, Choice.APPROVE, reason, judged)
+    clock.triaged(current, held.by.person)
+    following = _advance(held, reason, mark)
+    if following is not None:
+        current.refresh_from_db()
+        if following.position != held.stage.position:
+            telling.stage_passed(current, held.stage, following)
+        return current
+    _finish(held, Choice.APPROVE, RequestState.APPROVED, reason, judged.digest, mark)
+    endpoint = KINDS[body.kind].apply(held.acting, current, body, judged.found)
+    if endpoint is not None:
+        Request.objects.filter(pk=current.pk).update(endpoint=endpoint)
+        waivers.carry(current, endpoint)
+    current.refresh_from_db()
+    clock.stopped(current)
+    telling.decided(current, held.who, Choice.APPROVE, reason)
+    return current
+
+
+def _refuse(by: Principal, request: Request, choice: Choice, target: RequestState, reason: str) -> Request:
+    text = _reason(reason, low=1)
+    with transaction.atomic():
+        held = session(by, request)
+        current = held.request
+        clock.triaged(current, by.person)
+        mark = _decide(held, choice, text, None)
+        _finish(held, choice, target, text, "", mark)
+        (clock.paused if choice == Choice.REQUEST_CHANGES else clock.stopped)(current)
+        ended(held.acting, current, text)
+        telling.decided(current, held.who, choice, text)
+    current.refresh_from_db()
+    return current
+
+
+def _check_again(held: Session, body: RequestBody) -> Judged:
     """Return what the body names today and today's plan; raises Conflict when the frozen plan was altered or no
     longer holds.
     """
-    if plans.freeze(body, current.plan) != current.plan_digest:
+    current = held.request
+    altered = keeping.differ(current, held.stages)
+    if altered or plans.freeze(body, current.plan) != current.plan_digest:
         raise Conflict(
-            "The plan differs from the one that was frozen at submission. Ask for a new submission.",
+            "The plan differs from the one that was frozen at submission"
+            f"{f': {altered} was altered' if altered else ''}. Ask for a new submission.",
             code="plan_tampered",
         )
     requester = Principal.of(current.requester)
@@ -104,18 +159,19 @@ def _check_again(current: Request, body: RequestBody) -> tuple[Found, dict[str, 
     try:
         found: Found = plans.resolve(requester, body)
     except (Invalid, Conflict) as error:
-        raise Conflict(
-            f"The plan is stale: {error.sentence}", code="plan_stale", extra={"plan": current.plan}
-        ) from error
+        raise _stale(error.sentence, current.plan) from error
     now = plans.build(requester, body, resolved=found, request=current)
     fallen = worse(current.plan["checks"], now["checks"])
     if fallen:
-        raise Conflict(
-            f"The plan is stale: {fallen[0]['title']} fails now. {fallen[0]['reason']}",
-            code="plan_stale",
-            extra={"plan": now},
-        )
-    return found, now
+        raise _stale(f"{fallen[0]['title']} fails now. {fallen[0]['reason']}", now)
+    more = needed.missing(keeping.of_plan(current.plan), keeping.of_plan(now))
+    if more:
+        raise _stale(f"{more}. Ask for changes, so that it is sent again.", now)
+    return Judged(found, now, plans.freeze(body, now))
+
+
+def _stale(sentence: str, plan: dict[str, Any]) -> Conflict:
+    return Conflict(f"The plan is stale: {sentence}", code="plan_stale", extra={"plan": plan})
 
 
 def _still_open(requester: Principal, current: Request) -> None:
@@ -134,45 +190,85 @@ def _still_open(requester: Principal, current: Request) -> None:
         )
 
 
-def _decidable(by: Principal, request: Request) -> Request:
-    require(by, "decide", request)
-    if builtin.is_own(by.person, request.requester_id):
-        raise Forbidden("Nobody decides on an own request. Ask another reviewer.", code="own_request")
-    current = Request.objects.select_for_update().get(pk=request.pk)
-    if current.state != RequestState.SUBMITTED:
-        raise Conflict(
-            f"{current} is {current.get_state_display().lower()} already; there is nothing left to decide.",
-            code="already_decided",
+def _decide(held: Session, choice: Choice, reason: str, judged: Judged | None) -> str:
+    """Write the decision with what it was taken from, and return the digest over that, which the audit row keeps; a
+    refusal is taken from the frozen plan.
+    """
+    current = held.request
+    try:
+        with transaction.atomic():
+            made = Decision.objects.create(
+                request=current,
+                requester=current.requester,
+                reviewer=held.by.person,
+                on_behalf_of=held.behalf,
+                submission=current.submission,
+                stage=held.stage,
+                decision=choice,
+                reason=reason,
+                plan_digest=current.plan_digest,
+                plan_digest_now=judged.digest if judged else "",
+                via=held.by.via,
+                second_factor=held.by.second_factor,
+                rule=held.rule,
+                **records.of(judged.plan if judged else current.plan),
+            )
+    except IntegrityError as error:  # one_decision_per_person
+        raise Conflict(f"You have decided on {current} already.", code="already_decided") from error
+    return records.mark(made)
+
+
+def _advance(held: Session, reason: str, mark: str) -> Stage | None:
+    """Return the stage that is open after this yes: the same one when it takes more people, the next one, or None after
+    the last; audit row included where the request goes on.
+    """
+    current, stage = held.request, held.stage
+    if held.rule:
+        for one in held.stages:
+            if one.position >= stage.position:
+                keeping.advance(current, held.stages, one)
+        return None
+    answered = {*held.used, str(held.by.person.pk), *([str(held.behalf.pk)] if held.behalf else [])}
+    yes = Decision.objects.filter(stage=stage, decision=Choice.APPROVE).count()
+    following = keeping.advance(current, held.stages, stage) if yes >= stage.count else stage
+    if following is not None:
+        keeping.turn(current, following, answered)
+        passed = following.position != stage.position
+        record(
+            "approvals.pass_stage" if passed else "approvals.endorse",
+            by=held.by,
+            obj=current,
+            project=slug_of(current),
+            before={"stage": stage.name},
+            after={"stage": following.name, "yes": yes, "of": stage.count, "record": mark, **held.facts()},
+            reason=reason,
         )
-    return current
+        if passed:
+            Request.objects.filter(pk=current.pk).update(assignee=None)
+    return following
 
 
-def _decide(
-    by: Principal, current: Request, choice: Choice, target: RequestState, reason: str, digest_now: str
-) -> None:
+def _finish(held: Session, choice: Choice, target: RequestState, reason: str, digest_now: str, mark: str) -> None:
+    """Move the request to its answer, close what is left of its review, and record it."""
+    current = held.request
     decided: dict[str, Any] = {} if choice == Choice.REQUEST_CHANGES else {"decided_at": timezone.now()}
     waiting = Request.objects.filter(pk=current.pk)
     if not move(waiting, RequestState.SUBMITTED, target, updated_at=timezone.now(), **decided):
         raise Conflict(f"{current} was decided or withdrawn at the same moment.", code="already_decided")
-    Decision.objects.create(
-        request=current,
-        requester=current.requester,
-        reviewer=by.person,
-        submission=current.submission,
-        decision=choice,
-        reason=reason,
-        plan_digest=current.plan_digest,
-        plan_digest_now=digest_now,
-        via=by.via,
-        second_factor=by.second_factor,
-    )
+    keeping.close(current)
     record(
         f"approvals.{choice.value}",
-        by=by,
+        by=held.by,
         obj=current,
         project=slug_of(current),
-        before={"state": RequestState.SUBMITTED.value},
-        after={"state": target.value, "plan_digest": current.plan_digest, "plan_digest_now": digest_now},
+        before={"state": RequestState.SUBMITTED.value, "stage": held.stage.name},
+        after={
+            "state": target.value,
+            "plan_digest": current.plan_digest,
+            "plan_digest_now": digest_now,
+            "record": mark,
+            **held.facts(),
+        },
         reason=reason,
     )
 

@@ -1,8 +1,11 @@
 """Who may do what with requests."""
 
-from approvals.models import AccessReview, Decision, Request, RequestKind
-from projects.models import GOVERNANCE_LEADS, PLATFORM_ENGINEERS
-from projects.permissions import BUILDERS, MEMBERS, OWNER, PLATFORM, Own, Rule, Second, register
+from django.db.models import Q
+
+from approvals.models import AccessReview, Bundle, Calendar, Decision, Delegation, Preview, Request, RequestKind
+from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS
+from projects.permissions import BUILDERS, EVERYONE, MEMBERS, OWNER, PLATFORM, Own, Rule, Second, register
+from projects.principal import Principal
 
 DECIDERS = frozenset({PLATFORM_ENGINEERS, GOVERNANCE_LEADS})
 OWNERS = frozenset({OWNER})
@@ -34,6 +37,11 @@ def register_rules() -> None:
     # Owners and reviewers answer their own entries: approvals/access/review.py. These answer all of them.
     whole = dict.fromkeys(("create", "decide", "close"), DECIDERS)
     register(Rule(AccessReview, None, {"view": PLATFORM, **whole}))
+    # Rules are open to whoever is judged by them.
+    register(Rule(Bundle, None, {"view": EVERYONE, "publish": frozenset({GOVERNANCE_LEADS})}))
+    register(Rule(Preview, None, {"view": PLATFORM}))
+    register(Rule(Calendar, None, {"view": EVERYONE, "change": DECIDERS}))
+    register(Rule(Delegation, None, {"view": EVERYONE}, audience=_delegations))
     register(
         Rule(
             Decision,
@@ -51,3 +59,11 @@ def register_rules() -> None:
             ),
         )
     )
+
+
+def _delegations(by: Principal) -> Q | None:
+    """Return which delegations somebody sees: governance and audit all, everybody else those they gave or got."""
+    if by.groups & {GOVERNANCE_LEADS, AUDITORS} and by.project_id is None:
+        return None
+    me = by.person.pk if by.is_authenticated else 0
+    return Q(delegator=me) | Q(delegate=me)

@@ -10,8 +10,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from approvals import envelopes, telling
 from approvals import plan as plans
-from approvals import telling
 from approvals.bodies import RequestBody, complete, parse
 from approvals.deciding import (
     DECISIONS,
@@ -27,6 +27,8 @@ from approvals.drafts import clone
 from approvals.kinds import KINDS, ended, sent
 from approvals.kinds.base import Subject
 from approvals.models import Comment, Request, RequestState
+from approvals.objective import clock
+from approvals.stages import keeping, mentions
 from approvals.verdicts import failed
 from audit.models import Row
 from audit.services import record
@@ -152,6 +154,8 @@ def submit(by: Principal, request: Request) -> Request:
         _freeze(current, body, plan, found.subject)
         sent(by, current, found)
         current.refresh_from_db()
+        stages = keeping.write(current, current.updated_at)
+        clock.started(current)
         record(
             "approvals.submit",
             by=by,
@@ -160,7 +164,10 @@ def submit(by: Principal, request: Request) -> Request:
             before={"state": source},
             after={"state": current.state, "plan_digest": current.plan_digest, "submission": current.submission},
         )
-        telling.submitted(current)
+        envelopes.submitted(current, plan)
+        current.refresh_from_db()
+        if current.state == RequestState.SUBMITTED:  # no rule has approved it: people do
+            telling.submitted(current, stages[0])
     return current
 
 
@@ -185,19 +192,27 @@ def withdraw(by: Principal, request: Request) -> Request:
         if not move(own, current.state, RequestState.WITHDRAWN, updated_at=timezone.now()):
             raise Conflict(f"{current} was decided at the same moment.", code="already_decided")
         if current.state == RequestState.SUBMITTED:
+            keeping.close(current)
+            clock.stopped(current)
             ended(by, current, None)
-        record("approvals.withdraw", by=by, obj=current, project=slug_of(current), before={"state": request.state})
+        record("approvals.withdraw", by=by, obj=current, project=slug_of(current), before={"state": current.state})
     current.refresh_from_db()
     return current
 
 
 def comment(by: Principal, request: Request, text: str) -> Comment:
-    """Add a remark to a request that the caller may see."""
-    require(by, "comment", request)
+    """Add a remark to a request that the caller may see. Whoever is mentioned as @name, and may see it, is told."""
+    if not may_decide(by, request):
+        require(by, "comment", request)
     cleaned = clean_text(text, field="text", low=1, high=MAX_REASON, lines=True)
     with transaction.atomic():
         made = Comment.objects.create(request=request, author=by.person, text=cleaned)
-        record("approvals.comment", by=by, obj=request, project=slug_of(request), after={"comment": made.pk})
+        people = mentions.mentioned(request, cleaned, by.person)
+        after = {"comment": made.pk, "mentions": [one.username for one in people]}
+        record("approvals.comment", by=by, obj=request, project=slug_of(request), after=after)
+        if request.state == RequestState.SUBMITTED and may_decide(by, request):
+            clock.triaged(request, by.person)
+        telling.mentioned(made, people)
         telling.commented(made)
     return made
 

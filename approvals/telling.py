@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 from django.urls import reverse
 
-from approvals.models import Choice, Comment, Decision, Request, RequestKind
+from approvals.models import Choice, Comment, Decision, Request, RequestKind, Stage
+from approvals.stages import keeping
+from approvals.stages.people import reviewers
 from projects.models import User
-from projects.notify.audience import governance_leads, owners, platform_engineers
 from projects.notify.services import tell
 
 WORDS = {
@@ -17,6 +18,7 @@ WORDS = {
     RequestKind.QUOTA: "a larger quota for {name}",
     RequestKind.MCP_ACCESS: "access to the MCP server {name}",
     RequestKind.ADMISSION: "the admission of {name}",
+    RequestKind.WAIVER: "the waiver {name}",
 }
 ANSWERS = {
     Choice.APPROVE: ("request.approved", "is approved"),
@@ -31,45 +33,80 @@ def subject(request: Request) -> str:
 
 
 def deciders(request: Request) -> list[User]:
-    """Return who may decide `request` and is asked first, without its requester, each once.
-
-    Access is the owners' to give; where the only owner is the requester, the platform decides.
-    """
-    people: list[User] = []
-    if request.kind == RequestKind.ACCESS and request.endpoint is not None:
-        people = owners(request.endpoint.project)
-    others = [person for person in people if person.pk != request.requester_id]
-    if not others:
-        people = [*platform_engineers(), *governance_leads()]
-        others = [person for person in people if person.pk != request.requester_id]
-    return list({person.pk: person for person in others}.values())
+    """Return who is asked to decide the open stage of `request`, without its requester, each once."""
+    return reviewers(request, keeping.opened(request))
 
 
-def submitted(request: Request) -> None:
-    """Tell the reviewers that a request waits. Call it in the transaction of the submission."""
+def submitted(request: Request, stage: Stage) -> None:
+    """Tell the reviewers of the open stage that a request waits. Call it in the transaction of the submission."""
     again = " again" if request.submission > 1 else ""
+    _waits(request, stage, f"waits for you{again}", f"{request.submission}:submitted")
+
+
+def stage_passed(request: Request, passed: Stage, following: Stage) -> None:
+    """Tell the reviewers of the next stage that it is their turn. Call it in the transaction of the decision."""
+    _waits(
+        request, following, f"waits for you, {passed.name} is done", f"{request.submission}:stage:{following.position}"
+    )
+
+
+def escalated(request: Request, stage: Stage) -> None:
+    """Tell those who may decide now, too, that nobody has in time. Call it in the transaction of the escalation."""
+    _waits(
+        request, stage, "waits for you, nobody decided it in time", f"{request.submission}:escalated:{stage.position}"
+    )
+
+
+def assigned(request: Request, by: User, person: User, reason: str) -> None:
+    """Tell `person` that they are asked to decide. Call it in the transaction of the assignment."""
+    _tell(
+        request,
+        "request.assigned",
+        [person],
+        f"{by.username} asks you to decide {request}: {subject(request)}.",
+        reason,
+        reverse("approval_detail", args=[request.pk]),
+        "",
+    )
+
+
+def mentioned(comment: Comment, people: Iterable[User]) -> None:
+    """Tell whom a comment mentions; the same words are not sent to them as a plain comment again."""
+    request = comment.request
+    _tell(
+        request,
+        "request.mention",
+        people,
+        f"{comment.author.username} mentions you on {request}: {subject(request)}.",
+        comment.text,
+        f"{reverse('request_detail', args=[request.pk])}#timeline",
+        f"comment:{comment.pk}",
+    )
+
+
+def _waits(request: Request, stage: Stage, words: str, once: str) -> None:
     project = ""
     if request.project is not None and request.project.slug != request.name:
         project = f" {'for' if request.kind == RequestKind.ACCESS else 'in'} {request.project.slug}"
     _tell(
         request,
         "request.submitted",
-        deciders(request),
-        f"{request} waits for you{again}: {request.requester.username} asks for {subject(request)}{project}.",
+        reviewers(request, stage),
+        f"{request} {words}: {request.requester.username} asks for {subject(request)}{project}.",
         request.body.get("purpose") or "",
         reverse("approval_detail", args=[request.pk]),
-        f"{request.submission}:submitted",
+        once,
     )
 
 
-def decided(request: Request, reviewer: User, choice: Choice, reason: str) -> None:
-    """Tell the requester what was decided. Call it in the transaction of the decision."""
+def decided(request: Request, who: str, choice: Choice, reason: str) -> None:
+    """Tell the requester what was decided by `who`. Call it in the transaction of the decision."""
     kind, words = ANSWERS[choice]
     _tell(
         request,
         kind,
         [request.requester],
-        f"{request} {words}: {subject(request)}, by {reviewer.username}.",
+        f"{request} {words}: {subject(request)}, by {who}.",
         reason,
         reverse("request_detail", args=[request.pk]),
         f"{request.submission}:{choice.value}",
@@ -113,7 +150,7 @@ def _tell(request: Request, kind: str, people: Iterable[User], title: str, text:
         url=url,
         project=request.project,
         about=("request", str(request.pk)),
-        once=f"request:{request.pk}:{once}",
+        once=f"request:{request.pk}:{once}" if once else "",
         data={
             "request": request.number,
             "request_kind": request.kind,

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,11 @@ SENTENCES = {
     "approvals.withdraw": ("withdrawn", "Taken back."),
     "approvals.comment": ("commented", "Commented."),
     "approvals.expire": ("expired", "The draft expired: nobody touched it."),
+    "approvals.endorse": ("endorsed", "Said yes."),
+    "approvals.pass_stage": ("stage_passed", "Passed a stage of the review."),
+    "approvals.assign": ("assigned", "Asked somebody in person."),
+    "approvals.escalate": ("escalated", "Nobody decided in time: more people may."),
+    "approvals.waive": ("waived", "One rule was waived."),
     "approvals.approve": ("approved", "Approved."),
     "approvals.reject": ("rejected", "Rejected."),
     "approvals.request_changes": ("changes_requested", "Sent back for changes."),
@@ -27,13 +33,16 @@ SENTENCES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the timeline. `by` is empty for what the portal did by itself; `text` is a reason or a comment."""
+    """One line of the timeline. `by` is empty for what the portal did by itself; `text` is a reason or a comment, and
+    `mentions` the people whom it names and who were told.
+    """
 
     at: dt.datetime
     code: str
     sentence: str
     by: str = ""
     text: str = ""
+    mentions: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
         """Return the line as the API shows it."""
@@ -63,7 +72,26 @@ def _events(request: Request) -> QuerySet[Event]:
 def _entry(row: Row, name: str, comments: dict[int, str]) -> Entry:
     code, sentence = SENTENCES[row.action]
     after = json.loads(row.after) if row.after else {}
+    sentence = _told(code, sentence, after)
+    if after.get("on_behalf_of"):
+        name = f"{name} for {after['on_behalf_of']}"
     if code == "submitted" and after.get("submission", 1) > 1:
         code, sentence = "resubmitted", "Sent again; a new plan is frozen."
     text = comments.get(after.get("comment", 0), "") if code == "commented" else row.reason
-    return Entry(row.at, code, sentence, name, text)
+    return Entry(row.at, code, sentence, name, text, tuple(after.get("mentions", ())))
+
+
+def _told(code: str, sentence: str, after: Mapping[str, Any]) -> str:
+    """Return the sentence with what its row adds: the stage, the rule, the person who is asked."""
+    stage = after.get("by_stage", "")
+    if after.get("rule"):
+        return f"Approved by the rule {after['rule']}."
+    if code == "endorsed":
+        return f"Said yes in the stage {stage}: {after.get('yes')} of {after.get('of')}."
+    if code == "stage_passed":
+        return f"Passed the stage {stage}; next: {after.get('stage')}."
+    if code == "assigned" and after.get("to"):
+        return f"Asked {after['to']} to decide."
+    if code == "escalated" and after.get("roles"):
+        return f"Nobody decided {stage} in time: now {' or '.join(after['roles'])} may, too."
+    return sentence

@@ -1,5 +1,5 @@
-"""The database keeps the requester's copy in each decision true, so that its CHECK really forbids to decide an own
-request.
+"""The database keeps two copies in each decision true: its requester, so that its CHECK really forbids to decide an own
+request; and its stage, which must be one of its request.
 """
 
 from typing import Any
@@ -9,31 +9,44 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 MESSAGE = "the requester of a decision must be the requester of its request"
 CONSTRAINT = "decision_requester_is_the_requests"
+STAGE_MESSAGE = "the stage of a decision must be one of its request"
+STAGE_CONSTRAINT = "decision_stage_is_the_requests"
+KEYS = {  # constraint → the columns of a decision, and what they point to
+    CONSTRAINT: ("request_id, requester_id", "approvals_request (id, requester_id)"),
+    STAGE_CONSTRAINT: ("stage_id, request_id", "approvals_stage (id, request_id)"),
+}
 
 
 def _sqlite(connection: BaseDatabaseWrapper) -> None:
     differs = "(SELECT requester_id FROM approvals_request WHERE id = NEW.request_id) <> NEW.requester_id"
     decided = "EXISTS (SELECT 1 FROM approvals_decision WHERE request_id = NEW.id AND requester_id <> NEW.requester_id)"
+    strange = "(SELECT request_id FROM approvals_stage WHERE id = NEW.stage_id) <> NEW.request_id"
+    moved = "EXISTS (SELECT 1 FROM approvals_decision WHERE stage_id = NEW.id AND request_id <> NEW.request_id)"
+    insert, update = "BEFORE INSERT ON approvals_decision", "BEFORE UPDATE ON approvals_decision"
     with connection.cursor() as cursor:
-        for name, event, condition in (
-            ("insert", "BEFORE INSERT ON approvals_decision", differs),
-            ("update", "BEFORE UPDATE ON approvals_decision", differs),
-            ("request", "BEFORE UPDATE OF requester_id ON approvals_request", decided),
+        for name, event, condition, message in (
+            (f"{CONSTRAINT}_insert", insert, differs, MESSAGE),
+            (f"{CONSTRAINT}_update", update, differs, MESSAGE),
+            (f"{CONSTRAINT}_request", "BEFORE UPDATE OF requester_id ON approvals_request", decided, MESSAGE),
+            (f"{STAGE_CONSTRAINT}_insert", insert, strange, STAGE_MESSAGE),
+            (f"{STAGE_CONSTRAINT}_update", update, strange, STAGE_MESSAGE),
+            (f"{STAGE_CONSTRAINT}_stage", "BEFORE UPDATE OF request_id ON approvals_stage", moved, STAGE_MESSAGE),
         ):
             cursor.execute(
-                f"CREATE TRIGGER IF NOT EXISTS {CONSTRAINT}_{name} {event} WHEN {condition} "
-                f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
+                f"CREATE TRIGGER IF NOT EXISTS {name} {event} WHEN {condition} "
+                f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
             )
 
 
 def _postgresql(connection: BaseDatabaseWrapper) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_constraint WHERE conname = %s", [CONSTRAINT])
-        if cursor.fetchone() is None:
-            cursor.execute(
-                f"ALTER TABLE approvals_decision ADD CONSTRAINT {CONSTRAINT} FOREIGN KEY (request_id, requester_id) "
-                "REFERENCES approvals_request (id, requester_id) DEFERRABLE INITIALLY IMMEDIATE"
-            )
+        for name, (columns, target) in KEYS.items():
+            cursor.execute("SELECT 1 FROM pg_constraint WHERE conname = %s", [name])
+            if cursor.fetchone() is None:
+                cursor.execute(
+                    f"ALTER TABLE approvals_decision ADD CONSTRAINT {name} FOREIGN KEY ({columns}) "
+                    f"REFERENCES {target} DEFERRABLE INITIALLY IMMEDIATE"
+                )
 
 
 def create_after_migrate(using: str, **_: Any) -> None:

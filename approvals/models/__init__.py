@@ -1,6 +1,7 @@
 """What the app owns, by concern."""
 
 from approvals.models.envelopes import EnvelopeMode, Mode, Reading, Verdict
+from approvals.models.files import RequestFile
 from approvals.models.objective import Calendar
 from approvals.models.policies import Bundle, PolicyDraft, Preview, PreviewState, Publication
 from approvals.models.requests import (
@@ -37,6 +38,7 @@ __all__ = [
     "Publication",
     "Reading",
     "Request",
+    "RequestFile",
     "RequestKind",
     "RequestState",
     "ReviewState",

@@ -104,9 +104,14 @@ class Request(models.Model):
     # None while the clock stands still: it is the requester's turn, or it is over.
     clock_seconds = models.PositiveIntegerField(default=0, db_default=0)
     clock_since = models.DateTimeField(null=True)
-    alerted_at = models.DateTimeField(null=True)  # when people were told that the objective is near; once per request
-    # What the queue filters by: the open stage (approvals/stages/), its roles, and who is asked for it in person.
-    waiting_roles = models.JSONField(default=list, db_default=Value("[]", models.JSONField()))
+    due_at = models.DateTimeField(null=True)  # while it runs: when the objective is reached; the queue goes by it
+    # When people were told that the objective is near, and again when it was passed: then it lies behind `due_at`.
+    alerted_at = models.DateTimeField(null=True)
+    first_token_at = models.DateTimeField(null=True)  # of kind endpoint: the first call that it answered
+    # What the queue filters by (approvals/stages/standing.py): who may decide the open stage, as |group|owner:7|*|, and
+    # who said yes to this submission already, themselves or through a delegate, as |12|15|; both empty when it is over.
+    waiting_on = models.CharField(max_length=400, blank=True, default="", db_default="")
+    answered_by = models.CharField(max_length=400, blank=True, default="", db_default="")
     assignee = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
@@ -127,7 +132,11 @@ class Request(models.Model):
         indexes = [
             models.Index(fields=["state", "submitted_at"], name="request_queue"),
             models.Index(fields=["project", "-id"], name="request_project"),
-            models.Index(fields=["state", "kind", "requester"], name="request_waiting"),  # every page counts them
+            models.Index(  # every page counts them
+                fields=["state", "waiting_on", "requester", "answered_by"], name="request_waiting_on"
+            ),
+            models.Index(fields=["state", "due_at"], name="request_due"),
+            models.Index(fields=["state", "decided_at"], name="request_decided"),  # insights count by day
         ]
 
     def __str__(self) -> str:
@@ -137,6 +146,12 @@ class Request(models.Model):
     def number(self) -> str:
         """What people call it: R-12."""
         return f"R-{self.pk}"
+
+    @property
+    def waiting_roles(self) -> list[str]:
+        """The roles that may decide the open stage; `owner`: of the project that is asked. None when nothing waits."""
+        words = self.waiting_on.strip("|").split("|")
+        return sorted({word.partition(":")[0] for word in words} - {"", "*"})
 
     @property
     def ready_at(self) -> dt.datetime | None:

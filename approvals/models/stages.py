@@ -72,6 +72,9 @@ class Stage(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["request", "submission", "position"], name="one_stage_per_position"),
             models.UniqueConstraint(fields=["request"], condition=Q(state="open"), name="one_open_stage_per_request"),
+            models.UniqueConstraint(
+                fields=["id", "request"], name="stage_request"
+            ),  # target of Decision's composite key
             models.CheckConstraint(condition=Q(count__gte=1), name="a_stage_needs_somebody"),
         ]
         indexes = [models.Index(fields=["state", "opened_at"], name="stage_open")]

@@ -34,6 +34,8 @@ class Waiver(models.Model):
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="waivers_owned")
     requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     approved_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    # Who asked for what it is about: the requester of `request`, or of the one that opened `endpoint`.
+    beneficiary = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     ends_on = models.DateField()
     state = models.CharField(max_length=8, choices=WaiverState.choices, default=WaiverState.ACTIVE)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -46,7 +48,17 @@ class Waiver(models.Model):
             models.CheckConstraint(condition=~Q(approved_by=F("requested_by")), name="nobody_waives_for_oneself"),
             models.CheckConstraint(condition=~Q(approved_by=F("owner")), name="no_owner_approves_the_own_waiver"),
             models.CheckConstraint(
+                condition=Q(beneficiary__isnull=True) | ~Q(approved_by=F("beneficiary")),
+                name="nobody_waives_for_the_own_request",
+            ),
+            models.CheckConstraint(
                 condition=Q(request__isnull=False) | Q(endpoint__isnull=False), name="a_waiver_is_about_something"
+            ),
+            models.UniqueConstraint(
+                fields=["request", "check_id"], condition=Q(state="active"), name="one_active_waiver_per_request"
+            ),
+            models.UniqueConstraint(
+                fields=["endpoint", "check_id"], condition=Q(state="active"), name="one_active_waiver_per_endpoint"
             ),
         ]
         indexes = [models.Index(fields=["state", "ends_on"], name="waiver_ends")]
