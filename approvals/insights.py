@@ -6,14 +6,17 @@ All of them are of the requests and endpoints that the reader may see, and each 
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db.models import Count, Max, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Left
 from django.utils import timezone
 
-from approvals.lead_time import SAMPLE_DAYS, Moment, percentile
+from approvals.lead_time import LOADER, Moment, percentile
 from approvals.models import Request, RequestKind, RequestState
+from approvals.objective import report
+from approvals.objective.clock import SAMPLE_DAYS
 from endpoints.models import Event, Phase
 from portal.templatetags.gatehouse import duration_h
 from projects.models import Project
@@ -27,7 +30,10 @@ STAGES: Mapping[str, str] = {
     "decision": "Request to decision",
     "ready": "Decision to first answer",
     "total": "Request to first answer",
+    "triage": "Request to first look",
+    "first_token": "First answer to first call",
 }
+OF_ENDPOINTS = ("ready", "first_token")  # stages that no other kind has
 WEEKS = 12
 FAILURE_DAYS, MOST_REASONS = 30, 12
 UTC = dt.UTC
@@ -35,9 +41,11 @@ UTC = dt.UTC
 
 @dataclass(frozen=True)
 class Stage:
-    """How long one stage of one kind took: `p50` and `p90` in seconds, `within` the share inside the objective.
+    """How long one stage of one kind took: `p50` and `p90` in seconds on the wall, `within` the share inside the
+    objective. None where there is no sample. Only what is finished can be a sample.
 
-    None where there is no sample. Only what is finished can be a sample.
+    Where the stage is what the objective is about, `within` is by the business clock, and `counted` holds its p50 and
+    p90.
     """
 
     kind: str
@@ -46,6 +54,22 @@ class Stage:
     p50: float | None
     p90: float | None
     within: float | None
+    counted: tuple[float | None, float | None] = (None, None)
+
+
+class Past(NamedTuple):
+    """One request that was decided: its moments in seconds since 1970, `counted` seconds by the clock of the objective,
+    and `due` while that clock goes on: it is approved, and not live yet. A plain tuple, since there are thousands.
+    """
+
+    kind: str
+    counted: int
+    sent: float
+    seen: float | None
+    decided: float
+    ready: float | None
+    called: float | None
+    due: float | None
 
 
 @dataclass(frozen=True)
@@ -79,37 +103,80 @@ def objective() -> str:
     return duration_h(settings.LEAD_TIME_OBJECTIVE_SECONDS) if rest else f"{days} day{'s' if days != 1 else ''}"
 
 
-def lead_times(principal: Principal, *, project: Project | None = None, kind: str | None = None) -> list[Stage]:
-    """Return the stages of every kind, of requests first sent in the last 90 days (one query).
-
-    A kind that opens no endpoint is finished with its decision, so it has no stage `ready`, and `total` ends there.
-    Percentiles are nearest-rank over the newest 10,000.
+def past(principal: Principal, *, project: Project | None = None, kind: str | None = None) -> list[Past]:
+    """Return the requests first sent in the last 90 days and decided, the newest 10,000 (one query); without those that
+    were decided as they were made.
     """
     rows = visible(principal, Request.objects.filter(submitted_at__gte=since(), state__in=DECIDED))
     rows = rows.filter(**{name: value for name, value in (("project", project), ("kind", kind)) if value is not None})
-    columns = ("kind", Moment("submitted_at"), Moment("decided_at"), Moment("endpoint__ready_at"))
-    found: dict[tuple[str, str], list[float]] = {}
-    for of_kind, sent, decided, ready in rows.order_by("-id").values_list(*columns)[:MAX_SAMPLES]:
-        if sent is None or decided is None:
-            continue
-        opens = of_kind == RequestKind.ENDPOINT
-        ends = ready if opens else decided
-        for stage, begin, end in (("decision", sent, decided), ("ready", decided, ready), ("total", sent, ends)):
-            if end is not None and (opens or stage != "ready"):
-                found.setdefault((of_kind, stage), []).append(max(0.0, round(end - begin, 3)))
+    names = ("submitted_at", "triaged_at", "decided_at", "endpoint__ready_at", "first_token_at", "due_at")
+    columns: tuple[Any, ...] = ("kind", "clock_seconds", *(Moment(name) for name in names))
+    known = rows.filter(decided_at__isnull=False).exclude(requester__username=LOADER).order_by("-id")
+    return [Past._make(row) for row in known.values_list(*columns)[:MAX_SAMPLES]]
+
+
+def lead_times(principal: Principal, *, project: Project | None = None, kind: str | None = None) -> list[Stage]:
+    """Return `stages` of what is visible (one query)."""
+    return stages(past(principal, project=project, kind=kind), kind)
+
+
+def stages(rows: Sequence[Past], kind: str | None = None) -> list[Stage]:
+    """Return the stages of every kind, or of one.
+
+    A kind that opens no endpoint is finished with its decision, so it has no stage of endpoints, and `total` ends
+    there. Percentiles are nearest-rank.
+    """
+    found = {(of_kind, stage): list[float]() for of_kind in RequestKind.values for stage in STAGES}
+    counted: dict[str, list[float]] = {of_kind: [] for of_kind in RequestKind.values}
+    for one in rows:
+        of_kind, opens = one.kind, one.kind == RequestKind.ENDPOINT
+        found[of_kind, "decision"].append(one.decided - one.sent)
+        if one.seen is not None:
+            found[of_kind, "triage"].append(one.seen - one.sent)
+        end = one.ready if opens else one.decided
+        if end is not None:
+            found[of_kind, "total"].append(end - one.sent)
+            counted[of_kind].append(one.counted)
+        if opens and one.ready is not None:
+            found[of_kind, "ready"].append(one.ready - one.decided)
+            if one.called is not None:
+                found[of_kind, "first_token"].append(one.called - one.ready)
     kinds = [kind] if kind is not None else RequestKind.values
     return [
-        _stage(of_kind, stage, sorted(found.get((of_kind, stage), ())))
+        _stage(of_kind, stage, sorted(found[of_kind, stage]), sorted(counted[of_kind]))
         for of_kind in kinds
         for stage in STAGES
-        if stage != "ready" or of_kind == RequestKind.ENDPOINT
+        if stage not in OF_ENDPOINTS or of_kind == RequestKind.ENDPOINT
     ]
 
 
-def _stage(kind: str, stage: str, values: list[float]) -> Stage:
-    within = sum(value <= settings.LEAD_TIME_OBJECTIVE_SECONDS for value in values)
-    share = round(within / len(values), 4) if values else None
-    return Stage(kind, stage, len(values), percentile(values, 0.5), percentile(values, 0.9), share)
+def _stage(kind: str, stage: str, values: list[float], counted: list[float]) -> Stage:
+    # Elsewhere the decision is the end as well, and the same clock tells of it.
+    by_clock = stage == "total" or (stage == "decision" and kind != RequestKind.ENDPOINT)
+    measured = counted if by_clock else values
+    within = sum(value <= settings.LEAD_TIME_OBJECTIVE_SECONDS for value in measured)
+    share = round(within / len(measured), 4) if measured else None
+    told = (percentile(counted, 0.5), percentile(counted, 0.9)) if by_clock else (None, None)
+    p50, p90 = (
+        None if one is None else max(0.0, round(one, 3)) for one in (percentile(values, 0.5), percentile(values, 0.9))
+    )
+    return Stage(kind, stage, len(values), p50, p90, share, told)
+
+
+def budget(rows: Sequence[Past], overdue: int) -> report.Budget:
+    """Return the error budget of `rows`; `overdue`: how many more are undecided and too late already."""
+    now, goal = timezone.now().timestamp(), settings.LEAD_TIME_OBJECTIVE_SECONDS
+    running = sum(one.due is not None and one.due <= now for one in rows)
+    done = sum(one.due is None for one in rows)
+    late = sum(one.due is None and one.counted > goal for one in rows)
+    return report.budget(done + running + overdue, late + running + overdue)
+
+
+def ageing(principal: Principal, *, project: Project | None = None, kind: str | None = None) -> report.Ageing:
+    """Return how old the open requests are that the reader may see (one query)."""
+    rows = visible(principal, Request.objects.all())
+    only = (("project", project), ("kind", kind))
+    return report.ageing(rows.filter(**{name: value for name, value in only if value is not None}))
 
 
 def throughput(principal: Principal, *, project: Project | None = None) -> list[Week]:
@@ -161,9 +228,9 @@ def failures(principal: Principal, *, project: Project | None = None) -> list[Fa
     return [Failure(**row) for row in grouped.order_by("-times", "code")[:MOST_REASONS]]
 
 
-def samples_of(stages: Sequence[Stage], kind: str, stage: str) -> Stage:
+def samples_of(found: Sequence[Stage], kind: str, stage: str) -> Stage:
     """Return one stage of `lead_times`; raises LookupError for one that is not there."""
-    for one in stages:
+    for one in found:
         if (one.kind, one.stage) == (kind, stage):
             return one
     raise LookupError(f"{kind} has no stage {stage}")

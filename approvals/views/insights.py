@@ -12,8 +12,9 @@ from django.views.decorators.http import require_GET
 
 from approvals import insights
 from approvals.insights import Failure, Stage, Week
-from approvals.lead_time import SAMPLE_DAYS
 from approvals.models import RequestKind
+from approvals.objective import changing, views
+from approvals.objective.clock import SAMPLE_DAYS
 from portal.http import page
 from portal.templatetags.gatehouse import duration_h
 from projects.permissions import PLATFORM, visible
@@ -28,9 +29,11 @@ RANGES: Mapping[str, tuple[str, int, int]] = {  # name → words, days, hours in
     "7d": ("7 d", 7, 1),
     "30d": ("30 d", 30, 4),
 }
+ORDER = ("triage", "decision", "ready", "first_token", "total")
 COLOURS = ("blue", "teal", "purple", "orange", "green", "red")
 REASONS: Mapping[str, str] = {
     "authorization_ended": "The approval had ended",
+    "revision_altered": "Not what was approved",
     "cluster_unreachable": "The cluster could not be asked",
     "crashed": "The engine crashed",
     "no_reservation": "No pool reserved accelerators for it",
@@ -47,7 +50,8 @@ def insight_page(request: PortalRequest) -> HttpResponse:
     """The numbers of the requests and endpoints that the person may see."""
     chosen = request.GET.get("range", "")
     name = chosen if chosen in RANGES else "7d"
-    stages = insights.lead_times(request.principal, project=request.project)
+    decided = insights.past(request.principal, project=request.project)
+    stages, open_ones = insights.stages(decided), insights.ageing(request.principal, project=request.project)
     weeks = insights.throughput(request.principal, project=request.project)
     pools = list(visible(request.principal, Pool.objects.all())[: len(COLOURS)])
     failures = insights.failures(request.principal, project=request.project)
@@ -55,8 +59,13 @@ def insight_page(request: PortalRequest) -> HttpResponse:
         "crumbs": [("Home", reverse("home")), ("Insights", "")],
         "scope_words": _scope(request),
         "stats": _stats(stages, weeks),
-        "stages": [_stage(one) for one in stages if one.samples and _tells(one)],
+        "stages": [_stage(one) for one in sorted(stages, key=_place) if one.samples and _tells(one)],
         "goal": insights.objective(),
+        "budget": views.budget_cells(insights.budget(decided, open_ones.overdue)),
+        "ageing": views.ageing_cells(open_ones),
+        "overdue_url": f"{reverse('approval_list')}?overdue=1" if open_ones.overdue else "",
+        "calendar": views.calendar_words(),
+        "may_change_calendar": changing.may_change(request.principal),
         "silent": _silent(stages),
         "days": SAMPLE_DAYS,
         "weeks": _weeks_plot(weeks) if any(week.sent or week.decided or week.open for week in weeks) else None,
@@ -121,6 +130,11 @@ def _stage(one: Stage) -> dict[str, Any]:
         "tone": "warn" if late else "ok",
         "samples": one.samples,
     }
+
+
+def _place(one: Stage) -> tuple[int, int]:
+    """Return where a stage stands on the page: by kind, then as they follow each other, the whole of it last."""
+    return list(RequestKind.values).index(one.kind), ORDER.index(one.stage)
 
 
 def _tells(one: Stage) -> bool:

@@ -1,41 +1,53 @@
-"""One open row of the queue: purpose, plan, rules, evidence, similar decisions, and what a decision would do."""
+"""One open row of the queue: purpose, plan, rules, evidence, who must say yes, how requests like it were decided, and
+what a decision would do.
+"""
 
-import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Case, Q, When
+from django.db.models import F, OuterRef, QuerySet, Subquery, Value
+from django.db.models.fields.json import KT
 from django.urls import reverse
-from django.utils import timezone
 
 from approvals import builtin, services
-from approvals.models import Choice, Comment, Decision, Request, RequestKind, RequestState
-from approvals.views import cells
-from approvals.views.requests import DECIDED
+from approvals.models import Comment, Decision, Mode, Request, RequestKind, Verdict
+from approvals.representation import who
+from approvals.similar import Similar, answer, compare, like
+from approvals.stages.standing import Standing
+from approvals.stages.words import people_needed
+from approvals.views import cells, review
+from approvals.views.queue_list import keep
+from approvals.waivers import panels
 from catalog import cells as catalog_cells
 from portal.errors import GatehouseError
-from projects.permissions import visible
 from projects.principal import PortalRequest
 from quotas.models import Pool
 
-SIMILAR, SIMILAR_DAYS, MOST_EARLIER = 3, 90, 20
-OUTCOMES = {
-    Choice.APPROVE: RequestState.APPROVED,
-    Choice.REJECT: RequestState.REJECTED,
-    Choice.REQUEST_CHANGES: RequestState.CHANGES_REQUESTED,
-}
+POOL = ("name", "limit", "observed", "held")
+ALONE = "You are the only reviewer needed."
 
 
-def opened_cells(request: PortalRequest, item: Request, refused: GatehouseError | None, reason: str) -> dict[str, Any]:
-    """Return what a reviewer needs to decide in place (four queries). `refused`: why the last try was."""
+def opened_cells(
+    request: PortalRequest,
+    item: Request,
+    standing: Standing,
+    refused: GatehouseError | None,
+    reason: str,
+) -> dict[str, Any]:
+    """Return what a reviewer needs to decide in place, of an item of `with_pool` that has its stages (three queries at
+    most). `refused`: why the last try was.
+    """
     body, version = item.body, item.version
     fresh = refused.extra.get("plan") if refused is not None else None
     shown = fresh if isinstance(fresh, dict) and fresh.get("checks") else item.plan
-    earlier, similar = _decisions(request, item)
-    own = builtin.is_own(request.principal.person, item.requester_id)
+    decisions, alike = compare(request.principal, item)
+    keep(item, "decisions", decisions)
+    comments, verdicts = _remarks(item)
+    said = [row for row in review.decision_cells(item) if row["row"].submission <= item.submission]
     return {
         "item": item,
         "purpose": body.get("purpose", ""),
-        "context": _context(item),
+        "context": context_of(item),
         "plan": cells.plan_cells(shown, ends_on=_ends_on(item), profile=item.profile, digest=item.plan_digest),
         "is_fresh": shown is not item.plan,
         "pool": _pool_now(item),
@@ -43,13 +55,15 @@ def opened_cells(request: PortalRequest, item: Request, refused: GatehouseError 
         "reports": _reports(item),
         "version_label": cells.what(item),
         "version_url": catalog_cells.detail_url(version.asset, version, "evidence") if version else "",
-        "similar": similar,
-        "earlier": [
-            {"who": row.reviewer.username, "words": DECIDED[Choice(row.decision)], "reason": row.reason}
-            for row in earlier
-        ],
-        "comments": list(Comment.objects.filter(request=item).select_related("author")),
-        "own": own,
+        "similar": [_similar(item, row) for row in alike.rows],
+        "similar_words": _counted(alike, verdicts),
+        "stages": review.stage_cells(item),
+        "assignee": item.assignee.username if item.assignee else "",
+        "changes": review.change_cells(item),
+        "earlier": [{"who": row["who"], "words": row["words"], "reason": row["row"].reason} for row in said],
+        "comments": comments,
+        "own": builtin.is_own(request.principal.person, item.requester_id),
+        "decides": standing.decides(item),
         "request_url": reverse("request_detail", args=[item.pk]),
         "reason": {
             "name": "reason",
@@ -64,11 +78,42 @@ def opened_cells(request: PortalRequest, item: Request, refused: GatehouseError 
                 "placeholder": "Needed to reject or to ask for changes",
             },
         },
+        "waive_url": panels.waive_url(item),
         "approve_url": reverse("approval_approve", args=[item.pk]),
         "reject_url": reverse("approval_reject", args=[item.pk]),
         "changes_url": reverse("approval_request_changes", args=[item.pk]),
-        "consequence": _consequence(item),
+        "consequence": consequence(item),
     }
+
+
+def _remarks(item: Request) -> tuple[list[dict[str, Any]], list[tuple[str, bool]]]:
+    """Return the comments on a request, and what each envelope in shadow said of it: rule, whether it would have
+    approved (one query for both).
+    """
+    here = Verdict.objects.filter(request=item, submission=item.submission, mode=Mode.SHADOW)
+    shadow = here.annotate(text=F("why"), yes=F("approves")).values_list(Value("shadow"), "rule", "text", "at", "yes")
+    comments = Comment.objects.filter(request=item).annotate(yes=Value(False)).order_by()
+    rows = comments.values_list(Value("comment"), "author__username", "text", "at", "yes")
+    found = sorted(rows.union(shadow.order_by(), all=True), key=lambda row: row[3])
+    spoken = [{"author": who, "text": text, "at": at} for kind, who, text, at, _ in found if kind == "comment"]
+    return spoken, [(rule, bool(yes)) for kind, rule, _, _, yes in found if kind == "shadow"]
+
+
+def _counted(alike: Similar, shadow: Sequence[tuple[str, bool]]) -> str:
+    """Return how many like it were approved, and what rules in shadow would have said of this one."""
+    yes = ", ".join(rule for rule, approves in shadow if approves)
+    no = ", ".join(rule for rule, approves in shadow if not approves)
+    words = f"In shadow, {yes} would have approved this one." if yes else ""
+    if no and not yes:
+        words = f"In shadow, {no} would have left it to people."
+    return " ".join(part for part in (alike.sentence, words) if part)
+
+
+def with_pool(rows: QuerySet[Request]) -> QuerySet[Request]:
+    """Return `rows` with the pool that their plan names, as it is now."""
+    named = Pool.objects.filter(slug=OuterRef("pool_slug"))
+    columns = {f"pool_{name}": Subquery(named.values(name)[:1]) for name in POOL}
+    return rows.annotate(pool_slug=KT("plan__room__pool")).annotate(**columns)
 
 
 def _reports(item: Request) -> list[dict[str, str]]:
@@ -85,11 +130,12 @@ def _reports(item: Request) -> list[dict[str, str]]:
 
 
 def _pool_now(item: Request) -> dict[str, Any] | None:
-    """Return the pool as it is now: the frozen plan tells how it was (one query)."""
-    room = item.plan.get("room", {})
-    pool = Pool.objects.filter(slug=room["pool"]).first() if room.get("pool") else None
-    if pool is None:
+    """Return the pool as it is now: the frozen plan tells how it was. Of an item of `with_pool`."""
+    room = item.plan.get("room") or {}
+    found = {name: getattr(item, f"pool_{name}") for name in POOL}
+    if found["name"] is None:
         return None
+    pool = Pool(**found)
     free = max(0, min(pool.limit, pool.observed) - pool.held)
     own, needed = room.get("own", 0), room["needed"]
     enough = free + own >= needed
@@ -102,26 +148,15 @@ def _pool_now(item: Request) -> dict[str, Any] | None:
     return {"name": pool.name, "held": f"{pool.held} of {pool.limit} held now", "words": words, "enough": enough}
 
 
-def _decisions(request: PortalRequest, item: Request) -> tuple[list[Decision], list[dict[str, Any]]]:
-    """Return earlier decisions on this request, and the newest ones about the same asset (one query)."""
-    alike = Q(at__gte=timezone.now() - dt.timedelta(days=SIMILAR_DAYS), request__kind=item.kind)
-    alike &= Q(request__version__asset=item.version.asset_id) if item.version else Q(request__project=item.project_id)
-    own = Case(When(request=item, then=0), default=1)
-    found = visible(request.principal, Decision.objects.all()).filter(Q(request=item) | alike)
-    rows = list(
-        found.select_related("request", "reviewer").annotate(own=own).order_by("own", "-id")[: MOST_EARLIER + SIMILAR]
-    )
-    earlier = [row for row in rows if row.request_id == item.pk]
-    return earlier[::-1], [_similar(row) for row in rows if row.request_id != item.pk][:SIMILAR]
-
-
-def _similar(row: Decision) -> dict[str, Any]:
+def _similar(item: Request, row: Decision) -> dict[str, Any]:
+    parts = (row.request.name, like(item, row), row.request.environment)
+    said = who(row)
     return {
         "number": row.request.number,
         "url": reverse("request_detail", args=[row.request_id]),
-        "name": " · ".join(part for part in (row.request.name, row.request.environment) if part),
-        "words": f"“{row.reason}” – {row.reviewer.username}" if row.reason else f"by {row.reviewer.username}",
-        "chip": cells.state_chip(OUTCOMES[Choice(row.decision)]),
+        "name": " · ".join(part for part in parts if part),
+        "words": f"“{row.reason}” – {said}" if row.reason else f"by {said}",
+        "chip": cells.state_chip(answer(row)),
     }
 
 
@@ -131,7 +166,8 @@ def _ends_on(item: Request) -> str | None:
     return asked
 
 
-def _context(item: Request) -> str:
+def context_of(item: Request) -> str:
+    """Return who asks, with which data, until when."""
     body = item.body
     asker = item.requester.username
     if item.kind == RequestKind.ACCESS and item.project is not None:
@@ -141,8 +177,16 @@ def _context(item: Request) -> str:
     return ", ".join(part for part in (asker, data, until) if part)
 
 
-def _consequence(item: Request) -> str:
+def consequence(item: Request) -> str:
     """Return what approving does, before it happens."""
+    more = people_needed(item.plan) - sum(one.submission == item.submission for one in item.decisions.all()) - 1
+    if more > 0:
+        people = "one more person says" if more == 1 else f"{more} more people say"
+        return f"Your yes counts; what was asked for is done when {people} so, too."
+    return f"{_does(item)} {ALONE if people_needed(item.plan) == 1 else 'Yours is the last yes needed.'}"
+
+
+def _does(item: Request) -> str:
     until = f" until {cells.iso_day(item.body['ends_on'])}" if item.body.get("ends_on") else ""
     words = {
         RequestKind.REVISION: "Approving rolls the revision out at once.",
@@ -151,9 +195,10 @@ def _consequence(item: Request) -> str:
         RequestKind.MCP_ACCESS: f"Approving lets {item.project} use {cells.what(item)}{until}.",
         RequestKind.QUOTA: f"Approving raises the quota at once{until}.",
         RequestKind.ADMISSION: f"Approving lets {cells.what(item)} into the catalog, for everyone it is for.",
+        RequestKind.WAIVER: f"Approving lets it go on although the rule fails{until}.",
     }.get(RequestKind(item.kind))
     if words:
-        return f"{words} You are the only reviewer needed."
+        return words
     gpus = item.plan.get("gpus", {}).get("total", 0)
     what = f"Approving reserves {gpus} GPU{'s' if gpus != 1 else ''}, or queues for them, and" if gpus else "Approving"
-    return f"{what} starts provisioning at once. You are the only reviewer needed."
+    return f"{what} starts provisioning at once."

@@ -1,21 +1,24 @@
 """Columns, filters and rows of the approval queue."""
 
-import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
 from approvals import builtin
-from approvals.models import Request, RequestKind
+from approvals.models import Request, RequestKind, RequestState, Stage, StageState
+from approvals.objective import calendar, clock, report
+from approvals.objective.words import against
+from approvals.stages.keeping import roles_now
+from approvals.stages.reading import waiting_for
+from approvals.stages.standing import Standing
+from approvals.stages.words import role_name
 from approvals.views import cells
 from endpoints.models import Environment
 from portal.listing import Asked, BulkAction, Column, Filter, Listing
-from portal.templatetags.gatehouse import duration_h
+from projects.permissions import allows, visible
 from projects.principal import PortalRequest
 
 NEW = {
@@ -26,7 +29,14 @@ NEW = {
     RequestKind.QUOTA: "more quota",
     RequestKind.MCP_ACCESS: "MCP server for a project",
     RequestKind.ADMISSION: "into the catalog",
+    RequestKind.WAIVER: "waiver of a rule",
 }
+LEAN = (
+    *("kind", "name", "state", "submission", "body", "plan", "environment", "submitted_at", "triaged_at"),
+    *("clock_seconds", "clock_since", "due_at", "waiting_on", "answered_by"),
+    *("project__slug", "requester__username", "assignee__username", "endpoint__name"),
+    *("version__version", "version__asset__name"),
+)
 ACTIONS = (
     BulkAction("approve", "Approve", primary=True, without_reason=True),
     BulkAction("request_changes", "Ask for changes"),
@@ -34,14 +44,7 @@ ACTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Stats:
-    """How many requests wait, of whom, since when; `ahead` of the one that is open."""
-
-    total: int
-    own: int
-    overdue: int
-    ahead: int
+DEFAULTS = (("My queue", "mine=1"), ("Overdue", "overdue=1"))  # views that everybody has
 
 
 def _matching(rows: QuerySet[Any], value: str, request: PortalRequest) -> QuerySet[Any]:
@@ -62,8 +65,13 @@ QUEUE = Listing(
         Column(
             "age",
             "Age of 5 days",
-            ("-submitted_at",),
-            {"submitted_at": "submitted_at", "overdue": "overdue"},
+            ("-due_at",),
+            {
+                "submitted_at": "submitted_at",
+                "due_at": "due_at",
+                "used_seconds": "used",
+                "overdue": lambda line: line["age"]["late"],
+            },
             sort_label="Age",
             first="descending",
         ),
@@ -91,7 +99,7 @@ QUEUE = Listing(
             },
             css="gh-wide-only",
         ),
-        Column("turn", "Waits for", csv={"waits_for": "turn"}),
+        Column("turn", "Waits for", csv={"waits_for": "turn", "stage": "stage", "assignee": "assignee"}),
     ),
     filters=(
         Filter("q", "Number, name, project, person", _matching, kind="search"),
@@ -112,8 +120,15 @@ QUEUE = Listing(
         Filter(
             "mine",
             "Waits for me",
-            lambda rows, value, request: rows.exclude(requester=request.principal.person),
+            lambda rows, value, request: rows.filter(pk__in=waiting_for(request.principal).values("pk")),
             kind="flag",
+        ),
+        Filter(
+            "overdue",
+            "Overdue",
+            lambda rows, value, request: report.overdue(rows, timezone.now()),
+            kind="flag",
+            more=True,
         ),
     ),
     sort="-age",
@@ -122,29 +137,58 @@ QUEUE = Listing(
 )
 
 
+def waiting(request: PortalRequest, standing: Standing) -> QuerySet[Request]:
+    """Return everything that waits for a decision and that the person's roles, or those lent to them, may decide at
+    some stage.
+    """
+    by, rows = request.principal, Request.objects.filter(state=RequestState.SUBMITTED)
+    if by.project_id is not None or not allows(by, "decide", Request, None):
+        theirs = visible(by, Request.objects.all(), "decide").values("pk")
+        rows = rows.filter(Q(pk__in=theirs) | Q(pk__in=waiting_for(by, standing).values("pk")))
+    if request.project is not None:
+        asked = Q(kind=RequestKind.ACCESS, endpoint__project=request.project)  # by another project
+        rows = rows.filter(Q(project=request.project) | asked)
+    return rows
+
+
+def whole(rows: QuerySet[Request]) -> QuerySet[Request]:
+    """Return `rows` with what an open row reads."""
+    return rows.select_related("project", "requester", "version__asset", "profile", "endpoint", "assignee")
+
+
+def lean(rows: QuerySet[Request]) -> QuerySet[Request]:
+    """Return `rows` with what a row of the queue reads, and no more: a page makes hundreds of objects."""
+    return rows.select_related("project", "requester", "version__asset", "endpoint", "assignee").only(*LEAN)
+
+
 def lines(
-    request: PortalRequest, rows: Sequence[Request], asked: Asked, opened: Request | None = None
+    request: PortalRequest,
+    rows: Sequence[Request],
+    asked: Asked,
+    standing: Standing,
+    opened: Request | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the rows of the queue; `opened` is the one that is open."""
-    now = timezone.now()
+    """Return the rows of the queue (one query for their stages); `opened` is the one that is open."""
+    now, days = timezone.now(), calendar.current()
     _, mark, query = asked.here.partition("?")
-    return [_line(request, item, now, opened, f"{mark}{query}") for item in rows]
+    stages = _open_stages(rows, opened)
+    return [
+        _line(request, item, opened, f"{mark}{query}")
+        | _turn(request, item, standing, stages.get(item.pk))
+        | _used(item, clock.seconds(item, now, days))
+        for item in rows
+    ]
 
 
-def _line(
-    request: PortalRequest, item: Request, now: dt.datetime, opened: Request | None, query: str
-) -> dict[str, Any]:
-    own = builtin.is_own(request.principal.person, item.requester_id)
+def _line(request: PortalRequest, item: Request, opened: Request | None, query: str) -> dict[str, Any]:
     is_open = opened is not None and item.pk == opened.pk
     cost = item.plan.get("cost") or {}
-    age = now - item.submitted_at if item.submitted_at else dt.timedelta()
     project = item.project.slug if item.project else "catalog"
     news = "sent again" if item.submission > 1 else NEW.get(RequestKind(item.kind), item.get_kind_display())
     where = reverse("approval_list") if is_open else reverse("approval_detail", args=[item.pk])
     return {
         "pk": item.pk,
         "number": item.number,
-        "tick": "" if own else str(item.pk),
         "url": f"{where}{query}",
         "open": is_open,
         "name": item.name or (item.endpoint.name if item.endpoint else ""),
@@ -160,31 +204,47 @@ def _line(
         "amount": cost.get("per_month", ""),
         "currency": cost.get("currency", ""),
         "counts": cells.counts(item.plan),
-        "turn": "Another reviewer" if own else "You",
-        "mine": not own,
         "submitted_at": item.submitted_at,
-        "overdue": age.total_seconds() > settings.LEAD_TIME_OBJECTIVE_SECONDS,
-        "age": _age(age),
+        "due_at": item.due_at,
     }
 
 
-def _age(age: dt.timedelta) -> dict[str, Any]:
-    """Return age against the objective: words, what is left, and the bar."""
-    seconds, goal = age.total_seconds(), settings.LEAD_TIME_OBJECTIVE_SECONDS
-    percent = min(100.0, seconds * 100 / goal)
-    late = seconds > goal
-    words, rest = _rough(seconds), _rough(abs(goal - seconds))
+def _open_stages(rows: Sequence[Request], opened: Request | None) -> dict[int, Stage]:
+    """Return the open stage of each request of a page, and keep all stages of the one that is open (one query)."""
+    wanted = Q(request__in=[item.pk for item in rows], state=StageState.OPEN)
+    found = list(Stage.objects.filter(wanted | Q(request=opened) if opened is not None else wanted))
+    if opened is not None:
+        keep(opened, "stages", [stage for stage in found if stage.request_id == opened.pk])
+    return {stage.request_id: stage for stage in found if stage.state == StageState.OPEN}
+
+
+def keep(item: Request, name: str, rows: Sequence[Any]) -> None:
+    """Let `item` have its related rows, as `prefetch_related` would, since they were read together with others'."""
+    vars(item).setdefault("_prefetched_objects_cache", {})[name] = rows
+
+
+def _turn(request: PortalRequest, item: Request, standing: Standing, stage: Stage | None) -> dict[str, Any]:
+    """Return whom a request waits for: the reader, who was asked in person, or the roles of its stage."""
+    mine, own = standing.decides(item), builtin.is_own(request.principal.person, item.requester_id)
+    assignee = item.assignee.username if item.assignee else ""
+    roles = [role_name(role) for role in (roles_now(stage) if stage else ())]
+    words = assignee or " or ".join(roles).capitalize() or "A reviewer"
+    if own:
+        words, below = "Another reviewer", "your own request"
+    elif item.assignee_id == request.principal.person.pk:
+        below = "you were asked"
+    else:  # the reader still may, and sees who looks at it
+        below = f"{assignee} was asked" if mine and assignee else ""
+    name = stage.name if stage is not None and (stage.position > 1 or not below) else ""
     return {
-        "text": words,
-        "rest": f"{rest} overdue" if late else f"{rest} left",
-        "late": late,
-        "percent": percent,
-        "tone": "bad" if late else "warn" if percent >= 80 else "",
-        "label": f"{words} of {duration_h(goal)}",
+        "tick": str(item.pk) if mine else "",
+        "mine": mine,
+        "turn": "You" if mine else words,
+        "below": " · ".join(part for part in (name, below) if part),
+        "stage": stage.name if stage else "",
+        "assignee": assignee,
     }
 
 
-def _rough(seconds: float) -> str:
-    """Return a duration in whole hours, or in minutes below one: nobody decides by the minute."""
-    step = 3600 if seconds >= 3600 else 60
-    return duration_h(seconds // step * step) if seconds >= 60 else "under 1 min"
+def _used(item: Request, seconds: int) -> dict[str, Any]:
+    return {"used": seconds, "age": against(seconds)}

@@ -43,6 +43,7 @@ class WebhookIn(Body):
     url: str = Field(max_length=2000)
     kinds: list[str] = Field(default_factory=list, max_length=100)
     enabled: bool = True
+    format: str = Field("standard", max_length=40, description="standard, slack or teams")
 
 
 class WebhookPatch(Body):
@@ -52,6 +53,7 @@ class WebhookPatch(Body):
     url: str | None = Field(None, max_length=2000)
     kinds: list[str] | None = Field(None, max_length=100)
     enabled: bool | None = None
+    format: str | None = Field(None, max_length=40)
 
 
 class ReplayIn(Body):
@@ -84,6 +86,7 @@ def webhook_json(hook: Webhook) -> dict[str, object]:
         "url": hook.url,
         "kinds": hook.kinds,
         "enabled": hook.enabled,
+        "format": hook.format,
         "created_by": hook.created_by.username if hook.created_by else None,
         "created_at": hook.created_at,
     }
@@ -147,9 +150,7 @@ def list_webhooks(
 def create_webhook(request: PortalRequest, body: WebhookIn) -> HttpResponse:
     """Create a webhook of a project, or of the platform; its secret is in this answer and never again."""
     project = project_or_404(request.principal, body.project) if body.project is not None else None
-    hook, secret = webhooks.create(
-        request.principal, project=project, name=body.name, url=body.url, kinds=body.kinds, enabled=body.enabled
-    )
+    hook, secret = webhooks.create(request.principal, project=project, **body.model_dump(exclude={"project"}))
     return answer(request, webhook_json(hook) | {"secret": secret}, status=201, secret=True)
 
 

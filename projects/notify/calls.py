@@ -17,7 +17,7 @@ from django.utils import timezone
 from portal import outbound
 from portal.http import canonical
 from projects.models import Delivery, DeliveryState, Webhook
-from projects.notify import queue, signing
+from projects.notify import formats, queue, signing
 from projects.notify.services import WEBHOOK
 from projects.notify.webhooks import gone
 
@@ -107,7 +107,7 @@ def run(lane: Lane) -> tuple[Lane, list[Outcome]]:
 
 
 def _call(lane: Lane, row: Delivery) -> Outcome:
-    body = canonical(row.payload).encode()
+    body = canonical(formats.body(lane.webhook.format, row.payload)).encode()
     headers = signing.headers(lane.secrets, str(row.pk), timezone.now(), body)
     try:
         answer = outbound.send("POST", lane.webhook.url, purpose="webhook", headers=headers, body=body, timeout=TIMEOUT)

@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 import smtplib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from projects.models import Delivery, User
+from projects.models import Delivery, Notification, User
 from projects.notify import queue
 from projects.notify.services import MAIL
 from projects.zones import zone_of
@@ -32,6 +32,10 @@ SENTENCES = 200  # in one mail; the rest stands in the portal
 SECONDS = 60  # after which a run leaves the rest to the next one
 # What concerns one mail, not the server. ValueError: an address that no header can hold.
 ONE_MAIL = (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError, ValueError)
+
+Offer = Callable[[Notification], tuple[str, str] | None]
+# What a mail about a kind offers beside its page: label and address, made when the mail leaves. Apps above register.
+OFFERS: dict[str, Offer] = {}
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +139,7 @@ def message(group: Sequence[Delivery], connection: BaseEmailBackend | None = Non
                 "text": item.text,
                 "url": f"{settings.BASE_URL}{item.url}" if item.url else "",
                 "at": item.created_at,
+                "offer": OFFERS[item.kind](item) if item.kind in OFFERS else None,
             }
             for item in notifications[:SENTENCES]
         ],

@@ -15,13 +15,13 @@ from portal.errors import Conflict, Forbidden, Invalid
 from portal.http import page
 from portal.listing import Column, Filter, Listing, csv_response, find, read
 from projects.api import project_or_404
-from projects.models import Delivery, DeliveryState, Project, Webhook
+from projects.models import Delivery, DeliveryState, Project, Webhook, WebhookFormat
 from projects.notify import reading, webhooks
 from projects.notify.kinds import KINDS
 from projects.permissions import can, forbidden_sentence, require
 from projects.principal import PortalRequest
 
-LABELS = {"name": "Name", "url": "Address", "kinds": "What it hears of"}
+LABELS = {"name": "Name", "url": "Address", "kinds": "What it hears of", "format": "Format"}
 DELIVERIES = Listing(
     route="webhook_detail",
     nouns=("delivery", "deliveries"),
@@ -108,7 +108,7 @@ def webhook_create(request: PortalRequest, slug: str = "") -> HttpResponse:
         require(request.principal, "create", project, model=Webhook)
     elif not webhooks.may_create(request.principal, None):
         raise Forbidden(forbidden_sentence("create", Webhook))
-    typed: dict[str, Any] = {"name": "", "url": "", "kinds": [], "enabled": True}
+    typed: dict[str, Any] = {"name": "", "url": "", "kinds": [], "enabled": True, "format": WebhookFormat.STANDARD}
     problem: Invalid | Conflict | None = None
     if request.method == "POST":
         typed = _typed(request)
@@ -126,7 +126,9 @@ def webhook_change(request: PortalRequest, webhook_id: UUID) -> HttpResponse:
     """The form for a webhook that exists."""
     hook = reading.webhook_or_404(request.principal, webhook_id)
     require(request.principal, "change", hook)
-    typed: dict[str, Any] = {"name": hook.name, "url": hook.url, "kinds": hook.kinds, "enabled": hook.enabled}
+    typed: dict[str, Any] = {"name": hook.name, "url": hook.url, "kinds": hook.kinds, "enabled": hook.enabled} | {
+        "format": hook.format
+    }
     problem: Invalid | Conflict | None = None
     if request.method == "POST":
         typed = _typed(request)
@@ -146,6 +148,7 @@ def _typed(request: HttpRequest) -> dict[str, Any]:
         "url": request.POST.get("url", ""),
         "kinds": request.POST.getlist("kinds"),
         "enabled": "enabled" in request.POST,
+        "format": request.POST.get("format", WebhookFormat.STANDARD),
     }
 
 
@@ -171,6 +174,10 @@ def _form(
             {"name": "url", "label": "Address", "kind": "text", "value": typed["url"], "required": True,
              "help": "For example https://hooks.example.com/gatehouse. Private addresses need GATEHOUSE_WEBHOOK_ALLOW.",
              "error": wrong.get("url", ""), "attrs": {"maxlength": 500, "inputmode": "url", "spellcheck": "false"}},
+            {"name": "format", "label": "Format", "kind": "select", "value": typed["format"],
+             "choices": [(value, label, False) for value, label in WebhookFormat.choices],
+             "help": "A chat shows its own format at once; the other one is for programs. All of them are signed.",
+             "error": wrong.get("format", "")},
             {"name": "enabled", "label": "Switched on", "kind": "checkbox", "checked": typed["enabled"]},
         ],
         "kinds": [

@@ -13,7 +13,7 @@ from portal import crypto, outbound
 from portal.errors import Conflict, Forbidden, Invalid
 from portal.http import clean_text
 from portal.states import move
-from projects.models import Delivery, DeliveryState, Project, Webhook
+from projects.models import Delivery, DeliveryState, Project, Webhook, WebhookFormat
 from projects.notify import signing
 from projects.notify.audience import owners, platform_engineers
 from projects.notify.kinds import DISABLED, KINDS, TEST
@@ -32,7 +32,14 @@ def may_create(by: Principal, project: Project | None) -> bool:
 
 
 def create(
-    by: Principal, *, project: Project | None, name: str, url: str, kinds: Iterable[str] = (), enabled: bool = True
+    by: Principal,
+    *,
+    project: Project | None,
+    name: str,
+    url: str,
+    kinds: Iterable[str] = (),
+    enabled: bool = True,
+    format: str = WebhookFormat.STANDARD,
 ) -> tuple[Webhook, str]:
     """Create a webhook of `project`, or of the platform, and return it with its secret, which is shown once.
 
@@ -43,7 +50,9 @@ def create(
         require(by, "create", project, model=Webhook)
     elif not may_create(by, None):
         raise Forbidden(forbidden_sentence("create", Webhook))
-    fields = {"name": _name(name), "url": _url(url), "kinds": clean_kinds(kinds), "enabled": enabled}
+    fields = {"name": _name(name), "url": _url(url), "kinds": clean_kinds(kinds), "enabled": enabled} | {
+        "format": _format(format)
+    }
     secret = signing.new_secret()
     with transaction.atomic():
         if project is not None:
@@ -65,6 +74,7 @@ def change(
     url: str | None = None,
     kinds: Iterable[str] | None = None,
     enabled: bool | None = None,
+    format: str | None = None,
 ) -> Webhook:
     """Change a webhook; None leaves a field as it is. Switched off, it hears of nothing new and what waits stays.
 
@@ -83,9 +93,11 @@ def change(
             hook.kinds = clean_kinds(kinds)
         if enabled is not None:
             hook.enabled = enabled
+        if format is not None:
+            hook.format = _format(format)
         after = _facts(hook)
         if after != before:
-            hook.save(update_fields=["name", "url", "kinds", "enabled"])
+            hook.save(update_fields=["name", "url", "kinds", "enabled", "format"])
             changed = {field for field in after if after[field] != before[field]}
             record(
                 "webhooks.change",
@@ -201,6 +213,12 @@ def clean_kinds(kinds: Iterable[str], *, field: str = "kinds") -> list[str]:
     return sorted(set(wanted))
 
 
+def _format(value: str) -> str:
+    if value not in WebhookFormat.values:
+        raise Invalid.field("format", f"format is {value[:20]!r}; choose one of {', '.join(WebhookFormat.values)}.")
+    return value
+
+
 def _name(name: str) -> str:
     return clean_text(name, field="name", low=1, high=80)
 
@@ -232,4 +250,5 @@ def _facts(hook: Webhook) -> dict[str, object]:
         "address": f"{parts.scheme}://{parts.netloc}/… ({mark})",
         "kinds": list(hook.kinds),
         "enabled": hook.enabled,
+        "format": hook.format,
     }
