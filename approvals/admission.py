@@ -13,6 +13,7 @@ from catalog import collecting, proposing
 from catalog import services as catalog
 from catalog.mcp.described import describe
 from catalog.models import Version, VersionState
+from portal.errors import Conflict
 from portal.http import digest
 from portal.states import move
 from projects.models import User
@@ -39,6 +40,30 @@ def submit(by: Principal, version: Version, purpose: str = "") -> Request:
     with transaction.atomic():
         kept = data if purpose else data | {"purpose": returned.body.get("purpose")}
         return services.submit(by, services.change(by, returned, kept))
+
+
+def discard(by: Principal, version: Version) -> None:
+    """Take a draft away, as catalog.proposing.discard does. Raises as `require_discard` does."""
+    with transaction.atomic():
+        require_discard(by, version)
+        proposing.discard(by, version)
+
+
+def require_discard(by: Principal, version: Version) -> None:
+    """Raise NotFound, Forbidden, Conflict `not_a_draft`, and Conflict `request_open` as long as a request that was sent
+    for `version` waits for somebody.
+    """
+    proposing.require_submit(by, version)
+    proposing.require_discardable(version)
+    sent = Request.objects.filter(kind=RequestKind.ADMISSION, version=version, submission__gt=0)
+    waiting = sent.filter(state__in=(RequestState.SUBMITTED, RequestState.CHANGES_REQUESTED)).first()
+    if waiting is not None:
+        raise Conflict(
+            f"{waiting} asks for {version.asset.slug} {version.version} and was sent back for changes. Withdraw it "
+            "first, or answer it.",
+            code="request_open",
+            extra={"request": waiting.pk},
+        )
 
 
 def admit(by: Principal, version: Version, *, reason: str) -> bool:

@@ -15,10 +15,11 @@ from ninja import Body as JsonBody
 from ninja import Router
 from pydantic import Field
 
-from approvals import services
+from approvals import interchange, reports, services
 from approvals.bodies import BODIES
 from approvals.models import Choice, Request, RequestKind, RequestState
-from approvals.representation import request_json, with_all
+from approvals.representation import request_json, whole_json, with_all
+from approvals.stages.reading import find, waiting_for
 from approvals.timeline import timeline
 from endpoints.reading import endpoint_or_404
 from portal.errors import GatehouseError, Invalid, NotFound
@@ -57,6 +58,12 @@ class DecisionIn(Body):
     reason: str = Field("", max_length=8192)
 
 
+class OneDecisionIn(DecisionIn):
+    """A decision on one request. `plan_digest`: the plan that was read; another one by now is 409 `plan_stale`."""
+
+    plan_digest: str = Field("", max_length=80, description="To approve exactly this plan.")
+
+
 class BulkIn(DecisionIn):
     """One decision on several requests, whatever their kinds."""
 
@@ -76,16 +83,17 @@ class CommentIn(Body):
     text: str = Field(max_length=8192)
 
 
-def _get(principal: Principal, request_id: int) -> Request:
+def request_or_404(principal: Principal, request_id: int) -> Request:
     """Return the request with all that is shown; raises NotFound when the caller may not see it."""
-    found = with_all(visible(principal, Request.objects.all())).filter(pk=request_id).first()
+    found = find(principal, request_id, with_all)
     if found is None:
         raise NotFound(f"There is no request {request_id}, or you may not see it.")
     return found
 
 
-def _shown(request: PortalRequest, request_id: int, status: int = 200) -> HttpResponse:
-    return answer(request, request_json(_get(request.principal, request_id)), status)
+def shown(request: PortalRequest, request_id: int, status: int = 200) -> HttpResponse:
+    """Return the answer with the whole request, and with what its last submission changed."""
+    return answer(request, whole_json(request_or_404(request.principal, request_id)), status)
 
 
 def _split(payload: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -104,17 +112,26 @@ def _choice(value: str) -> Choice:
 
 @router.post("/requests/check", auth=scope("requests:read"), openapi_extra=_document(draft=False))
 def check(request: PortalRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
-    """The plan for a request body, without creating anything."""
-    return answer(request, services.check(request.principal, payload))
+    """The plan for a request body, without creating anything. Accept `application/sarif+json` or
+    `application/junit+xml` for a report of its checks; `?path=` names the file that it is about.
+    """
+    kind = reports.wanted(request, *reports.WRITERS)
+    if kind == reports.JSON:
+        return answer(request, services.check(request.principal, interchange.body_of(payload)))
+    try:
+        plan = services.check(request.principal, interchange.body_of(payload))
+    except Invalid as error:
+        return reports.answered(reports.of_refusal(request, error), kind, error.status)
+    return reports.answered(reports.of_plan(request, plan), kind)
 
 
 @router.post("/requests", auth=scope("requests:write"), openapi_extra=_document(draft=True))
 @idempotent
 def create(request: PortalRequest, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
-    """Send a request, or keep it as a draft with `"draft": true`."""
-    data, draft = _split(payload)
+    """Send a request, or keep it as a draft with `"draft": true`. Takes the YAML of a file, too."""
+    data, draft = _split(interchange.body_of(payload))
     made = (services.draft if draft else services.send)(request.principal, data)
-    return _shown(request, made.pk, 201)
+    return shown(request, made.pk, 201)
 
 
 @router.post("/endpoints/{endpoint_id}/renew", auth=scope("requests:write"), tags=["endpoints"])
@@ -125,7 +142,7 @@ def renew(request: PortalRequest, endpoint_id: UUID, body: RenewIn) -> HttpRespo
     require(request.principal, "request", endpoint.project)
     asked = {"kind": "renewal", "endpoint": str(endpoint.pk), "ends_on": body.ends_on, "purpose": body.purpose}
     made = services.send(request.principal, asked)
-    return _shown(request, made.pk, 201)
+    return shown(request, made.pk, 201)
 
 
 @router.get("/requests", auth=scope("requests:read"))
@@ -144,8 +161,7 @@ def list_requests(
     if assigned is not None:
         if assigned != "me":
             raise Invalid.field("assigned", "assigned takes the value me.")
-        found = visible(principal, Request.objects.filter(state=RequestState.SUBMITTED), "decide")
-        found = found.exclude(requester=principal.person)
+        found = waiting_for(principal)
     for name, value, known in (("state", state, RequestState.values), ("kind", kind, RequestKind.values)):
         if value is not None and value not in known:
             raise Invalid.field(name, f"{name} is {value[:40]!r}; choose one of {', '.join(known)}.")
@@ -172,7 +188,7 @@ def decide_many(request: PortalRequest, body: BulkIn) -> HttpResponse:
 
 def _decide_one(principal: Principal, request_id: int, choice: Choice, reason: str) -> dict[str, Any]:
     try:
-        decided = services.DECISIONS[choice](principal, _get(principal, request_id), reason=reason)
+        decided = services.DECISIONS[choice](principal, request_or_404(principal, request_id), reason=reason)
     except GatehouseError as error:
         return {"id": request_id, "status": error.status, "code": error.code, "detail": error.sentence}
     return {"id": request_id, "status": 200, "state": decided.state}
@@ -180,42 +196,46 @@ def _decide_one(principal: Principal, request_id: int, choice: Choice, reason: s
 
 @router.get("/requests/{request_id}", auth=scope("requests:read"))
 def get_request(request: PortalRequest, request_id: int) -> HttpResponse:
-    """One request with its plan, checks, stages and decisions."""
-    return _shown(request, request_id)
+    """One request with its plan, checks, stages and decisions. Accept `application/yaml` for a file that asks for the
+    same.
+    """
+    if reports.wanted(request, reports.YAML) == reports.YAML:
+        return interchange.answered(request_or_404(request.principal, request_id))
+    return shown(request, request_id)
 
 
 @router.patch("/requests/{request_id}", auth=scope("requests:write"), openapi_extra=_document(draft=False))
 def change(request: PortalRequest, request_id: int, payload: JsonBody[dict[str, Any]]) -> HttpResponse:
     """Change fields of a draft, or of a request that was sent back; null empties a field. Needs If-Match."""
     with transaction.atomic():
-        current = _get(request.principal, request_id)
+        current = request_or_404(request.principal, request_id)
         Request.objects.select_for_update().get(pk=current.pk)
-        current = _get(request.principal, request_id)  # again, under the lock: the ETag must not age
-        require_match(request, request_json(current))
+        current = request_or_404(request.principal, request_id)  # again, under the lock: the ETag must not age
+        require_match(request, whole_json(current))
         services.change(request.principal, current, {**current.body, **payload})
-    return _shown(request, request_id)
+    return shown(request, request_id)
 
 
 @router.post("/requests/{request_id}/submit", auth=scope("requests:write"))
 @idempotent
 def submit(request: PortalRequest, request_id: int) -> HttpResponse:
     """Send a draft, or send a changed request again; the plan is frozen."""
-    services.submit(request.principal, _get(request.principal, request_id))
-    return _shown(request, request_id)
+    services.submit(request.principal, request_or_404(request.principal, request_id))
+    return shown(request, request_id)
 
 
 @router.post("/requests/{request_id}/withdraw", auth=scope("requests:write"))
 @idempotent
 def withdraw(request: PortalRequest, request_id: int) -> HttpResponse:
     """Take a request back before it is decided."""
-    services.withdraw(request.principal, _get(request.principal, request_id))
-    return _shown(request, request_id)
+    services.withdraw(request.principal, request_or_404(request.principal, request_id))
+    return shown(request, request_id)
 
 
 @router.get("/requests/{request_id}/timeline", auth=scope("requests:read"))
 def get_timeline(request: PortalRequest, request_id: int) -> HttpResponse:
     """What happened to a request and to its endpoint, oldest first."""
-    entries = timeline(_get(request.principal, request_id))
+    entries = timeline(request_or_404(request.principal, request_id))
     return answer(request, {"items": [entry.json() for entry in entries], "next": None})
 
 
@@ -223,14 +243,16 @@ def get_timeline(request: PortalRequest, request_id: int) -> HttpResponse:
 @idempotent
 def comment(request: PortalRequest, request_id: int, body: CommentIn) -> HttpResponse:
     """Add a remark."""
-    made = services.comment(request.principal, _get(request.principal, request_id), body.text)
+    made = services.comment(request.principal, request_or_404(request.principal, request_id), body.text)
     return answer(request, {"id": made.pk, "author": made.author.username, "text": made.text, "at": made.at}, 201)
 
 
 @router.post("/requests/{request_id}/decisions", auth=scope("approvals:decide"))
 @idempotent
-def decide(request: PortalRequest, request_id: int, body: DecisionIn) -> HttpResponse:
+def decide(request: PortalRequest, request_id: int, body: OneDecisionIn) -> HttpResponse:
     """Approve, reject or ask for changes."""
-    current = _get(request.principal, request_id)
-    services.DECISIONS[_choice(body.decision)](request.principal, current, reason=body.reason)
-    return _shown(request, request_id)
+    current = request_or_404(request.principal, request_id)
+    choice = _choice(body.decision)
+    read = {"plan_digest": body.plan_digest} if choice == Choice.APPROVE else {}
+    services.DECISIONS[choice](request.principal, current, reason=body.reason, **read)
+    return shown(request, request_id)

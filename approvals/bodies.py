@@ -20,6 +20,7 @@ from projects.models import is_slug, slug_validator
 MAX_REPLICAS, MAX_CONCURRENCY, MAX_CONTEXT = 64, 1024, 10_000_000
 MOST_TOOLS, LONGEST_TOOL = 500, 128
 MAX_PURPOSE, MAX_DAYS, MAX_QUOTA = 2000, 730, 10**15
+MAX_WAIVER_DAYS, MAX_KEY = 180, 2**63 - 1
 
 
 class RequestBody(BaseModel):
@@ -198,6 +199,40 @@ class AdmissionBody(RequestBody):
     version: str | None = Field(None, max_length=40)
 
 
+class WaiverBody(RequestBody):
+    """To go on although one check fails, for a request or for a running endpoint, until a day."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("endpoint",)
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "request", "endpoint"})
+
+    kind: Literal["waiver"] = "waiver"
+    request: int | None = Field(None, ge=1, le=MAX_KEY, description="Id of the request that fails the check.")
+    endpoint: str | None = Field(None, max_length=40, description="Id of the endpoint that fails it.")
+    check: str | None = Field(None, max_length=60, description="Id of the check, as plans and findings name it.")
+    compensating_control: str | None = Field(None, description="What is done instead.")
+    owner: str | None = Field(None, max_length=150, description="User name of who answers for it until its end.")
+    ends_on: dt.date | None = None
+
+    def clean(self, problems: dict[str, str]) -> None:
+        """Tidy the text; a waiver is shorter than what it is about."""
+        for name, high in (("check", 60), ("owner", 150), ("compensating_control", MAX_PURPOSE)):
+            if getattr(self, name) is not None:
+                _clean_into(self, name, problems, high=high, lines=name == "compensating_control")
+        last = timezone.now().date() + dt.timedelta(days=MAX_WAIVER_DAYS)
+        if self.ends_on is not None and "ends_on" not in problems and self.ends_on > last:
+            problems["ends_on"] = (
+                f"ends_on is {self.ends_on}; a waiver lasts at most {MAX_WAIVER_DAYS} days. Choose {last} or earlier."
+            )
+
+    def conflicts(self) -> dict[str, str]:
+        """It is about one thing."""
+        if self.request is None and not self.endpoint:
+            return {"request": "request is missing. Give the id of a request, or of an endpoint as endpoint."}
+        if self.request is not None and self.endpoint:
+            return {"endpoint": "endpoint is given beside request. A waiver is about one of them; leave the other out."}
+        return {}
+
+
 BODIES: Mapping[str, type[RequestBody]] = {
     "endpoint": EndpointBody,
     "revision": RevisionBody,
@@ -206,6 +241,7 @@ BODIES: Mapping[str, type[RequestBody]] = {
     "quota": QuotaBody,
     "mcp-access": McpAccessBody,
     "admission": AdmissionBody,
+    "waiver": WaiverBody,
 }
 REQUIRED = tuple(name for name in EndpointBody.model_fields if name != "kind")
 assert set(Environment.values) == {"dev", "staging", "prod"}  # noqa: S101 - the literals above say the same

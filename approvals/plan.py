@@ -11,13 +11,17 @@ from approvals.bodies import RequestBody
 from approvals.kinds import KINDS
 from approvals.kinds.base import Found
 from approvals.models import Request
+from approvals.planning import security
 from approvals.policies import document as documents
 from approvals.policies.active import Active, active
 from approvals.policies.judging import judge, needed_stages
 from approvals.policies.rules import StageRule
+from approvals.stages.kinds import for_kind
 from approvals.verdicts import Check, ordered
 from portal.http import digest
 from projects.principal import Principal
+
+SUBJECT = {"admission": "asset"}  # which rules judge a kind of request; all others are judged as what is asked for
 
 
 def resolve(by: Principal, body: RequestBody) -> Any:
@@ -26,9 +30,15 @@ def resolve(by: Principal, body: RequestBody) -> Any:
 
 
 def build(
-    by: Principal, body: RequestBody, *, resolved: Found | None = None, request: Request | None = None
+    by: Principal,
+    body: RequestBody,
+    *,
+    resolved: Found | None = None,
+    request: Request | None = None,
+    rules: Active | None = None,
 ) -> dict[str, Any]:
-    """Return the plan of a whole `body` as plain JSON. `request`: the one whose plan it is, since waivers belong to it.
+    """Return the plan of a whole `body` as plain JSON. `request`: the one whose plan it is, since waivers belong to it;
+    `rules`: the policies that count, where several plans are built.
 
     Raises Invalid when it names something that the caller may not use. Failing checks do not raise: they stand in
     `checks`.
@@ -36,9 +46,8 @@ def build(
     kind = KINDS[body.kind]
     found = resolved or kind.resolve(by, body)
     plan = kind.build(by, body, found)
-    return governed(
-        plan, documents.of_request(by, body, found.subject, plan), active(), found.subject.endpoint, request
-    )
+    document = documents.of_request(by, body, found.subject, plan)
+    return governed(plan, document, rules or active(), found.subject.endpoint, request)
 
 
 def governed(
@@ -46,12 +55,18 @@ def governed(
 ) -> dict[str, Any]:
     """Return `plan` with what the policies say of it: verdicts, waivers, the stages of the review, and the input."""
     own = [Check(**check | {"controls": tuple(check["controls"])}) for check in plan["checks"]]
-    checks = ordered(waiving.applied([*own, *judge(rules.bundle, document)], request=request, endpoint=endpoint))
+    checks = ordered(
+        waiving.applied(
+            [*own, *judge(rules.bundle, document, SUBJECT.get(plan["kind"], "request"))],
+            request=request,
+            endpoint=endpoint,
+        )
+    )
     return {
-        **plan,
+        **security.with_waivers(plan, checks),
         "checks": [check.json() for check in checks],
         "bundle": rules.json(),
-        "stages": [_stage(stage) for stage in needed_stages(rules.bundle, document)],
+        "stages": [_stage(stage) for stage in for_kind(plan["kind"], needed_stages(rules.bundle, document))],
         "document": document,
     }
 

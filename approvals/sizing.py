@@ -12,6 +12,7 @@ from django.utils import timezone
 from catalog import fit
 from catalog.models import HardwareProfile, Kind, Version
 from endpoints.models import Cluster
+from quotas.gpus import GpuLimit
 from quotas.models import Pool, Reservation, ReservationState
 from quotas.services import room as room_of
 
@@ -168,6 +169,11 @@ def cost(profile: HardwareProfile, replicas: int, ends_on: dt.date | None) -> di
         "until_end": money(hourly * hours),
         "until_end_inputs": f"{money(hourly)} × {hours:,} h",
     }
+
+
+def held_gpus(quota: GpuLimit | None) -> dict[str, Any] | None:
+    """Return what a project may hold, holds and waits for, as plans keep it; None where it was not asked."""
+    return None if quota is None else {"limit": quota.limit, "held": quota.held, "waiting": quota.waiting}
 
 
 def money(value: Decimal) -> str:

@@ -15,6 +15,7 @@ ON_STORES = (
     "audience",
     "credentials",
     "hashing",
+    "policies",
 )  # with measure(store) -> list[Result], run in a process of its own per database
 BENCHES = (*ALONE, *ON_STORES)
 

@@ -152,6 +152,7 @@ def _requests(
                 body={"kind": "endpoint", "project": projects[n % len(projects)].slug, "name": f"endpoint-{n}"},
                 plan_digest="sha256:0", submitted_at=sent,
                 decided_at=None if state == RequestState.SUBMITTED else sent + dt.timedelta(hours=5),
+                waiting_on="|*|governance-leads|platform-engineers|" if state == RequestState.SUBMITTED else "",
                 endpoint=endpoints[n % len(endpoints)] if state == RequestState.APPROVED else None,
             )  # fmt: skip
 

@@ -29,6 +29,7 @@ PHASES = {
     Phase.DELETED: ("grey", "trash"),
 }
 ENVIRONMENTS = {"prod": "purple", "staging": "teal", "dev": "grey"}
+ALERTS = {"alert_firing": ("red", "warn"), "alert_resolved": ("green", "ok")}
 KEY_STATES = {
     KeyState.ACTIVE: ("green", "ok"),
     KeyState.ROTATING: ("orange", "rotate"),
@@ -260,6 +261,7 @@ def event_lines(events: Sequence[Event]) -> list[Cell]:
         colour, icon = PHASES[Phase(one.phase)]
         if one.code in {"crashed", RESTARTING, "out_of_memory", "start_timeout"} and one.phase != Phase.FAILED:
             colour, icon = "orange", "warn"
+        colour, icon = ALERTS.get(one.code, (colour, icon))
         lines.append({"at": one.at, "colour": colour, "icon": icon, "sentence": one.sentence, "code": one.code})
     return lines
 

@@ -310,3 +310,25 @@ class EngineCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint_id} {self.instance}"
+
+
+class Alert(models.Model):
+    """What a monitoring system says is wrong with an endpoint: one row per fingerprint, until it says otherwise."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="alerts")
+    fingerprint = models.CharField(max_length=64)
+    name = models.CharField(max_length=120)
+    severity = models.CharField(max_length=20, blank=True)
+    summary = models.CharField(max_length=500, blank=True)
+    runbook_url = models.CharField(max_length=500, blank=True)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)  # none: it fires
+    told_at = models.DateTimeField()  # when the monitoring system last said so
+
+    class Meta:
+        ordering = ["-starts_at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["endpoint", "fingerprint"], name="one_alert_per_fingerprint")]
+        indexes = [models.Index(fields=["endpoint", "ends_at"], name="alert_endpoint")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, Max, OuterRef, Q, Sum
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from endpoints.keys import PLAYGROUND, TARGET_KIND
@@ -125,17 +125,24 @@ class Keys:
 
 def affected_keys(endpoint: Endpoint) -> Keys:
     """Return the keys that can call the endpoint (one query)."""
-    this = KeyTarget.objects.filter(kind=TARGET_KIND, target_id=str(endpoint.pk), key=OuterRef("pk"))
-    any_target = KeyTarget.objects.filter(key=OuterRef("pk"))
-    another = any_target.exclude(kind=TARGET_KIND, target_id=str(endpoint.pk))
-    bound = Q(Exists(this))
-    mine = Q(project=endpoint.project)
-    rows = ApiKey.objects.filter(bound | (mine & ~Exists(any_target)), state__in=LIVE_KEYS).exclude(purpose=PLAYGROUND)
-    found = rows.annotate(one=bound & ~Exists(another)).aggregate(
+    another = KeyTarget.objects.filter(key=OuterRef("pk")).exclude(kind=TARGET_KIND, target_id=str(endpoint.pk))
+    bound, mine = Q(Exists(_targets(endpoint))), Q(project=endpoint.project)
+    found = reaching(endpoint).annotate(one=bound & ~Exists(another)).aggregate(
         own=Count("pk", filter=mine), others=Count("pk", filter=~mine), only=Count("pk", filter=Q(one=True)),
         used=Max("last_used_at", filter=mine),
     )  # fmt: skip
     return Keys(**found)
+
+
+def reaching(endpoint: Endpoint) -> QuerySet[ApiKey]:
+    """Return the living keys that can call the endpoint: bound to it, or of its project and bound to none."""
+    free = Q(project=endpoint.project) & ~Exists(KeyTarget.objects.filter(key=OuterRef("pk")))
+    rows = ApiKey.objects.filter(Q(Exists(_targets(endpoint))) | free, state__in=LIVE_KEYS)
+    return rows.exclude(purpose=PLAYGROUND)
+
+
+def _targets(endpoint: Endpoint) -> QuerySet[KeyTarget]:
+    return KeyTarget.objects.filter(kind=TARGET_KIND, target_id=str(endpoint.pk), key=OuterRef("pk"))
 
 
 def _sums() -> dict[str, Sum]:

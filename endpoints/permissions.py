@@ -1,6 +1,6 @@
 """Who may do what with endpoints and clusters. Keys are a model of `projects`; their rule stands there."""
 
-from endpoints.models import Cluster, Endpoint, EngineCount, Event, Revision, Served, Share
+from endpoints.models import Alert, Cluster, Endpoint, EngineCount, Event, Revision, Served, Share
 from endpoints.sharing import living_shares
 from projects.models import PLATFORM_ENGINEERS
 from projects.permissions import BUILDERS, EVERYONE, MEMBERS, OWNER, PLATFORM, Grant, Rule, register
@@ -12,7 +12,7 @@ READERS = MEMBERS | PLATFORM
 def register_rules() -> None:
     """Register the rules of this app."""
     engineers = frozenset({PLATFORM_ENGINEERS})
-    verbs = ("suspend", "resume", "retry", "delete", "scale", "rollback", "transfer")
+    verbs = ("suspend", "resume", "retry", "delete", "scale", "rollback", "transfer", "alert")
     actions = {
         "view": READERS,
         "inspect": READERS,  # events, logs, revisions, purpose, people: what a share does not open
@@ -23,6 +23,6 @@ def register_rules() -> None:
     shared = Grant(living_shares, "endpoint_id", "project_id", {"view": MEMBERS})
     register(Rule(Endpoint, "project_id", actions, grant=shared))
     register(Rule(Share, "endpoint__project_id", {"view": READERS}))
-    for model in (Revision, Event, EngineCount, Served):
+    for model in (Alert, Revision, Event, EngineCount, Served):
         register(Rule(model, "endpoint__project_id", {"view": READERS}))
     register(Rule(Cluster, None, {"view": EVERYONE, "create": engineers, "change": engineers}))

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.services import record
@@ -78,8 +78,13 @@ def name_is_taken(project: Project, name: str) -> bool:
     """Whether a living endpoint of the project has this name, or one had it that was deleted in the last 30 days (one
     query).
     """
+    return names_in_use(project).filter(name=name).exists()
+
+
+def names_in_use(project: Project) -> QuerySet[Endpoint]:
+    """Return the endpoints of `project` whose names nobody else may have: living, or deleted in the last 30 days."""
     reserved = Q(phase=Phase.DELETED, deleted_at__gt=timezone.now() - RESERVED)
-    return Endpoint.objects.filter(~Q(phase=Phase.DELETED) | reserved, project=project, name=name).exists()
+    return Endpoint.objects.filter(~Q(phase=Phase.DELETED) | reserved, project=project)
 
 
 def open_endpoint(

@@ -6,7 +6,7 @@ import socket
 
 from celery import shared_task
 
-from endpoints import blocking, expiry
+from endpoints import alerting, blocking, expiry
 from endpoints import drift as drifting
 from endpoints import reconcile as reconciling
 from endpoints import sweep as sweeping
@@ -34,8 +34,9 @@ def expire() -> None:
 
 @shared_task
 def prune() -> None:
-    """Delete the logs of endpoints that are gone, after their retention."""
+    """Delete the logs of endpoints that are gone and alerts that are over, after their retention."""
     sweeping.prune()
+    alerting.prune()
 
 
 @shared_task

@@ -16,15 +16,22 @@ from ninja.openapi.docs import DocsBase
 from ninja.parser import Parser
 from ninja.types import DictStrAny
 
+from approvals import interchange
 from approvals.access.api import router as access_router
 from approvals.access.review_api import router as review_router
 from approvals.admission_api import router as admission_router
 from approvals.api import router as approvals_router
+from approvals.envelopes.api import router as envelopes_router
 from approvals.insights_api import router as insights_router
+from approvals.policies.api import router as policies_router
+from approvals.replay_api import router as replay_router
+from approvals.stages.api import router as stages_router
+from approvals.waivers.api import router as waivers_router
 from catalog.api import router as catalog_router
 from catalog.audience_api import router as audience_router
 from catalog.interchange.api import router as interchange_router
 from catalog.life_api import router as life_router
+from endpoints.alerting_api import router as alerting_router
 from endpoints.api import router as endpoints_router
 from endpoints.blocking_api import router as blocking_router
 from endpoints.idle_api import router as idle_router
@@ -42,15 +49,22 @@ from projects.oauth.openapi import secured
 from projects.sso.api import router as sso_router
 from quotas.api import router as quotas_router
 
+YAML = frozenset({interchange.MEDIA_TYPE, "application/x-yaml", "text/yaml"})
 log = logging.getLogger(__name__)
 
 
 class Json(Parser):
-    """Reads bodies that a database can keep: whole characters, no NUL, and numbers that JSON knows."""
+    """Reads bodies that a database can keep: whole characters, no NUL, and numbers that JSON knows. What is sent as
+    YAML is read as plain YAML of at most 64 KB (approvals/interchange.py).
+    """
 
     def parse_body(self, request: HttpRequest) -> DictStrAny:
         """Return the document. Raises ValueError for what is not JSON, and Invalid for what no column holds."""
-        document: DictStrAny = json.loads(request.body, parse_constant=_no_number)
+        document: DictStrAny
+        if request.content_type in YAML:
+            document = interchange.values(request.body)
+        else:
+            document = json.loads(request.body, parse_constant=_no_number)
         parts = document if isinstance(document, dict) else {"body": document}
         for name, part in parts.items():
             if not all(_keepable(text) for text in _texts([name, part])):
@@ -125,7 +139,7 @@ api.add_router("", notify_router)
 api.add_router("", sso_router)
 for router in (projects_router, audit_router, catalog_router, quotas_router, endpoints_router, approvals_router):
     api.add_router("", router)
-for part in (keys_router, sharing_router):
+for part in (keys_router, sharing_router, alerting_router):
     api.add_router("", part)
 api.add_router("", audience_router)
 for life in (admission_router, life_router, blocking_router):
@@ -134,6 +148,9 @@ api.add_router("", interchange_router)
 api.add_router("", applications_router)
 api.add_router("", review_router)
 api.add_router("", access_router)
+api.add_router("", policies_router)
+for part in (envelopes_router, waivers_router, stages_router, replay_router):
+    api.add_router("", part)
 for insight in (idle_router, insights_router, limits_router):
     api.add_router("", insight)
 

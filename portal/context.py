@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import OuterRef, Value
+from django.db.models import Exists, OuterRef, Value
 from django.http import HttpRequest
 from django.urls import reverse
 
-from approvals.models import Request, RequestState
+from approvals.models import Request
+from approvals.stages.reading import waiting_for
+from approvals.stages.standing import Standing, lenders
 from audit.models import Row
 from portal.counting import number
 from portal.guide import has_news
@@ -30,17 +32,20 @@ class Counts:
     unread: int = 0
     waiting: int = 0  # requests of others that wait for a decision
     news: bool = False
+    lent: bool = False  # somebody lets them decide
 
 
 def counts(principal: Principal, decides: bool) -> Counts:
-    """Return what the masthead and the menu count: one query for all of it."""
+    """Return what the masthead and the menu count: one query for all of it, a few more for who decides for others."""
     me = User.objects.filter(pk=principal.person.pk).order_by()
     unread = Notification.objects.filter(person=OuterRef("pk"), read_at__isnull=True)
-    others = visible(principal, Request.objects.filter(state=RequestState.SUBMITTED), "decide")
-    waiting = number(others.exclude(requester=OuterRef("pk"))) if decides else Value(0)
-    row = me.annotate(unread=number(unread), waiting=waiting).values_list("unread", "waiting", "preference__seen_news")
-    many, open_requests, seen = row.get()
-    return Counts(many, open_requests, has_news(seen or ""))
+    alone = Standing(principal)  # whoever decides for others is counted anew: few do
+    waiting = number(waiting_for(principal, alone)) if decides else Value(0)
+    row = me.annotate(unread=number(unread), waiting=waiting, lent=Exists(lenders(OuterRef("pk"))))
+    many, open_requests, seen, lent = row.values_list("unread", "waiting", "preference__seen_news", "lent").get()
+    if lent and not principal.person.is_service:
+        open_requests = waiting_for(principal).count()
+    return Counts(many, open_requests, has_news(seen or ""), bool(lent))
 
 
 def _entry(request: HttpRequest, label: str, name: str, icon: str, go: str, badge: int = 0) -> dict[str, Any]:
@@ -49,19 +54,20 @@ def _entry(request: HttpRequest, label: str, name: str, icon: str, go: str, badg
     return {"label": label, "url": url, "icon": icon, "current": current, "badge": badge, "go": go}
 
 
-def navigation(request: HttpRequest, principal: Principal, waiting: int = 0) -> list[dict[str, Any]]:
+def navigation(request: HttpRequest, principal: Principal, known: Counts) -> list[dict[str, Any]]:
     """Return the menu by what the person may do; at most eight entries, each with the letter that follows `g`."""
-    decides = can_anywhere(principal, "decide", Request)
+    decides, waiting = known.lent or can_anywhere(principal, "decide", Request), known.waiting
     reads_all = can_anywhere(principal, "view", Row)
     home = _entry(request, "Home", "home", "home", "h")
     requests = _entry(request, "Requests", "request_list", "requests", "r")
     capacity = _entry(request, "Capacity", "capacity", "capacity", "p")
+    usage = _entry(request, "Usage", "usage", "usage", "u")
     use = [
         home,
         _entry(request, "Catalog", "catalog_list", "catalog", "c"),
         requests,
         _entry(request, "Endpoints", "endpoint_list", "endpoints", "e"),
-        _entry(request, "Usage", "usage", "usage", "u"),
+        usage,
     ]
     decide: list[dict[str, Any]] = []
     govern: list[dict[str, Any]] = []
@@ -71,12 +77,15 @@ def navigation(request: HttpRequest, principal: Principal, waiting: int = 0) -> 
         use.append(capacity)
     if reads_all:
         (decide if decides else govern).append(_entry(request, "Insights", "insights", "trendup", "i"))
+        govern.append(_entry(request, "Policies", "policy_list", "policy", "o"))
     if reads_all or can_anywhere(principal, "manage_members", Project):
         govern.append(_entry(request, "Access", "access", "access", "w"))
     if reads_all:
         govern.append(_entry(request, "Audit", "audit_list", "audit", "l"))
-    # Who decides sees all requests through the queue; the product's name is a way home, and insights lead to capacity.
-    spare = [home, capacity] if can_anywhere(principal, "request", Project) or not decides else [requests, home]
+    # Who decides sees all requests through the queue; the product's name is a way home, insights lead to capacity, and
+    # home and every endpoint to usage.
+    asks = can_anywhere(principal, "request", Project) or not decides
+    spare = [home, capacity, usage] if asks else [requests, home, usage]
     for entry in spare:
         if len(use) + len(decide) + len(govern) > MOST_ENTRIES:
             use, decide = [one for one in use if one != entry], [one for one in decide if one != entry]
@@ -108,7 +117,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     if principal.is_authenticated:
         chosen = getattr(request, "project", None)
         known = counts(principal, can_anywhere(principal, "decide", Request))
-        data["nav"] = navigation(request, principal, known.waiting)
+        data["nav"] = navigation(request, principal, known)
         # Where the menu has no room for it, the product's name is what `g h` follows.
         data["brand_go"] = "" if any(one["go"] == "h" for part in data["nav"] for one in part["items"]) else "h"
         data["unread"], data["news"] = known.unread, known.news

@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping
 
+from portal.helptexts_governing import TEXTS as GOVERNING
+
 # The files of docs/ that are pages, in the order of the flow.
 GUIDES: Mapping[str, str] = {
     "catalog": "The catalog",
     "catalog-as-code": "Catalog as code, Backstage, Open Data Hub, CycloneDX",
     "mcp": "MCP servers",
     "requests": "Requests",
+    "pipelines": "Pipelines and requests as code",
     "approvals": "Approvals",
+    "objective": "The objective",
+    "auto-approval": "Approval by rule",
+    "policies": "Policies",
+    "waivers": "Waivers and findings",
     "endpoints": "Endpoints",
     "gateway": "Calling models: the gateway",
     "oauth": "Applications and tokens (OAuth 2)",
@@ -41,6 +48,11 @@ _REQUEST = (
     "after “changes requested” you edit and send it again.",
     "What is approved is what is started: the plan and its digest do not change after you have sent it.",
 )
+_FILE = (
+    "pipelines",
+    "A request can be kept as a file in a repository: reviewed like code, sent by a person or a pipeline.",
+    "A file becomes a draft first. What is wrong with it is said with the name of the field, and nothing is kept.",
+)
 _PEOPLE = (
     "people",
     "What somebody holds on the whole platform stands here: the built-in groups, presets, and named groups to which "
@@ -54,20 +66,6 @@ _ACCESS = (
     "is allowed; where there are several, taking one away leaves the others.",
     "The answer is worked out by the same rules that let people in or refuse them. “Why not?” names what is missing "
     "and who can give it.",
-)
-_LEAVE = (
-    "access",
-    "One action ends sessions, keys, tokens, memberships, groups and grants, withdraws open requests and hands waiting "
-    "reviews back. You see the counts first.",
-    "What the person made stays. Projects without an owner, endpoints without a contact and applications without an "
-    "owner are told to those who look after them.",
-)
-_REVIEW = (
-    "access",
-    "An entry is something that was held when the review began. Keep it, or revoke it: that ends it at once, as if it "
-    "were taken away on its own page.",
-    "Owners answer for their project, governance for the rest. Nobody answers for their own access. What nobody "
-    "answered stays when the review is closed, and is counted.",
 )
 _PRESETS = (
     "people",
@@ -167,6 +165,7 @@ _INDEX = (
 
 DEFAULT = _INDEX
 TEXTS: Mapping[str, tuple[str, ...]] = {
+    **GOVERNING,
     "home": (
         "requests",
         "What waits for you stands on top, then what runs and what is left of your quotas. Every number opens the "
@@ -213,6 +212,13 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "begins with the last one.",
         "Its evidence is collected at once, and reviewers see what differs from the version before.",
     ),
+    "catalog_change": (
+        "catalog",
+        "The card is what people read of an asset before they ask for it. Its proposer may change it until a version "
+        "was approved, platform engineers and governance leads at any time; short name and kind stay.",
+        "Every version's card is judged again. What waits for a review by then has to be sent again, so that nobody "
+        "lets in words that no reviewer has read.",
+    ),
     "catalog_attach": (
         "catalog",
         "A document adds to what is known about a version: a signature, an ML-BOM, a Scorecard result, provenance, a "
@@ -221,7 +227,8 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     ),
     "catalog_discard": (
         "catalog",
-        "A draft that was never sent to review can be discarded, with its evidence. What was reviewed once stays.",
+        "A draft that was never sent to review is deleted with its evidence. One that came back from a review is set "
+        "aside as retired: what was asked and answered about it stays.",
         "At most twenty proposals of a person are open at a time; discarding one makes room.",
     ),
     "catalog_submit": (
@@ -281,6 +288,16 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "request_new": _FORM,
     "request_edit": _FORM,
     "request_detail": _REQUEST,
+    "request_assign": _REQUEST,
+    "delegation_list": (
+        "approvals",
+        "Whoever decides requests by a role of their own can let a colleague do so until a day. The delegate decides "
+        "in their own name; every record says for whom.",
+        "What was lent is never lent on, and one person's roles count once in a request, whoever uses them.",
+    ),
+    "request_plan": _REQUEST,
+    "request_import": _FILE,
+    "request_yaml": _FILE,
     "approval_list": _QUEUE,
     "approval_detail": _QUEUE,
     "endpoint_list": (
@@ -334,9 +351,6 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "person_list": _PEOPLE,
     "access": _ACCESS,
     "access_why": _ACCESS,
-    "person_leave": _LEAVE,
-    "access_review_list": _REVIEW,
-    "access_review": _REVIEW,
     "person_detail": _PEOPLE,
     "group_list": _PEOPLE,
     "preset_list": _PRESETS,
@@ -351,11 +365,21 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "Time to first token is measured at the gateway; p95 means that 95 of 100 calls were faster.",
     ),
     "capacity": _CAPACITY,
+    "insight_calendar": (
+        "objective",
+        "The objective counts business time: whole days of this calendar, while it is not the requester's turn.",
+        "A change counts from now on; what requests have used so far stays as it was counted.",
+    ),
+    "approval_by_mail": (
+        "approvals",
+        "The link of a mail leads its own person to one plan, for three days. It decides nothing by itself.",
+        "Approving signs the digest on the page; another plan by now is refused.",
+    ),
     "insights": (
         "approvals",
         "Lead time runs from sending a request to the first ready endpoint. A number without enough samples says so "
         "instead of guessing.",
-        "The objective is five days; the share within it and the sample size stand beside each percentile.",
+        "The objective is five days of business time; the error budget says how many requests may be later.",
     ),
     "project_list": _PROJECT,
     "project_detail": _PROJECT,

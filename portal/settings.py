@@ -195,7 +195,24 @@ CELERY_BEAT_SCHEDULE = {
     },
     "projects-digest": {"task": "projects.tasks.digest", "schedule": 900, "options": {"expires": 900}},
     "approvals-purge": {"task": "approvals.tasks.purge", "schedule": 86_400},
+    "approvals-preview": {
+        "task": "approvals.tasks.preview",
+        "schedule": SWEEP_SECONDS,
+        "options": {"expires": SWEEP_SECONDS},
+    },
     "approvals-remind": {"task": "approvals.tasks.remind", "schedule": 3600},
+    "approvals-escalate": {"task": "approvals.tasks.escalate", "schedule": 60, "options": {"expires": 60}},
+    "approvals-end-waivers": {"task": "approvals.tasks.end_waivers", "schedule": 600},
+    "approvals-sweep-findings": {
+        "task": "approvals.tasks.sweep_findings",
+        "schedule": 60 if EMBEDDED else 600,
+        "options": {"expires": 60},
+    },
+    "approvals-objective": {
+        "task": "approvals.tasks.watch_objective",
+        "schedule": 10 if EMBEDDED else 60,
+        "options": {"expires": 10 if EMBEDDED else 60},
+    },
     "catalog-expire": {"task": "catalog.tasks.expire", "schedule": 600},
     "catalog-collect": {
         "task": "catalog.tasks.collect",
@@ -377,7 +394,9 @@ OUTBOUND_ONLY = {"hub", "registry", "bucket"}  # these call no host that is not 
 CURRENCY = env.text("GATEHOUSE_CURRENCY", "EUR")
 HOURS_PER_MONTH = 730  # 8,760 h / 12, the convention of cloud price lists
 GPU_MEMORY_UTILISATION = env.number("GATEHOUSE_GPU_MEMORY_UTILISATION", 90, low=50, high=100) / 100
-LEAD_TIME_OBJECTIVE_SECONDS = 5 * 86_400
+LEAD_TIME_OBJECTIVE_SECONDS = 5 * 86_400  # of business time
+OBJECTIVE_SHARE_PERCENT = env.number("GATEHOUSE_OBJECTIVE_SHARE_PERCENT", 90, low=1, high=99)
+OBJECTIVE_ALERT_PERCENT = env.number("GATEHOUSE_OBJECTIVE_ALERT_PERCENT", 80, low=1, high=99)
 GATEWAY_GRACE_SECONDS = env.number("GATEHOUSE_GATEWAY_GRACE", 60, low=0, high=86_400)
 GATEWAY_UPSTREAM_TIMEOUT_SECONDS = env.number("GATEHOUSE_GATEWAY_UPSTREAM_TIMEOUT", 300, low=1, high=3600)
 API_RATE_PER_MINUTE = env.number("GATEHOUSE_API_RATE_PER_MINUTE", 1200, low=10, high=1_000_000)
@@ -385,6 +404,7 @@ ENGINE_LOG_DAYS = env.number("GATEHOUSE_ENGINE_LOG_DAYS", 14, low=1, high=3650)
 USAGE_EVENT_DAYS = env.number("GATEHOUSE_USAGE_EVENT_DAYS", 90, low=1, high=3650)
 EXPIRY_GRACE_DAYS = env.number("GATEHOUSE_EXPIRY_GRACE_DAYS", 14, low=0, high=3650)
 IDLE_DAYS = env.number("GATEHOUSE_IDLE_DAYS", 7, low=1, high=365)
+POLICY_PREVIEW_REQUESTS = env.number("GATEHOUSE_POLICY_PREVIEW_REQUESTS", 500, low=0, high=10_000)
 DRAFT_DAYS = env.number("GATEHOUSE_DRAFT_DAYS", 90, low=1, high=3650)
 CLUSTER_DRIVERS = {"local": "endpoints.clusters.local.LocalDriver"}
 DEMO = env.flag("GATEHOUSE_DEMO", EMBEDDED)

@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any, cast
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -18,6 +17,7 @@ from pydantic import ConfigDict, Field
 from portal import crypto
 from portal.errors import Conflict, GatehouseError, Invalid, NotFound, RateLimited, Unauthenticated
 from portal.http import canonical, cursor_page, etag, require_match
+from portal.rates import spend
 from projects import credentials, services
 from projects.credentials import Credential, InvalidToken
 from projects.models import IdempotentAnswer, Membership, Project, is_slug
@@ -75,11 +75,8 @@ def identify(secret: str, request: HttpRequest) -> Principal:
 
 def limit_rate(principal: Principal) -> None:
     """Count a call in the current minute; raises RateLimited above settings.API_RATE_PER_MINUTE."""
-    now = timezone.now()
-    name = f"rate:{principal.credential}:{now:%H%M}"
-    cache.add(name, 0, 120)
-    if cache.incr(name) > settings.API_RATE_PER_MINUTE:
-        wait = 60 - now.second
+    wait = spend(principal.credential, settings.API_RATE_PER_MINUTE, 60)
+    if wait:
         raise RateLimited(
             f"More than {settings.API_RATE_PER_MINUTE} calls in a minute. Wait {wait} s.", extra={"retry_after": wait}
         )

@@ -31,6 +31,7 @@ APPS = {
 WORDS = {  # actions whose name alone does not say it
     "inspect": "read events, logs and revisions",
     "suggest": "suggest suspending an idle one",
+    "alert": "post alerts of it",
     "revoke_any": "revoke those of others",
     "rotate_any": "rotate those of others",
     "request": "ask for something in it",

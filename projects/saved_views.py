@@ -1,5 +1,6 @@
 """Saved views: a list as somebody likes to see it, kept as its address under a name. Private to the person."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -55,32 +56,36 @@ def delete_view(by: Principal, view_id: int) -> SavedView:
     return view
 
 
-def menu(by: Principal, asked: Asked) -> dict[str, Any]:
-    """Return the context of the views menu in `_list_toolbar.html`: the person's views of this list (one query)."""
-    return menu_at(by, asked.listing.route, asked.url())
+def menu(by: Principal, asked: Asked, always: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """Return the context of the views menu in `_list_toolbar.html`: the person's views of this list (one query), behind
+    those that everybody has, `always` as (name, query).
+    """
+    return menu_at(by, asked.listing.route, asked.url(), always)
 
 
-def menu_at(by: Principal, route: str, address: str) -> dict[str, Any]:
+def menu_at(by: Principal, route: str, address: str, always: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
     """Return the context of the views menu of a list that reads its own address: `address` (path and query) in its
     short form, of the list page `route` (one query).
     """
     path, _, query = address.partition("?")
     rows = SavedView.objects.filter(person=by.person, page=route).order_by("name", "id")
     here = sorted(_kept(query))
+    kept = list(rows[:MAX_VIEWS])
+    own = [(view.name, view.query, reverse("view_delete", args=[view.pk])) for view in kept]
     items = [
         {
-            "name": view.name,
-            "url": f"{path}?{view.query}" if view.query else path,
-            "current": sorted(parse_qsl(view.query)) == here,  # one value ticked before another is the same view
-            "delete_url": reverse("view_delete", args=[view.pk]),
+            "name": name,
+            "url": f"{path}?{text}" if text else path,
+            "current": sorted(parse_qsl(text)) == here,  # one value ticked before another is the same view
+            "delete_url": delete_url,
         }
-        for view in rows[:MAX_VIEWS]
+        for name, text, delete_url in [*((name, text, "") for name, text in always), *own]
     ]
     return {
         "items": items,
         "current": next((item["name"] for item in items if item["current"]), ""),
         "address": address,
-        "full": FULL if len(items) >= MAX_VIEWS else "",
+        "full": FULL if len(kept) >= MAX_VIEWS else "",
         "most": MAX_NAME,
     }
 

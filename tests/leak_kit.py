@@ -16,9 +16,11 @@ from typing import Any
 
 from django.utils import timezone
 
+from approvals import findings
 from approvals import services as approvals
 from approvals.access import review as reviews
-from approvals.models import AccessReview
+from approvals.models import AccessReview, Preview, Waiver
+from approvals.policies import preview
 from catalog import audience
 from catalog import services as catalog
 from catalog.mcp import grants
@@ -36,6 +38,7 @@ from quotas.grants import set_quotas
 from quotas.ingest import ingest
 from quotas.journal import Journal
 from quotas.models import Pool, Reservation
+from tests.approvals.policies.kit import bundle, rule
 from tests.conftest import Org
 from tests.factories import engineer, lead, make_asset, make_pool, make_profile, make_request, make_version
 from tests.quotas.conftest import call
@@ -80,6 +83,7 @@ class Habitat:
     grant: AssetProjectGrant = field(default_factory=AssetProjectGrant)
     review: AccessReview = field(default_factory=AccessReview)
     application: Application = field(default_factory=Application)
+    waiver: Waiver = field(default_factory=Waiver)
 
     def word(self, place: str) -> str:
         """The marker of a place."""
@@ -100,6 +104,7 @@ class Zoo:
     keeper: User  # developer in alpaca and in quokka, whose key is bound to alpaca
     key: str
     robot: User  # a service account, developer in alpaca
+    preview: Preview  # of a bundle that changes something for everything that runs or was asked for
 
 
 def furnish(org: Org, journal: Path) -> Zoo:
@@ -117,6 +122,7 @@ def furnish(org: Org, journal: Path) -> Zoo:
     for one in habitats.values():  # first what holds the accelerators, in the next round what waits for them
         one.endpoints["endpoint"] = _running(one, "endpoint", version, gpu)
     for one in habitats.values():
+        _exception(one, version, cpu)
         _endpoints(one, {"version": version, "offered": offered, "doomed": doomed, "gpu": gpu, "cpu": cpu})
         _requests(one, version, cpu)
         _belongings(one, journal / one.animal)
@@ -133,7 +139,11 @@ def furnish(org: Org, journal: Path) -> Zoo:
         today = timezone.now().date()
         one.review = reviews.start(lead(), name=one.word("campaign"), due_on=today, project=one.project)
     _, secret = endpoints.issue_key(Principal.of(keeper), habitats["alpaca"].project, "bound", [], KEY_SCOPES, 90)
-    return Zoo(org, version, offered, gpu, pool, share, habitats, keeper, secret, robot)
+    findings.sweep()
+    looked = preview.ask(Principal.of(org.yasmine), bundle(rule(days=1)))
+    preview.run_due()
+    looked.refresh_from_db()
+    return Zoo(org, version, offered, gpu, pool, share, habitats, keeper, secret, robot, looked)
 
 
 def _habitat(animal: str, owner: User) -> Habitat:
@@ -193,6 +203,22 @@ def _requests(one: Habitat, version: Version, cpu: HardwareProfile) -> None:
         one.requests[place] = make_request(one.person, state=state, name=one.word(place), purpose=purpose, **common)
     approvals.reject(engineer(), one.requests["rejected"], reason=one.word("rejection"))
     approvals.comment(Principal.of(one.person), one.requests["waiting"], one.word("comment"))
+
+
+def _exception(one: Habitat, version: Version, cpu: HardwareProfile) -> None:
+    """A draft that fails a rule, and the waiver of that rule."""
+    draft = make_request(
+        one.person, state="draft", project=one.project.slug, version=version, profile=cpu, name=one.word("exempt"),
+        data_classification="restricted",
+    )  # fmt: skip
+    body = {
+        "kind": "waiver", "request": draft.pk, "check": "data-101", "owner": one.owner.username,
+        "purpose": f"{one.word('need')} and some more words", "compensating_control": one.word("control"),
+        "ends_on": (timezone.now().date() + dt.timedelta(days=9)).isoformat(),
+    }  # fmt: skip
+    asked = approvals.send(Principal.of(one.person), body)
+    approvals.approve(lead(), asked)
+    one.waiver = Waiver.objects.get(asked=asked)
 
 
 def _mine(habitats: dict[str, Habitat], people: dict[str, User], version: Version, cpu: HardwareProfile) -> None:

@@ -21,6 +21,7 @@ from django.utils import timezone
 from portal.api import api
 from projects.permissions import SCOPES
 from projects.principal import Principal
+from tests.approvals.policies.kit import bundle
 from tests.conftest import ApiClient, Org
 from tests.factories import DEMO_COMMAND, NEEDS, make_request, make_version, request_body
 from tests.world import World, furnish
@@ -41,6 +42,7 @@ STEWARDS_CREATE = "401 403 403 403 403 403 201 201 403 403"
 ENGINEERS = "401 403 403 403 403 403 200 403 403 403"
 ENGINEERS_CREATE = "401 403 403 403 403 403 201 403 403 403"
 OPERATORS = "401 403 404 403 202 202 202 403 403 403"
+LEADS = "401 403 403 403 403 403 403 200 403 403"
 READ_AUDIT = "401 403 403 403 403 403 200 200 200 403"
 DECIDERS = "401 403 404 403 403 403 200 200 403 403"
 MANAGERS = "401 403 404 403 403 200 200 403 403 403"
@@ -56,6 +58,11 @@ class Row:
     line: str
     scope: str = ""
     body: Body = lambda world: {}
+
+
+def _delegation(world: World) -> Mapping[str, Any]:
+    soon = dt.date.today() + dt.timedelta(days=3)
+    return {"delegate": "vic", "ends_on": soon.isoformat(), "reason": "Away for three days."}
 
 
 def _decision(world: World) -> Mapping[str, Any]:
@@ -84,6 +91,17 @@ def _renewal(world: World) -> Mapping[str, Any]:
 
 def _application(world: World) -> Mapping[str, Any]:
     return {"name": "Console", "kind": "public", "grants": ["device"], "scopes": ["requests:read"]}
+
+
+def _waiver(world: World) -> Mapping[str, Any]:
+    """For another draft of dana's that fails the same rule."""
+    fields = {"name": "another", "data_classification": "restricted"}
+    draft = make_request(world.org.dana, state="draft", version=world.version, profile=world.profile, **fields)
+    return world.waiver.asked.body | {"request": draft.pk}
+
+
+def _policies(world: World) -> Mapping[str, Any]:
+    return {"files": bundle()}
 
 
 def _attachment(world: World) -> Mapping[str, Any]:
@@ -189,6 +207,27 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("post", "/pools"): Row(ENGINEERS_CREATE, "admin", _pool),
     ("patch", "/pools/{slug}"): Row(ENGINEERS, "admin", lambda world: {"limit": 9}),
     ("get", "/usage"): Row("401 403 200 200 200 200 200 200 200 403", "usage:read"),
+    # --- policies
+    ("get", "/policies"): Row("401 403 200 200 200 200 200 200 200 403", "policies:read"),
+    ("post", "/policies/preview"): Row(LEADS.replace("200", "202"), "policies:write", _policies),
+    ("get", "/policies/previews/{preview_id}"): Row("401 403 404 404 404 404 200 200 200 403", "policies:read"),
+    ("post", "/policies/publish"): Row(
+        LEADS.replace("200", "201"), "policies:write", lambda world: {**_policies(world), "reason": "Better."}
+    ),
+    ("post", "/policies/roll-back"): Row(  # the baseline counts already
+        LEADS.replace("200", "409"), "policies:write", lambda world: {"number": 0, "reason": "Back."}
+    ),
+    ("post", "/policies/envelopes/off"): Row(STEWARDS, "policies:write"),
+    ("post", "/policies/envelopes/{rule}/mode"): Row(
+        LEADS, "policies:write", lambda world: {"mode": "live", "reason": "Both agree.", "sample_percent": 10}
+    ),
+    # --- waivers: dana asks for the own draft; omar gives one back, a lead takes one away
+    ("get", "/waivers"): Row(ANYBODY, "requests:read"),
+    ("post", "/waivers"): Row("401 403 422 422 201 422 422 422 422 403", "requests:write", _waiver),
+    ("get", "/waivers/{waiver_id}"): Row(MEMBERS, "requests:read"),
+    ("post", "/waivers/{waiver_id}/revoke"): Row(
+        "401 403 404 403 403 200 403 200 403 403", "requests:write", lambda world: {"reason": "It is mended."}
+    ),
     ("get", "/insights/idle"): Row("401 403 200 200 200 200 200 200 200 403", "usage:read"),
     ("get", "/insights/lead-time"): Row(ANYBODY, "requests:read"),
     # an owner changes quotas too, apart from what the platform grants to the whole project
@@ -201,6 +240,11 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("get", f"{ENDPOINT}/events"): Row(MEMBERS, "endpoints:read"),
     ("get", f"{ENDPOINT}/revisions"): Row(MEMBERS, "endpoints:read"),
     ("get", f"{ENDPOINT}/logs"): Row(MEMBERS, "endpoints:read"),
+    ("get", f"{ENDPOINT}/alerts"): Row(MEMBERS, "endpoints:read"),
+    # whatever is hidden from the caller is counted like what is not there
+    ("post", "/alerts/alertmanager"): Row(
+        "401 403 200 200 200 200 200 200 200 403", "endpoints:write", lambda world: {"version": "4", "alerts": []}
+    ),
     ("patch", ENDPOINT): Row(
         "401 403 404 403 403 200 403 403 403 403", "endpoints:write", lambda world: {"shareable": False}
     ),
@@ -242,9 +286,14 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("post", f"{REQUEST}/submit"): Row(REQUESTER, "requests:write"),
     ("post", f"{REQUEST}/withdraw"): Row(REQUESTER, "requests:write"),
     ("get", f"{REQUEST}/timeline"): Row(MEMBERS, "requests:read"),
+    ("get", f"{REQUEST}/replay"): Row(MEMBERS, "requests:read"),
     ("post", f"{REQUEST}/comments"): Row(
         "401 403 404 201 201 201 201 201 403 403", "requests:write", lambda world: {"text": "Which data?"}
     ),
+    ("post", f"{REQUEST}/assign"): Row(DECIDERS, "requests:write", lambda world: {"to": "ravi"}),
+    ("get", "/delegations"): Row(ANYBODY, "requests:read"),
+    ("post", "/delegations"): Row("401 403 201 403 403 201 201 201 403 403", "approvals:decide", _delegation),
+    ("delete", "/delegations/{delegation_id}"): Row("401 403 404 404 404 404 200 200 403 403", "approvals:decide"),
     ("post", f"{REQUEST}/decisions"): Row(DECIDERS, "approvals:decide", _decision),
     # Asks for a later end date: whoever may send requests in the endpoint's project.
     ("post", f"{ENDPOINT}/renew"): Row("401 403 404 403 201 201 403 403 403 403", "requests:write", _renewal),
@@ -283,7 +332,11 @@ def path_of(method: str, path: str, world: World) -> str:
         "{mapping_id}": str(world.mapping.pk),
         "{application_id}": str(world.application.pk),
         "{share_id}": str(world.share.pk),
+        "{preview_id}": str(world.preview.pk),
         "{review_id}": str(world.review.pk),
+        "{waiver_id}": str(world.waiver.pk),
+        "{delegation_id}": str(world.delegation.pk),
+        "{rule}": world.verdict.rule,
         "{entry_id}": str(world.review.items.get(kind="membership", holder="vic").pk),
         "{request_id}": str(getattr(world, REQUEST_OF.get(verb, "submitted")).pk),
     }
@@ -369,7 +422,9 @@ def test_an_unknown_object_answers_like_a_hidden_one(world: World, api_for: Any)
         "{slug}": "no-such-thing", "{version}": "9.9", "{user}": "nobody", "{endpoint_id}": str(uuid.uuid4()),
         "{key_id}": str(uuid.uuid4()), "{request_id}": "987654",
         "{mapping_id}": "987654", "{webhook_id}": str(uuid.uuid4()),
-        "{application_id}": str(uuid.uuid4()), "{share_id}": "987654", "{review_id}": "987654", "{entry_id}": "1",
+        "{application_id}": str(uuid.uuid4()), "{share_id}": "987654",
+        "{preview_id}": "987654", "{review_id}": "987654", "{entry_id}": "1",
+        "{waiver_id}": "987654", "{rule}": "no-such-rule",
     }  # fmt: skip
     for (method, path), row in OPERATIONS.items():
         if "{" not in path or path.startswith(("/catalog", "/pools", "/clusters", "/people")):

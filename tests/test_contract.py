@@ -33,10 +33,10 @@ KEY = {"id", "name", "prefix", "endpoints", "scopes", "expires_at", "last_used_a
 USAGE = {"requests", "errors", "input_tokens", "output_tokens", "cached_tokens"}
 USAGE |= {f"{what}_{share}" for what in ("ttft", "latency") for share in ("p50", "p95", "p99")}
 USAGE |= {"cost", "currency", "cost_centre", "owner_team"}
-KINDS = {"endpoint", "revision", "renewal", "access", "quota", "mcp-access", "admission"}
-OTHER_KINDS = ("waiver", "agent")
+KINDS = {"endpoint", "revision", "renewal", "access", "quota", "mcp-access", "admission", "waiver"}
+OTHER_KINDS = ("agent",)
 LIMIT = {"kind", "target_kind", "target", "window", "soft", "hard", "used", "left", "resets_at", "binds", "sentence"}
-WEBHOOK = {"id", "project", "name", "url", "kinds", "enabled"}
+WEBHOOK = {"id", "project", "name", "url", "kinds", "enabled", "format"}
 DELIVERY = {"id", "kind", "state", "attempts", "due_at", "last_status", "last_error", "payload"}
 NOTE = {"id", "kind", "title", "text", "url", "project", "about", "created_at", "read_at"}
 SHARE = {"id", "project", "ends_on", "reason", "granted_by", "authorization", "created_at", "ended_at"}
@@ -117,13 +117,16 @@ def test_usage_rows(world: World, api_for: Api) -> None:
 
 BOM = "/catalog/assets/{slug}/versions/{version}/ml-bom"
 # Documents; and usage has its own test.
-NO_LISTS = {"/usage", "/projects/{slug}/quotas", "/projects/{slug}/limits", BOM}
+NO_LISTS = {"/policies", "/usage", "/projects/{slug}/quotas", "/projects/{slug}/limits", BOM}
 LISTS = sorted(
     path
     for (method, path) in OPERATIONS
     if method == "get" and not path.endswith(("}", "/me", "/export")) and path not in NO_LISTS
 )
-BESIDE = {"/insights/idle": {"idle_days"}, "/insights/lead-time": {"days", "objective_seconds"}}
+BESIDE = {
+    "/insights/idle": {"idle_days"},
+    "/insights/lead-time": {"days", "objective_seconds", "budget", "open", "calendar"},
+}
 
 
 @pytest.mark.parametrize("path", [*LISTS, "/usage"])
@@ -227,9 +230,10 @@ POSTS = sorted(path for method, path in OPERATIONS if method == "post")
 @pytest.mark.parametrize("path", POSTS)
 def test_every_post_takes_an_idempotency_key(path: str, world: World, api_for: Api) -> None:
     """A retry gets the first answer again and does nothing; another call gets a refusal; no secret twice."""
-    asks = path.startswith("/requests") and "decisions" not in path
+    asks = (path.startswith("/requests") and "decisions" not in path) or path == "/waivers"
     person = world.org.dana if asks or path.endswith("/renew") or "/keys" in path else world.org.pat
-    person = world.org.omar if path.endswith("/shares") else person
+    person = world.org.omar if path.endswith(("/shares", "{waiver_id}/revoke")) else person
+    person = world.org.yasmine if path.startswith("/policies") else person
     make_version("draft", asset=world.version.asset, version="2.0")
     make_version("deprecated", asset=world.version.asset, version="3.0")
     me, where, body = api_for(person, *SCOPES), path_of("post", path, world), OPERATIONS["post", path].body(world)
@@ -301,7 +305,7 @@ def test_check_creates_nothing(world: World, api_for: Api) -> None:
     me, before = api_for(world.org.dana, "requests:read"), _counts()
     body = dict(world.draft.body) | {"name": "asked-first"}
     plan = me.post("/requests/check", body).json()
-    assert {"memory", "gpus", "room", "cost", "checks", "reviews"} <= set(plan)
+    assert {"memory", "gpus", "room", "cost", "checks", "stages"} <= set(plan)
     assert all({"id", "title", "verdict", "reason", "fix"} <= set(check) for check in plan["checks"])
     assert _counts() == before and not IdempotentAnswer.objects.exists()
 

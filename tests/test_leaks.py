@@ -21,6 +21,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from approvals import mail_link
+from approvals.policies.active import baseline
 from portal.api import api
 from portal.home.cards import CARDS
 from portal.listing import known
@@ -94,15 +96,23 @@ def address(line: Line, zoo: Zoo) -> str:
         "<int:mapping_id>": "987654",
         "<uuid:endpoint_id>": str(one.endpoints["endpoint"].pk),
         "<int:review_id>": str(one.review.pk),
+        "<int:waiver_id>": str(one.waiver.pk),
+        "{waiver_id}": str(one.waiver.pk),
+        "<str:rule>": "small-dev",
         "<str:username>": one.person.username,
         "<slug:preset>": "qa-engineer",
         "{review_id}": str(one.review.pk),
         "{application_id}": str(one.application.pk),
+        "<str:rule_id>": baseline().rules[0].id,
+        "<int:preview_id>": str(zoo.preview.pk),
+        "{preview_id}": str(zoo.preview.pk),
+        "<int:publication>": "0",
         "<int:share_id>": str(zoo.share.pk),
         "<int:number>": "1",
         "<uuid:key_id>": str(one.key.pk),
         "<uuid:webhook_id>": str(one.webhook.pk),
         "<int:pk>": str(asked.pk),
+        "<str:token>": mail_link.sign(zoo.org.pat, asked),
         "{slug}": one.asset.slug if catalog else shared or one.project.slug,
         "{version}": "1.0",
         "<str:version>": "1.0",

@@ -19,6 +19,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from approvals import mail_link
+from approvals.policies.active import baseline
 from endpoints.limits import living, quota_document
 from portal.http import etag
 from projects.models import User
@@ -45,6 +47,7 @@ BUILDERS_AND_ENGINEERS = "in  404 403 302 302 302 403 403"
 DECIDERS = "in  404 403 403 403 302 302 403"
 STEWARDS_ONLY = "in  403 403 403 403 200 200 403"
 PROPOSERS = "in  200 403 200 200 200 200 403"
+LEADS = "in  403 403 403 403 403 200 403"
 DECIDED = STEWARDS_ONLY.replace("200", "409")  # the version is approved
 OWNER_ONLY = "in  404 403 403 302 403 403 403"
 HOOK_SEEN = "in  404 404 404 200 200 404 404"
@@ -68,6 +71,11 @@ def _ticked(action: str, name: str, **fields: str) -> Data:
     return lambda world: {"action": action, "id": str(getattr(world, name).pk)} | fields
 
 
+def _delegation(world: World) -> Mapping[str, str]:
+    soon = dt.date.today() + dt.timedelta(days=3)
+    return {"delegate": "vic", "ends_on": soon.isoformat(), "reason": "Away for three days."}
+
+
 def _request_form(world: World) -> Mapping[str, str]:
     names = ("project", "asset", "version", "hardware_profile", "environment", "purpose", "data_classification")
     numbers = ("replicas", "concurrency", "context_tokens", "ends_on")
@@ -87,6 +95,11 @@ def _application_form(world: World) -> Mapping[str, str]:
         "name": "Another", "grants": "client_credentials", "kind": "confidential", "scopes": "requests:read",
         "ends_on": (timezone.now().date() + dt.timedelta(days=30)).isoformat(),
     }  # fmt: skip
+
+
+def _switched_on(world: World) -> Mapping[str, str]:
+    digest = next(one.digest for one in baseline().envelopes if one.id == world.verdict.rule)
+    return {"reason": "Both agree.", "sample_percent": "10", "digest": digest}
 
 
 PAGES: dict[str, Row] = {
@@ -168,6 +181,7 @@ PAGES: dict[str, Row] = {
     # proposing: whoever may send requests somewhere; the life of a version is the stewards'
     "catalog/propose/": Row(PROPOSERS, PROPOSERS.replace("200", "422")),
     "catalog/<str:slug>/propose/": Row(PROPOSERS, PROPOSERS.replace("200", "422")),
+    "catalog/<str:slug>/change/": Row(STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "422")),  # a version is approved
     "catalog/<str:slug>/versions/<str:version>/attach/": Row(STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "422")),
     "catalog/<str:slug>/versions/<str:version>/discard/": Row(DECIDED, DECIDED),
     "catalog/<str:slug>/versions/<str:version>/submit/": Row(DECIDED, DECIDED),
@@ -213,6 +227,7 @@ PAGES: dict[str, Row] = {
     "endpoints/<uuid:endpoint_id>/logs/": Row(READ),
     "endpoints/<uuid:endpoint_id>/usage/": Row(READ),
     "endpoints/<uuid:endpoint_id>/revisions/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/rules/": Row(READ),
     "endpoints/<uuid:endpoint_id>/revisions/<int:number>/rollback/": Row(
         "in  404 403 200 200 200 403 403", BUILDERS_AND_ENGINEERS
     ),
@@ -255,18 +270,58 @@ PAGES: dict[str, Row] = {
     "requests/": Row(EVERYONE_SIGNED_IN),
     "requests/new/": Row("in  200 403 200 200 403 403 403", "in  422 403 302 302 403 403 403", _request_form),
     "requests/bulk/": Row(ONLY_POST, EVERYONE_SIGNED_IN, _ticked("withdraw", "submitted")),
+    "requests/import/": Row("in  200 403 200 200 403 403 403", "in  422 403 422 422 403 403 403"),
     "requests/<int:pk>/": Row(READ),
+    "requests/<int:pk>/plan/": Row(READ),
+    "requests/<int:pk>/replay/": Row(READ),
+    "requests/<int:pk>/yaml/": Row(READ),
     "requests/<int:pk>/edit/": Row("in  404 403 200 403 403 403 403", "in  404 403 302 403 403 403 403", _request_form),
     "requests/<int:pk>/withdraw/": Row(ONLY_POST, "in  404 403 302 403 403 403 403"),
     "requests/<int:pk>/comment/": Row(ONLY_POST, "in  404 302 302 302 302 302 403", _form(text="Which data?")),
+    "requests/<int:pk>/assign/": Row(
+        "in  404 403 403 403 200 200 403", "in  404 403 403 403 302 302 403", _form(to="ravi", reason="Please.")
+    ),
+    # delegations: whoever decides by a role may lend it, also an owner; the two of one and governance end it
+    "approvals/delegations/": Row(EVERYONE_SIGNED_IN, "in  302 403 403 302 302 302 403", _delegation),
+    "approvals/delegations/<int:delegation_id>/end/": Row(ONLY_POST, "in  404 404 404 404 302 302 403"),
+    # Rules are read by whoever is judged by them; governance leads write them, platform roles read previews.
+    "policies/": Row(EVERYONE_SIGNED_IN),
+    "policies/rules/<str:rule_id>/": Row(EVERYONE_SIGNED_IN),
+    "policies/draft/": Row(LEADS, LEADS.replace("200", "302"), _form(action="begin")),
+    "policies/draft/discard/": Row(LEADS, LEADS.replace("200", "302"), _form(confirm="discard")),
+    "policies/draft/preview/": Row(ONLY_POST, LEADS.replace("200", "302")),
+    "policies/draft/publish/": Row(LEADS, LEADS.replace("200", "409"), _form(reason="Better.", seen="nothing")),
+    "policies/previews/<int:preview_id>/": Row("in  404 404 404 404 200 200 200"),
+    "policies/publications/<int:publication>/roll-back/": Row(
+        LEADS, LEADS.replace("200", "409"), _form(confirm="baseline", reason="It counts already.")
+    ),
     "insights/": Row(EVERYONE_SIGNED_IN),
+    "insights/calendar/": Row(
+        EVERYONE_SIGNED_IN, "in  403 403 403 403 302 302 403", _form(zone="UTC", workdays="0", holidays="")
+    ),
     # Owners have a queue of their own, for access to their endpoints; this request is for a new one.
     "approvals/": Row("in  200 403 403 200 200 200 403"),
     "approvals/bulk/": Row(ONLY_POST, "in  200 403 403 200 200 200 403", _ticked("approve", "submitted", reason="")),
     "approvals/<int:pk>/": Row("in  404 403 403 403 200 200 403"),
+    "approvals/by-mail/<str:token>/": Row(  # a link that was sent to pat
+        "in  404 404 404 404 200 404 404", "in  404 404 404 404 302 404 404", _form(decision="approve")
+    ),
     "approvals/<int:pk>/approve/": Row(ONLY_POST, DECIDERS),
     "approvals/<int:pk>/reject/": Row(ONLY_POST, DECIDERS, _form(reason="Too large.")),
     "approvals/<int:pk>/request-changes/": Row(ONLY_POST, DECIDERS, _form(reason="Name the data.")),
+    # Rules that approve by themselves: platform roles read them, engineers stop them, only governance switches on.
+    "approvals/rules/": Row("in  403 403 403 403 200 200 200"),
+    "approvals/rules/off/": Row(ONLY_POST, STEWARDS_ONLY.replace("200", "302")),
+    "approvals/rules/sample/": Row(STEWARDS_ONLY),
+    "approvals/rules/sample/<int:verdict_id>/": Row(ONLY_POST, "in  404 403 403 403 302 302 403"),
+    "approvals/rules/<str:rule>/": Row("in  403 403 403 403 200 200 200"),
+    "approvals/rules/<str:rule>/on/": Row(LEADS, LEADS.replace("200", "302"), _switched_on),
+    "approvals/rules/<str:rule>/stop/": Row(ONLY_POST, STEWARDS_ONLY.replace("200", "302")),
+    # Waivers: a project gives one back, governance takes one away.
+    "waivers/": Row(EVERYONE_SIGNED_IN),
+    "waivers/<int:waiver_id>/": Row(READ),
+    "waivers/<int:waiver_id>/revoke/": Row(ONLY_POST, "in  404 403 403 302 403 302 403", _form(reason="It is mended.")),
+    "findings/": Row(EVERYONE_SIGNED_IN),
     # --- applications: members read those of their project, owners and engineers manage; the platform's are engineers'
     "applications/": Row("in  403 403 403 403 200 200 200"),
     "applications/new/": Row("in  403 403 403 403 200 403 403", "in  403 403 403 403 200 403 403", _application_form),
@@ -399,6 +454,7 @@ def path_of(route: str, world: World) -> str:
         "<int:number>": "1",
         "<uuid:key_id>": str(world.key.pk),
         "<uuid:webhook_id>": str(world.webhook.pk),
+        "<str:token>": mail_link.sign(world.org.pat, world.submitted) if "<str:token>" in route else "",
         "<int:mapping_id>": str(world.mapping.pk),
         "<slug:provider_id>": "keycloak",
         "<int:notification_id>": str(world.notification.pk),
@@ -407,6 +463,13 @@ def path_of(route: str, world: World) -> str:
         "<uuid:application_id>": str(world.application.pk),
         "<int:group_id>": str(world.group.pk),
         "<int:review_id>": str(world.review.pk),
+        "<int:waiver_id>": str(world.waiver.pk),
+        "<int:delegation_id>": str(world.delegation.pk),
+        "<int:verdict_id>": str(world.verdict.pk),
+        "<str:rule>": world.verdict.rule,
+        "<str:rule_id>": baseline().rules[0].id,
+        "<int:preview_id>": str(world.preview.pk),
+        "<int:publication>": "0",
         "<str:username>": "dana",
         "<slug:preset>": "qa-engineer",
         "<int:pk>": str(getattr(world, REQUEST_OF.get(verb, "submitted")).pk),
@@ -480,6 +543,7 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         "<uuid:endpoint_id>": str(uuid.uuid4()),
         "<uuid:key_id>": str(uuid.uuid4()),
         "<uuid:webhook_id>": str(uuid.uuid4()),
+        "<str:token>": "no-such-link",
         "<int:mapping_id>": "987654",
         "<slug:provider_id>": "no-such-provider",
         "<int:notification_id>": "987654",
@@ -490,12 +554,18 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         "<uuid:application_id>": str(uuid.uuid4()),
         "<int:group_id>": "987654",
         "<int:review_id>": "987654",
+        "<int:waiver_id>": "987654",
+        "<int:verdict_id>": "987654",
+        "<str:rule>": "no-such-rule",
+        "<str:rule_id>": "no-such-rule",
+        "<int:preview_id>": "987654",
+        "<int:publication>": "987654",
         "<str:username>": "no-such-person",
         "<slug:preset>": "no-such-preset",
         "<int:pk>": "987654",
     }
     draft = make_version("draft").asset.slug
-    known = ("accounts/", "help/", "presets/")  # what everybody signed in may know of
+    known = ("accounts/", "help/", "presets/", "policies/rules/")  # what everybody signed in may know of
     for route in (route for route in PAGES if "<" in route and not route.startswith(known)):
         unknown = f"/{route}"
         for name, value in nothing.items():

@@ -7,8 +7,13 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from approvals import services as requests
 from approvals.access import review as reviews
-from approvals.models import AccessReview
+from approvals.envelopes import services as envelopes
+from approvals.models import AccessReview, Delegation, Preview, Verdict, Waiver
+from approvals.policies import drafting, preview
+from approvals.policies.active import baseline
+from approvals.stages import delegating
 from catalog import audience
 from catalog.mcp import grants
 from catalog.models import AssetProjectGrant, HardwareProfile, Kind, ServerGrant, Version
@@ -50,6 +55,7 @@ class World:
     failed: Endpoint
     key: ApiKey  # for calls only
     secret: str  # of another key of dana's, with KEY_SCOPES
+    delegation: Delegation  # of ravi to pat
     submitted: Any
     draft: Any
     webhook: Webhook  # of fraud-detection, made by omar
@@ -62,12 +68,40 @@ class World:
     review: AccessReview  # of fraud-detection, begun by yasmine
     server_grant: ServerGrant  # of a tool of an MCP server, to fraud-detection
     mapping: GroupMapping  # of fraud-team into fraud-detection, made by pat
+    waiver: Waiver  # for a draft of dana's, approved by yasmine
+    verdict: Verdict  # of small-dev, which approved a request of dana's while it was live; to be read later
+    preview: Preview  # of the policies that count, asked for by yasmine, who has a draft, too
 
 
 def _as_observed(endpoint: Endpoint, phase: str, **also: Any) -> None:
     """Leave the row as the reconciler does when it has seen the engine."""
     assert move(Endpoint.objects.filter(pk=endpoint.pk), Phase.PENDING, phase, field="phase", **also)
     endpoint.refresh_from_db()
+
+
+def _waived(org: Org, version: Version, profile: HardwareProfile) -> Waiver:
+    """The waiver of the rule against restricted data in dev, for a draft."""
+    fields = {"data_classification": "restricted", "name": "exempt"}
+    draft = make_request(org.dana, state="draft", version=version, profile=profile, **fields)
+    ends_on = (timezone.now().date() + dt.timedelta(days=30)).isoformat()
+    asked = requests.send(
+        Principal.of(org.dana),
+        {
+            "kind": "waiver", "request": draft.pk, "check": "data-101", "owner": "omar", "ends_on": ends_on,
+            "purpose": "There is no staging yet.", "compensating_control": "Made-up card numbers.",
+        },
+    )  # fmt: skip
+    requests.approve(Principal.of(org.yasmine), asked)
+    return Waiver.objects.get(asked=asked)
+
+
+def _by_rule(org: Org, version: Version, profile: HardwareProfile) -> Verdict:
+    """What small-dev approved while it was live; afterwards it is in shadow again."""
+    lead, soon = Principal.of(org.yasmine), timezone.now().date() + dt.timedelta(days=28)
+    envelopes.set_mode(lead, "small-dev", "live", reason="For tests.", sample_percent=100)
+    made = make_request(org.dana, version=version, profile=profile, name="automatic", ends_on=soon.isoformat())
+    envelopes.set_mode(lead, "small-dev", "shadow", reason="For tests.")
+    return Verdict.objects.get(request=made, rule="small-dev", approves=True, mode="live")
 
 
 def furnish(org: Org) -> World:
@@ -88,9 +122,11 @@ def furnish(org: Org) -> World:
         context_tokens=2048, authorization=second,
     )  # fmt: skip
     third = Project.objects.create(slug="third", name="Third")
+    drafting.begin(Principal.of(org.yasmine))
     running = endpoint_services.set_shareable(Principal.of(org.omar), running, True)
     share = endpoint_services.share(Principal.of(org.omar), running, third, ends_on=None)
     dana = Principal.of(org.dana)
+    waiver = _waived(org, version, profile)
     robot = people.create_person(Principal.of(org.pat), username="svc-nightly", service=True)
     services.set_member(Principal.of(org.omar), org.fraud, username="svc-nightly", role="developer")
     key, _ = endpoint_services.issue_key(dana, org.fraud, "scoring", [], None, 30)
@@ -111,6 +147,9 @@ def furnish(org: Org) -> World:
         secret=secret,
         robot=robot,
         robot_token=tokens.create(robot, scopes=["catalog:read"], project=None, ttl=dt.timedelta(hours=1)),
+        delegation=delegating.delegate(
+            Principal.of(org.ravi), to="pat", ends_on=timezone.now().date(), reason="Away for a day."
+        ),
         submitted=make_request(org.dana, version=version, profile=profile, name="submitted"),
         draft=make_request(org.dana, state="draft", version=version, profile=profile, name="draft"),
         webhook=webhooks.create(
@@ -120,6 +159,9 @@ def furnish(org: Org) -> World:
         review=reviews.start(
             Principal.of(org.yasmine), name="Quarter", due_on=timezone.now().date(), project=org.fraud
         ),
+        waiver=waiver,
+        verdict=_by_rule(org, version, profile),
+        preview=preview.ask(Principal.of(org.yasmine), baseline().files),
         mapping=mappings.create(Principal.of(org.pat), group="fraud-team", project="fraud-detection", role="viewer"),
         server_grant=grants.grant(
             Principal.of(org.pat),

@@ -1,6 +1,6 @@
 """What can be asked for: one module per kind, each with the functions of `approvals.kinds.base.Kind`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from approvals.kinds import access, admission, endpoint, mcp_access, quota, renewal, revision
@@ -8,7 +8,8 @@ from approvals.kinds.base import Found, Kind
 from approvals.models import Request
 from projects.principal import Principal
 
-KINDS: Mapping[str, Kind[Any, Any]] = {
+# The kind `waiver` judges requests of the others, so it is added when all of them are there: approvals/apps.py.
+KINDS: MutableMapping[str, Kind[Any, Any]] = {
     "endpoint": endpoint,
     "revision": revision,
     "renewal": renewal,

@@ -4,7 +4,7 @@ Only endpoints that their owners marked as shareable can be asked for; any other
 owner of the endpoint's project decides; platform engineers and governance leads may, too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from approvals import builtin, sizing, usage
@@ -20,8 +20,12 @@ from approvals.kinds.base import (
     shell,
     shortened,
 )
-from approvals.models import DataClassification, Request
+from approvals.models import Request
+from approvals.planning import security
+from approvals.planning.around import around
+from approvals.policies import facts
 from approvals.verdicts import FAIL, PASS, WARN, Check
+from catalog.evidence.licence import terms
 from catalog.models import Access, Asset
 from endpoints import services as endpoints
 from endpoints.models import Endpoint, Phase, Revision, Share
@@ -30,7 +34,6 @@ from projects.models import Project
 from projects.principal import Principal
 
 MAX_REASON = 500
-SENSITIVITY = {name: level for level, name in enumerate(DataClassification.values)}  # least first
 
 
 @dataclass(frozen=True)
@@ -102,25 +105,28 @@ def build(by: Principal, body: AccessBody, found: Resolved) -> dict[str, Any]:
         builtin.no_demo_for(version, body.data_classification or endpoint.data_classification),
     ]
     owner = endpoint.project.slug
+    shared = f"Members of {found.project.slug} would call it with keys of their own; each such call is counted to them."
+    near = around(found.project, terms(version.licence))
+    half = security.security(
+        version,
+        replace(near, callers=replace(near.callers, keys=0)),  # a key for it is made when it is shared
+        cluster=endpoint.cluster,
+        environment=endpoint.environment,
+        classification=body.data_classification or endpoint.data_classification,
+        exposure={"value": "shared", "sentence": shared},
+    )
     return {
-        **shell("access", checks, _reviews(owner)),
+        **shell("access", checks),
         **sizing.asset_facts(version, endpoint.cluster),
         "endpoint": endpoint_facts(endpoint) | {"model": f"{owner}/{endpoint.name}"},
         "project": found.project.slug,
         "load": load,
+        "security": half,
         "data": {"endpoint": endpoint.data_classification, "asked": body.data_classification},
         "ends_on": {
             "before": found.granted.ends_on.isoformat() if found.granted and found.granted.ends_on else None,
             "after": body.ends_on.isoformat() if body.ends_on else None,
         },
-    }
-
-
-def _reviews(owner: str) -> dict[str, Any]:
-    return {
-        "count": 1,
-        "roles": ["owner", "platform-engineers", "governance-leads"],
-        "sentence": f"An owner of {owner} decides; a platform engineer or governance lead may, too.",
     }
 
 
@@ -134,7 +140,7 @@ def _data(body: AccessBody, endpoint: Endpoint) -> Check:
     """The endpoint was approved for a class of data; whoever shares it sends nothing more sensitive."""
     approved, asked = endpoint.data_classification, body.data_classification or endpoint.data_classification
     title = "Data class fits"
-    if SENSITIVITY.get(asked, 0) > SENSITIVITY.get(approved, 0):
+    if facts.LEVELS.get(asked, 0) > facts.LEVELS.get(approved, 0):
         reason = f"It was approved for {approved} data; {asked} data are more sensitive."
         return Check("acc-002", title, FAIL, reason, "Ask for an endpoint of your own.", "data_classification")
     reason = f"It was approved for {approved} data; send nothing more sensitive." if approved else "It names no class."

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from approvals import lead_time
 from approvals.bodies import RequestBody
 from approvals.models import Request, RequestState
+from approvals.policies import document as documents
 from approvals.verdicts import Check, ordered
 from catalog.models import Access, Asset, HardwareProfile, Version, with_pins
 from endpoints.models import Desired, Endpoint, Phase, Revision
@@ -17,11 +18,7 @@ from projects.models import Project
 from projects.permissions import can, visible
 from projects.principal import Principal
 
-REVIEWS = {
-    "count": 1,
-    "roles": ["platform-engineers", "governance-leads"],
-    "sentence": "One platform engineer or governance lead decides.",
-}
+SCHEMA = 2  # of a plan: 2 added security, loads and sharing (docs/requests.md)
 
 
 @dataclass(frozen=True)
@@ -69,14 +66,15 @@ class Kind(Protocol[BodyT, FoundT]):
         """Do what was approved, in the caller's transaction; return the endpoint that it is about, if any."""
 
 
-def shell(kind: str, checks: Iterable[Check], reviews: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what every plan has: its checks worst first, who decides, and how long it usually takes."""
+def shell(kind: str, checks: Iterable[Check], environment: str = "") -> dict[str, Any]:
+    """Return what every plan has: its checks worst first, and how long it usually takes (for `environment`, where
+    enough were asked for).
+    """
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "kind": kind,
         "checks": [check.json() for check in ordered(checks)],
-        "reviews": reviews or REVIEWS,
-        "lead_time": lead_time.cached(kind),
+        "lead_time": lead_time.cached(kind, environment),
     }
 
 
@@ -107,9 +105,9 @@ def named_project(by: Principal, body: Any) -> Project:
 
 def living() -> QuerySet[Endpoint]:
     """Return the endpoints that are not gone and not going, with what plans read of them."""
-    related = ("project", "cluster", "contact", "revision__version__asset", "revision__profile")
+    related = ("project", "cluster", "contact", "created_by", "revision__version__asset", "revision__profile")
     found = Endpoint.objects.exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
-    return with_pins(found.select_related(*related), "revision__version")
+    return documents.counted(with_pins(found.select_related(*related), "revision__version"))
 
 
 def own_endpoint(by: Principal, identifier: str | None) -> Endpoint:

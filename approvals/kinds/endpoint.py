@@ -1,5 +1,6 @@
 """A new endpoint: does it fit, is there room, what does it cost. Approval reserves accelerators and opens it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,23 +8,29 @@ from approvals import builtin, sizing
 from approvals.bodies import EndpointBody
 from approvals.kinds.base import Subject, named_project, project_for, refuse, require_open, shell
 from approvals.models import Request
+from approvals.planning import security, sharing
+from approvals.planning.around import Around, around
+from approvals.planning.loads import loads, measured
+from approvals.planning.sharing import Running
 from approvals.sizing import Line, place
+from catalog.evidence.licence import terms
 from catalog.models import Asset, HardwareProfile, Version, with_pins
 from endpoints.models import Cluster, Endpoint
-from endpoints.services import Authorization, name_is_taken, open_endpoint
+from endpoints.services import Authorization, open_endpoint
 from portal.errors import Conflict, Invalid
 from projects.models import Project
 from projects.principal import Principal
 from quotas.costs import unit_price
-from quotas.gpus import GpuLimit, gpu_limit
+from quotas.gpus import GpuLimit
 from quotas.models import Pool
 from quotas.services import reserve
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The objects that a body names. `line`, `taken` (the name) and `quota` are what is known already, where several
-    plans are built; None = read it when needed.
+    """The objects that a body names. `line`, `near` (the project around it), `quota` and `running` (what runs the
+    version) are what is known already, where several plans are built; None = read it when needed. `whole`: False where
+    only numbers are compared, which leaves out the security half, the loads and sharing.
     """
 
     project: Project
@@ -34,8 +41,10 @@ class Resolved:
     line: Line | None = None
     name: str = ""
     environment: str = ""
-    taken: bool | None = None
+    near: Around | None = None
     quota: GpuLimit | None = None
+    running: Sequence[Running] | None = None
+    whole: bool = True
 
     @property
     def subject(self) -> Subject:
@@ -93,6 +102,8 @@ def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
     replicas, concurrency, context = body.replicas or 1, body.concurrency or 1, body.context_tokens or 1
     memory = sizing.memory(found.version, found.profile, context, concurrency)
     gpus = found.profile.accelerator_count * replicas
+    near = found.near or around(found.project, terms(found.version.licence), name=body.name or "")
+    quota = (found.quota or near.gpus) if gpus else None
     checks = builtin.run(
         builtin.Case(
             version=found.version,
@@ -104,20 +115,42 @@ def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
             environment=body.environment or "",
             data_classification=body.data_classification or "",
             memory=memory,
-            name_taken=name_is_taken(found.project, body.name or "") if found.taken is None else found.taken,
+            name_taken=near.taken,
             cluster=found.cluster.slug if found.cluster else None,
             project=found.project.slug,
-            quota=(found.quota or gpu_limit(found.project)) if gpus else None,
+            quota=quota,
         )
     )
     return {
-        **shell("endpoint", checks),
+        **shell("endpoint", checks, body.environment or ""),
         **sizing.asset_facts(found.version, found.cluster),
         "memory": memory,
         "gpus": {"per_replica": found.profile.accelerator_count, "replicas": replicas, "total": gpus},
         "room": sizing.room(found.pool, gpus, found.line),
+        "project_gpus": sizing.held_gpus(quota),
         "cost": sizing.cost(found.profile, replicas, body.ends_on),
+        **(_beyond(body, found, near) if found.whole else {}),
     }
+
+
+def _beyond(body: EndpointBody, found: Resolved, near: Around) -> dict[str, Any]:
+    """Return the parts beyond its own size: who could call it with what, what use would cost, what could be shared."""
+    version, project, profile = found.version, found.project, found.profile
+    replicas, calls, classification = body.replicas or 1, body.concurrency or 1, body.data_classification or ""
+    running = found.running
+    if running is None:
+        running = sharing.running(version, [project.pk], project)
+    return {
+        "security": security.security(
+            version, near, cluster=found.cluster, environment=body.environment or "",
+            classification=classification, exposure=security.exposed(None),
+        ),
+        "loads": loads(measured(version, profile, calls), profile, replicas=replicas, calls=calls),
+        "sharing": sharing.shared(
+            running, project, profile, replicas=replicas, calls=calls, classification=classification,
+            ends_on=body.ends_on,
+        ),
+    }  # fmt: skip
 
 
 def guard(request: Request, found: Resolved) -> None:

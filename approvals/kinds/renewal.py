@@ -7,6 +7,7 @@ from approvals import builtin, sizing, usage
 from approvals.bodies import RenewalBody
 from approvals.kinds.base import Subject, ask_once, endpoint_facts, own_endpoint, require_open, running, shell
 from approvals.models import Request
+from approvals.planning import security
 from approvals.verdicts import FAIL, PASS, WARN, Check
 from endpoints import services as endpoints
 from endpoints.models import Endpoint, Revision
@@ -72,12 +73,14 @@ def build(by: Principal, body: RenewalBody, found: Resolved) -> dict[str, Any]:
     if gpus:
         checks.append(_quota(found, gpus, 0 if not seat.state else seat.amount))
     per_replica = revision.profile.accelerator_count
+    half = security.of_endpoint(revision.version, endpoint)
     return {
         **shell("renewal", checks),
         **sizing.asset_facts(revision.version, endpoint.cluster),
         "endpoint": endpoint_facts(endpoint),
         "ends_on": {"before": endpoint.ends_on.isoformat() if endpoint.ends_on else None, "after": _iso(body)},
         "usage": used,
+        "security": half,
         "gpus": {"per_replica": per_replica, "replicas": replicas, "total": gpus},
         "cost": sizing.cost(revision.profile, replicas, body.ends_on),
     }

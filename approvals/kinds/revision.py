@@ -18,6 +18,8 @@ from approvals.kinds.base import (
 from approvals.kinds.endpoint import find_profile, find_version
 from approvals.kinds.renewal import subject_of
 from approvals.models import Request
+from approvals.planning import security
+from approvals.planning.loads import loads, measured
 from approvals.sizing import Line
 from approvals.verdicts import FAIL, PASS, WARN, Check
 from catalog.models import HardwareProfile, Version, VersionState
@@ -110,11 +112,12 @@ def build(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
     room = _room(found, gpus, own if found.pool is not None and seat.pool == found.pool.slug else 0)
     cost = sizing.cost(profile, replicas, found.endpoint.ends_on)
     cost_now = sizing.cost(now.profile, now.replicas, found.endpoint.ends_on)
+    quota = gpu_limit(found.endpoint.project) if gpus else None
     case = builtin.Case(
         version=found.version, profile=profile, pool=found.pool, replicas=replicas, concurrency=concurrency,
         context_tokens=context, environment=found.endpoint.environment, memory=memory, name_taken=False,
         data_classification=found.endpoint.data_classification, cluster=found.endpoint.cluster.slug,
-        project=found.endpoint.project.slug, quota=gpu_limit(found.endpoint.project) if gpus else None,
+        project=found.endpoint.project.slug, quota=quota,
         own_gpus=seat.amount if seat.state else 0,
     )  # fmt: skip
     changes = _changes(found, body)
@@ -129,7 +132,10 @@ def build(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
         "memory": memory,
         "gpus": {"per_replica": profile.accelerator_count, "replicas": replicas, "total": gpus},
         "room": room,
+        "project_gpus": sizing.held_gpus(quota),
         "cost": cost,
+        "security": security.of_endpoint(found.version, found.endpoint),
+        "loads": loads(measured(found.version, profile, concurrency), profile, replicas=replicas, calls=concurrency),
         "before": {
             "revision": now.number,
             "memory_bytes": before["needed_bytes"],

@@ -1,10 +1,13 @@
 """CEL, the Common Expression Language, by its official runtime; and what it may cost.
 
 The runtime returns errors as values (a missing field is a value of the type ERROR, whose text is true): only the type
-BOOL and the value True pass here, everything else is an error with its words. Comprehensions stop at the runtime's own
-iteration budget, so the length of an expression and the size of the document are what is left to bound.
+BOOL and the value True pass here, everything else is an error with its words.
+
+The runtime bounds iterations and nesting, not memory: a text that is added to itself thirty times has gigabytes. What
+could grow so is bounded here before it is compiled.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -14,9 +17,20 @@ from cel_expr_python.ext import ext_bindings, ext_math, ext_optional, ext_string
 
 VARIABLES = (
     "request", "requester", "project", "asset", "version", "evidence", "profile", "plan", "endpoint", "tools",
-    "waivers", "object", "now",
+    "quota", "object", "now",
 )  # fmt: skip
 MAX_EXPRESSION = 4000  # characters
+MOST_ADDED, MOST_MADE = 20, 2  # times that `+`, and that what builds a new list or value, may stand in an expression
+MAKING = frozenset({"map", "bind", "optMap", "optFlatMap"})  # what gives a name to a value, which may stand there twice
+GROWING = frozenset({"replace", "join", "format", "quote"})  # functions that make long texts of short ones
+
+_LITERAL = re.compile(  # as the grammar of CEL has them: in a raw text a backslash is a character like any other
+    r"""[bB]?[rR](?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\r\n]*"|'[^'\r\n]*')"""
+    r"""|[bB]?(?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}|"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*')"""
+    r"""|//[^\n]*""",
+    re.DOTALL,
+)
+_CALL = re.compile(r"\.\s*([A-Za-z_]\w*)\s*\(")
 
 
 class ExpressionError(Exception):
@@ -40,6 +54,7 @@ def compile_(text: str) -> Any:
         raise ExpressionError(
             f"The expression has {len(text):,} characters; the limit is {MAX_EXPRESSION:,}. Split the rule."
         )
+    _require_small(text)
     try:
         program = _environment().compile(text)
     except RuntimeError as error:
@@ -49,6 +64,33 @@ def compile_(text: str) -> Any:
             f"The expression gives {program.return_type()}; it must give true or false. Compare something.", 1, 1
         )
     return program
+
+
+def without_literals(text: str) -> str:
+    """Return an expression with blanks in the place of its texts and comments, so that places stay what they are."""
+    return _LITERAL.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), text)
+
+
+def _require_small(text: str) -> None:
+    """Raise ExpressionError for an expression that could grow beyond all bounds while it is evaluated."""
+    bare = without_literals(text)
+    made = 0
+    for found in _CALL.finditer(bare):
+        name = found.group(1)
+        if name in GROWING:
+            raise _refused(bare, found.start(1), f"{name}() is not available here: it makes long texts of short ones.")
+        made += name in MAKING
+        if made > MOST_MADE:
+            raise _refused(
+                bare, found.start(1), f"An expression may use map() and cel.bind() {MOST_MADE} times. Split the rule."
+            )
+    if bare.count("+") > MOST_ADDED:
+        words = f"An expression may add {MOST_ADDED} times; this one has {bare.count('+')} plus signs. Split the rule."
+        raise _refused(bare, bare.rindex("+"), words)
+
+
+def _refused(text: str, at: int, sentence: str) -> ExpressionError:
+    return ExpressionError(sentence, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
 def _placed(text: str) -> ExpressionError:

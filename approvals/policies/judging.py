@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from approvals.policies import engine
-from approvals.policies.bundle import Bundle
-from approvals.policies.rules import SEVERITIES, Envelope, Rule, StageRule
+from approvals.policies.rules import SEVERITIES, Bundle, Envelope, Rule, StageRule
 from approvals.verdicts import FAIL, PASS, Check
 
 BUDGET_SECONDS = 1.0  # for all rules over one document; a whole bundle takes some milliseconds
@@ -44,6 +43,21 @@ def _one(bundle: Bundle, rule: Rule, data: Any, document: Mapping[str, Any]) -> 
     verdict = PASS if held else SEVERITIES[rule.severity]
     reason = "Holds." if held else filled(rule.message, document)
     return _check(rule, verdict, reason, "" if held else filled(rule.fix, document))
+
+
+def answer(bundle: Bundle, part: Rule | StageRule | Envelope, document: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a part of `bundle` says of `document`, in the words of a test's `expect`, and the engine's error or
+    "": an error counts as it does when it decides.
+    """
+    data = engine.activation(document)
+    try:
+        if not isinstance(part, Rule):
+            return ("yes" if engine.holds(bundle.program(part.when), data) else "no"), ""
+        if part.when and not engine.holds(bundle.program(part.when), data):
+            return "skip", ""
+        return ("pass" if engine.holds(bundle.program(part.expression), data) else "fail"), ""
+    except engine.ExpressionError as error:
+        return {Rule: "fail", StageRule: "yes", Envelope: "no"}[type(part)], error.sentence
 
 
 def _broken(rule: Rule, why: str) -> Check:

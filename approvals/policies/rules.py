@@ -1,13 +1,16 @@
-"""What the files of a bundle say: rules, stages and envelopes, each with tests of its own."""
+"""What the files of a bundle say: rules, stages and envelopes, each with tests of its own, and the bundle of them."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.policies import engine
 from approvals.verdicts import FAIL, INFO, WARN
 
 SEVERITIES = {"deny": FAIL, "warn": WARN, "info": INFO}
 SUBJECTS = ("request", "asset", "workload")
+RULE_SAYS, ELSE_SAYS = ("pass", "fail", "skip"), ("yes", "no")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,27 @@ class Test:
     name: str
     given: dict[str, Any]
     expect: str
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What came out of a test: of which file, what it expects and got, and why where the engine gave an error."""
+
+    path: str
+    id: str
+    name: str
+    expect: str
+    got: str
+    why: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file says what the test expects."""
+        return self.got == self.expect
+
+    def json(self) -> dict[str, Any]:
+        """Return the result as the API and the command print it."""
+        return dataclasses.asdict(self) | {"passed": self.passed}
 
 
 @dataclass(frozen=True)
@@ -75,3 +99,29 @@ class Envelope:
     kinds: tuple[str, ...] = ("endpoint",)
     tests: tuple[Test, ...] = ()
     path: str = ""
+
+
+DEFAULT_STAGE = StageRule(
+    id="default", name="Review", when="true", reason="Every request is decided by somebody.",
+    roles=("platform-engineers", "governance-leads"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Rules, stages and envelopes of one set of files, and the digest over their paths and texts."""
+
+    name: str
+    digest: str
+    files: Mapping[str, str]
+    rules: tuple[Rule, ...] = ()
+    stages: tuple[StageRule, ...] = ()
+    envelopes: tuple[Envelope, ...] = ()
+    programs: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    default_stage: StageRule = DEFAULT_STAGE
+
+    def program(self, text: str) -> Any:
+        """Return the compiled form of one of its expressions, compiled once; raises ExpressionError."""
+        if text not in self.programs:
+            self.programs[text] = engine.compile_(text)
+        return self.programs[text]

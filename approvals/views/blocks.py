@@ -189,6 +189,19 @@ def _tools(plan: Plan) -> Block:
     return {"title": "Tools", "rows": rows, "sentence": sentence, "words": True}
 
 
+def _waiver(plan: Plan) -> list[Block]:
+    rule, about = plan["rule"], plan["about"]
+    rows = [
+        ("Rule", rule["id"], rule["title"]),
+        ("For", f"asked for by {about['requester']}" if about["requester"] else "", about["label"]),
+        ("Why it fails", "", rule["reason"]),
+        ("Done instead", "", plan["compensating_control"]),
+        ("Answers for it", "", plan["owner"]),
+        ("Until", "never extended", _day(plan["waived_until"])),
+    ]
+    return [{"title": "Exception from a rule", "rows": rows, "sentence": rule["fix"], "words": True}]
+
+
 BLOCKS: Mapping[str, Callable[[Plan], list[Block]]] = {
     "revision": _revision,
     "renewal": _renewal,
@@ -196,6 +209,7 @@ BLOCKS: Mapping[str, Callable[[Plan], list[Block]]] = {
     "quota": _quota,
     "mcp-access": _mcp_access,
     "admission": _admission,
+    "waiver": _waiver,
 }
 
 

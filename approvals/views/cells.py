@@ -7,7 +7,9 @@ from typing import Any
 from django.urls import reverse
 
 from approvals.models import Request, RequestKind, RequestState
-from approvals.representation import last_decision
+from approvals.representation import last_decision, stages_of, who
+from approvals.stages import words as stage_words
+from approvals.views import halves
 from approvals.views.blocks import blocks, title
 from catalog.models import HardwareProfile
 from endpoints.models import Endpoint, Phase
@@ -41,6 +43,7 @@ KINDS = {
     RequestKind.QUOTA: "capacity",
     RequestKind.MCP_ACCESS: "mcp",
     RequestKind.ADMISSION: "catalog",
+    RequestKind.WAIVER: "waiver",
 }
 
 
@@ -70,18 +73,18 @@ def state_line(request: Request, *, mine: bool, decides: bool) -> Cell:
         line |= {"sentence": "Not sent yet.", "turn": owner, "mine": mine, "since": request.created_at}
     elif state == RequestState.SUBMITTED:
         turn = "You or another reviewer" if decides else _reviewers(request)
-        line |= {"sentence": "Waits for one decision.", "turn": turn, "mine": decides, "since": request.submitted_at}
+        line |= {"sentence": _waits(request), "turn": turn, "mine": decides, "since": request.submitted_at}
     elif state == RequestState.CHANGES_REQUESTED and last is not None:
         line |= {
-            "sentence": f"{last.reviewer.username} asks: {last.reason}",
+            "sentence": f"{who(last)} asks: {last.reason}",
             "turn": owner,
             "mine": mine,
             "since": last.at,
         }
     elif state == RequestState.REJECTED and last is not None:
-        line |= {"sentence": f"{last.reviewer.username} said no: {last.reason}"}
+        line |= {"sentence": f"{who(last)} said no: {last.reason}"}
     elif state == RequestState.APPROVED:
-        line |= approved_line(request, last.reviewer.username if last else "")
+        line |= approved_line(request, who(last) if last else "")
     elif state == RequestState.WITHDRAWN:
         line |= {"sentence": f"Taken back by {request.requester.username}."}
     else:
@@ -92,10 +95,25 @@ def state_line(request: Request, *, mine: bool, decides: bool) -> Cell:
     return line
 
 
+def _waits(request: Request) -> str:
+    stages = stages_of(request)
+    place, stage = next(((n, one) for n, one in enumerate(stages, 1) if one.state == "open"), (0, None))
+    if stage is None or (len(stages) == 1 and stage.count == 1):
+        return "Waits for one decision."
+    step = f", stage {place} of {len(stages)}" if len(stages) > 1 else ""
+    return f"Waits for {stage.name}{step}."
+
+
 def _reviewers(request: Request) -> str:
-    if request.kind == RequestKind.ACCESS and request.endpoint is not None:
-        return f"Owners of {request.endpoint.project.slug}, or the platform"
-    return "Platform engineers, governance leads"
+    if request.assignee is not None:
+        return request.assignee.username
+    roles = request.waiting_roles or ["platform-engineers", "governance-leads"]
+    others = ", ".join(f"{stage_words.role_name(role)}s" for role in roles if role != "owner").capitalize()
+    if "owner" not in roles:
+        return others
+    asked = request.endpoint.project if request.kind == RequestKind.ACCESS and request.endpoint else request.project
+    platform = " or the platform" if others else ""
+    return f"Owners of {asked.slug if asked else 'the project'}{',' if platform else ''}{platform}"
 
 
 def granted(request: Request) -> str:
@@ -112,6 +130,8 @@ def granted(request: Request) -> str:
         return f"{request.project.slug} may use the server{until}."
     if request.kind == RequestKind.ADMISSION:
         return "It is in the catalog."
+    if request.kind == RequestKind.WAIVER:
+        return f"The rule is waived{until}."
     return ""
 
 
@@ -153,6 +173,8 @@ def what(request: Request) -> str:
         return f"{request.version.asset.name} {request.version.version}"
     if request.kind == RequestKind.QUOTA:
         return title(request.plan) or f"{str(request.body.get('quota') or '').capitalize()} quota".strip()
+    if request.kind == RequestKind.WAIVER:
+        return f"Rule {request.body.get('check') or 'not chosen'}"
     return " ".join(str(request.body.get(name) or "") for name in ("asset", "version")).strip() or "–"
 
 
@@ -176,9 +198,10 @@ def short_digest(value: str) -> str:
 
 
 def counts(plan: Mapping[str, Any]) -> Cell:
-    """Return how many rules pass, warn and fail."""
+    """Return how many rules pass, warn, fail, are waived and are for information."""
     verdicts = [check["verdict"] for check in plan.get("checks", [])]
-    return {"passed": verdicts.count("pass"), "warned": verdicts.count("warn"), "failed": verdicts.count("fail")}
+    words = {"passed": "pass", "warned": "warn", "failed": "fail", "waived": "waived", "noted": "info"}
+    return {name: verdicts.count(verdict) for name, verdict in words.items()}
 
 
 def plan_cells(
@@ -201,16 +224,28 @@ def plan_cells(
         "after": _after(plan),
         "per_month": per_month(plan) if plan.get("cost") else "",
         "cost_rows": _cost_rows(plan.get("cost"), ends_on),
-        "verdicts": [{**check, "id": check["id"]} for check in plan["checks"]],
+        "verdicts": halves.verdicts(plan),
         "counts": counts(plan),
-        "reviews": plan["reviews"],
+        "stages": stage_words.rows(plan),
+        "who_decides": stage_words.sentence(plan),
+        "people_needed": stage_words.people_needed(plan),
         "estimate": estimate_cells(plan["lead_time"], plan.get("kind", "endpoint")),
         "cluster": plan.get("cluster"),
+        "bundle": _bundle(plan),
+        "security": halves.security(plan),
+        "loads": halves.loads(plan),
+        "sharing": halves.sharing(plan),
         "profile": profile.name if profile else "",
         "chips": [chip for chip, wanted in shown if wanted],
         "digest": digest,
         "short_digest": short_digest(digest),
     }
+
+
+def _bundle(plan: Mapping[str, Any]) -> Cell | None:
+    """Return which policies judged it; None in a plan that is older than policies."""
+    found = plan.get("bundle")
+    return {**found, "short": short_digest(found["digest"])} if found else None
 
 
 def _after(plan: Mapping[str, Any]) -> int:

@@ -9,15 +9,17 @@ from django.db.models import Count, Prefetch, Q, Sum
 
 from approvals.bodies import EndpointBody
 from approvals.kinds.endpoint import Resolved
+from approvals.policies import document as documents
 from approvals.sizing import Line, place
 from catalog import fit
 from catalog.holders import open_where
 from catalog.models import HardwareProfile, Kind, Version, VersionState, with_pins
 from endpoints.models import Cluster, Environment
 from portal.templatetags.gatehouse import bytes_h, money
+from projects.middleware import SWITCHER
 from projects.models import Project
-from projects.permissions import visible
-from projects.principal import Principal
+from projects.permissions import can, visible
+from projects.principal import PortalRequest, Principal
 from quotas.models import Pool, ReservationState
 
 Choice = tuple[str, str, bool]  # value, label, disabled
@@ -38,9 +40,9 @@ class Offer:
     elsewhere: frozenset[str] = frozenset()  # assets that are on offer in other projects only
 
     @classmethod
-    def load(cls, principal: Principal, projects: Sequence[Project]) -> "Offer":
+    def load(cls, principal: Principal, projects: Sequence[Project], *, placed: bool = True) -> "Offer":
         """Read what is on offer in `projects`: approved models, profiles with their pools, clusters (four queries, and
-        one where a model is not for everyone).
+        one where a model is not for everyone). `placed` False: without clusters, for what stays where it is.
         """
         rows = with_pins(Version.objects.visible_to(principal))
         rows = rows.filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
@@ -55,7 +57,7 @@ class Offer:
             projects=projects,
             versions=[version for version in versions if where[version.asset_id] or not projects],
             profiles=profiles,
-            clusters=list(Cluster.objects.all()),
+            clusters=list(Cluster.objects.all()) if placed else [],
             roles=principal.roles,
             lines={pool.pk: _line(pool) for profile in profiles for pool in profile.pools.all()},
             open=where,
@@ -94,19 +96,29 @@ class Offer:
         return next((project for project in self.projects if project.slug == slug), None)
 
     def resolve(self, body: EndpointBody) -> Resolved | None:
-        """Return what a body names without a query, or None when some of it is not on offer (the plan says why)."""
+        """Return what a body names, or None when some of it is not on offer (the plan says why). One query at most for
+        all versions of an asset: what is known about them.
+        """
         project = self.project(body.project or "")
         version = self.version(body.asset or "", body.version or "")
         profile = self.profile(body.hardware_profile or "")
         if project is None or version is None or profile is None:
             return None
+        documents.with_evidence(self.versions_of(version.asset.slug))
         pool, cluster = place(profile, profile.pools.all(), self.clusters, body.environment or "")
         line = self.lines.get(pool.pk) if pool else None
         return Resolved(project, version, profile, pool, cluster, line, body.name or "", body.environment or "")
 
 
-def own_projects(by: Principal) -> list[Project]:
-    """Return the projects in which the person may send requests, by slug (one query)."""
+def own_projects(request: PortalRequest) -> list[Project]:
+    """Return the projects in which the person may send requests, by slug: those of the switcher where these are all of
+    them (one query for both, none where they were read already).
+    """
+    by = request.principal
+    if getattr(request, "projects", None) is None:
+        request.projects = list(visible(by, Project.objects.all())[:SWITCHER])
+    if len(request.projects) < SWITCHER:
+        return sorted((one for one in request.projects if can(by, "request", one)), key=lambda one: one.slug)
     return list(visible(by, Project.objects.all(), "request").order_by("slug"))
 
 

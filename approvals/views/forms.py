@@ -13,16 +13,18 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from approvals import services
-from approvals.models import Request, RequestState
+from approvals.models import Request, RequestKind, RequestState
+from approvals.stages.words import sentence as who_decides
 from approvals.views import cells, drafting, live, offers, what_if
 from approvals.views.asking import BEGUN, FORMS, KindForm
 from approvals.views.choices import own_projects
 from approvals.views.drafting import Sheet
 from approvals.views.requests import find
+from approvals.waivers import panels
 from portal.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.http import page
 from projects.models import Project
-from projects.permissions import require_anywhere
+from projects.permissions import can_anywhere, require_anywhere
 from projects.principal import PortalRequest
 
 Refusal = Invalid | Conflict
@@ -31,7 +33,9 @@ Refusal = Invalid | Conflict
 @require_http_methods(["GET", "POST"])
 def request_new(request: PortalRequest) -> HttpResponse:
     """Ask for something: `?kind=` says for what, a new endpoint when it is left out; `?from=` begins with a request."""
-    require_anywhere(request.principal, "request", Project)
+    waives = (request.POST.get("kind") or request.GET.get("kind")) == RequestKind.WAIVER
+    if not (waives and can_anywhere(request.principal, "decide", Request)):  # reviewers ask for waivers, too
+        require_anywhere(request.principal, "request", Project)
     if request.method == "POST":
         kind = _form_of(request.POST.get("kind") or request.GET.get("kind") or "endpoint")
         return _posted(request, kind, None)
@@ -56,7 +60,7 @@ def request_edit(request: PortalRequest, pk: int) -> HttpResponse:
 
 
 def _open(request: PortalRequest, kind: type[KindForm], typed: dict[str, str]) -> KindForm:
-    return kind(request.principal, own_projects(request.principal), typed)
+    return kind(request.principal, own_projects(request), typed)
 
 
 def _form_of(kind: str) -> type[KindForm]:
@@ -100,7 +104,7 @@ def _posted(request: PortalRequest, kind: type[KindForm], current: Request | Non
         return _show(request, form, current, _told(error, current, sheet), error=error)
     drafting.remember(request, sheet, made)
     if action == "send":
-        messages.success(request, f"{made} is sent. {made.plan['reviews']['sentence']}")
+        messages.success(request, f"{made} is sent. {who_decides(made.plan)}")
     else:
         messages.success(request, f"{made} is saved as it stands; it is not sent.")
     return redirect("request_detail", pk=made.pk)
@@ -157,6 +161,9 @@ def _show(
         "alternatives": what_if.alternatives(form, found),
         **found.cells(form),
     }
+    if context["plan"] and not (current and panels.waivable(current) is None):
+        known = current.pk if current else int(sheet.draft) if sheet.draft.isdecimal() else None
+        context["plan"]["verdicts"] = panels.offered(context["plan"]["verdicts"], known)
     # An alternative that is taken over fills the fields: htmx then swaps the whole form, out of the whole page.
     part = None if taken_over else "live"
     return page(request, "approvals/form.html", context, part=part, status=422 if error else 200)

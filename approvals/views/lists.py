@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 from approvals import services
 from approvals.models import Request, RequestKind, RequestState
 from approvals.representation import with_all
+from approvals.stages.standing import Standing
 from approvals.views import cells
 from approvals.views.queue_list import by_number
 from approvals.views.requests import HELP
@@ -111,10 +112,10 @@ def request_list(request: PortalRequest) -> HttpResponseBase:
     rows = visible(principal, Request.objects.all())
     if request.project is not None and "project" not in asked.values:
         rows = rows.filter(project=request.project)
-    rows = with_all(rows)
+    rows, standing = with_all(rows), Standing.of(principal)
 
     def lines(found: Sequence[Request]) -> list[dict[str, Any]]:
-        return [_line(request, item) for item in found]
+        return [_line(request, item, standing) for item in found]
 
     if asked.csv:
         return listing.csv_response(asked, rows, lines)
@@ -131,9 +132,9 @@ def request_list(request: PortalRequest) -> HttpResponseBase:
     return found.render("approvals/requests.html", context)
 
 
-def _line(request: PortalRequest, item: Request) -> dict[str, Any]:
+def _line(request: PortalRequest, item: Request, standing: Standing) -> dict[str, Any]:
     mine = item.requester_id == request.principal.person.pk
-    decides = item.state == RequestState.SUBMITTED and services.may_decide(request.principal, item)
+    decides = item.state == RequestState.SUBMITTED and standing.decides(item)
     state = cells.state_line(item, mine=mine, decides=decides)
     cost = item.plan.get("cost") or {}
     lead = item.lead_time.total_seconds() if item.lead_time else None

@@ -7,11 +7,12 @@ from typing import Any
 from approvals import plan as plans
 from approvals.bodies import RequestBody, parse
 from approvals.kinds.endpoint import Resolved
+from approvals.planning.around import around
+from approvals.policies.active import Active, active
 from approvals.views import cells
-from approvals.views.asking import KindForm
-from endpoints.services import name_is_taken
+from approvals.views.asking import EndpointForm, KindForm
+from catalog.evidence.licence import terms
 from portal.errors import Conflict, Invalid
-from quotas.gpus import gpu_limit
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Live:
     plan: dict[str, Any] | None
     missing: list[str]
     problems: list[str]
+    rules: Active | None = None  # the policies that count, for further plans of the page
 
     def cells(self, form: KindForm) -> dict[str, Any]:
         """Return what the templates show of it."""
@@ -31,6 +33,7 @@ class Live:
             about = self.plan.get("endpoint") or {}
             ends_on = self.body.stored().get("ends_on") or about.get("ends_on")
             shown = cells.plan_cells(self.plan, ends_on=ends_on, profile=form.profile)
+            shown["verdicts"] = [_linked(form, verdict) for verdict in shown["verdicts"]]
         return {"plan": shown, "missing": self.missing, "problems": self.problems}
 
 
@@ -51,13 +54,14 @@ def look(form: KindForm) -> Live:
         return Live(body, None, None, missing, problems)
     try:
         found = _known(form, body)
-        plan = plans.build(form.by, body, resolved=found)
+        rules = active()
+        plan = plans.build(form.by, body, resolved=found, rules=rules)
     except Invalid as error:
         said = [say(form, name, text)[1] for name, text in error.fields.items()]
         return Live(body, None, None, missing, problems + (said or [error.sentence]))
     except Conflict as error:
         return Live(body, None, None, missing, [*problems, error.sentence])
-    return Live(body, found, visible_part(form, body, plan), missing, problems)
+    return Live(body, found, visible_part(form, body, plan), missing, problems, rules)
 
 
 def _known(form: KindForm, body: RequestBody) -> Any:
@@ -65,14 +69,21 @@ def _known(form: KindForm, body: RequestBody) -> Any:
     found = form.resolve(body)
     if not isinstance(found, Resolved):
         return found
-    taken = name_is_taken(found.project, found.name) if found.name else False
-    return replace(found, taken=taken, quota=gpu_limit(found.project))
+    near = around(found.project, terms(found.version.licence), name=found.name)
+    running = form.around if isinstance(form, EndpointForm) else None
+    return replace(found, near=near, quota=near.gpus, running=running)
 
 
 def visible_part(form: KindForm, body: RequestBody, plan: dict[str, Any]) -> dict[str, Any]:
     """Return a plan without the rules about what nobody has typed yet."""
     untyped = {name for name in form.LABELS if name not in form.NEEDS and getattr(body, name, "") is None}
     return plan | {"checks": [check for check in plan["checks"] if check["field"] not in untyped]}
+
+
+def _linked(form: KindForm, verdict: dict[str, Any]) -> dict[str, Any]:
+    """Return a verdict with the way to the field that would help."""
+    place = form.place(str(verdict["field"])) if verdict["fix"] else ""
+    return verdict | {"link": f"#id_{place}", "label": form.LABELS[place]} if place in form.LABELS else verdict
 
 
 def lenient(data: Mapping[str, Any]) -> tuple[RequestBody, dict[str, str]]:

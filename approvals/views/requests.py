@@ -6,32 +6,40 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from approvals import services
-from approvals.models import Choice, Decision, Request, RequestKind, RequestState
+from approvals.models import Request, RequestKind, RequestState
 from approvals.representation import with_all, with_related
+from approvals.stages import assigning, mentions, reading
 from approvals.timeline import Entry, timeline
-from approvals.views import cells
-from portal.errors import GatehouseError, NotFound
+from approvals.views import cells, review
+from approvals.waivers import panels
+from portal.errors import GatehouseError, Invalid, NotFound
 from portal.http import page
 from portal.templatetags.gatehouse import day, duration_h
-from projects.permissions import can, visible
+from projects.permissions import can
 from projects.principal import PortalRequest
 
 HELP = [
     "Its plan says what a request needs and costs; sending it freezes the plan under a digest.",
-    "One platform engineer or governance lead decides. What is approved is exactly what is started.",
+    "The rules say who decides, in one stage or several. What is approved is exactly what is started.",
 ]
-DECIDED = {Choice.APPROVE: "approved", Choice.REJECT: "rejected", Choice.REQUEST_CHANGES: "asked for changes"}
 UNTIL = {
     RequestKind.ACCESS: "May call until",
     RequestKind.QUOTA: "Counts until",
     RequestKind.MCP_ACCESS: "May use until",
+    RequestKind.WAIVER: "Waived until",
 }
+NOUNS = {RequestKind.QUOTA: "Quota", RequestKind.MCP_ACCESS: "MCP server", RequestKind.WAIVER: "Exception from"}
 LOOKS = {
     "approved": ("ok", "ok"),
     "rejected": ("err", "bad"),
+    "endorsed": ("check", "ok"),
+    "stage_passed": ("check", "ok"),
+    "assigned": ("send", ""),
+    "escalated": ("warn", ""),
+    "waived": ("waiver", ""),
     "changes_requested": ("rotate", ""),
     "submitted": ("send", ""),
     "resubmitted": ("send", ""),
@@ -47,16 +55,10 @@ LOOKS = {
 def find(request: PortalRequest, pk: int, *, decisions: bool = True) -> Request:
     """Return a request with all that pages read; raises NotFound when the person may not see it."""
     whole = with_all if decisions else with_related
-    found = whole(visible(request.principal, Request.objects.all())).filter(pk=pk).first()
+    found = reading.find(request.principal, pk, whole)
     if found is None:
         raise NotFound(f"There is no request R-{pk}, or you may not see it.")
     return found
-
-
-def _line(request: PortalRequest, item: Request) -> dict[str, Any]:
-    mine = item.requester_id == request.principal.person.pk
-    decides = item.state == RequestState.SUBMITTED and services.may_decide(request.principal, item)
-    return cells.state_line(item, mine=mine, decides=decides)
 
 
 @require_GET
@@ -77,11 +79,17 @@ def _detail(
         "name": item.name or "Request without a name",
         "chips": _chips(item),
         "state": cells.state_line(item, mine=mine, decides=decides),
-        "plan": _frozen(item),
-        "facts": _facts(item),
+        "plan": frozen(item),
+        "facts": facts_of(item),
         "purpose": item.body.get("purpose") or "",
-        "decisions": [_decision_cell(decision) for decision in item.decisions.all()],
+        "stages": review.stage_cells(item) if item.plan else [],
+        "decisions": review.decision_cells(item),
+        "changes": review.change_cells(item),
+        "exceptions": panels.of_request(request.principal, item),
+        "assign_url": reverse("request_assign", args=[item.pk]) if decides else "",
         "timeline": [_timeline_cell(entry) for entry in timeline(item)],
+        "plan_url": reverse("request_plan", args=[item.pk]) if item.plan.get("checks") else "",
+        "file_url": reverse("request_yaml", args=[item.pk]),
         "withdrawable": mine and RequestState.WITHDRAWN in Request.ARROWS["state"].get(item.state, ()),
         "decide_url": reverse("approval_detail", args=[item.pk]) if decides else "",
         "again_url": f"{reverse('request_new')}?from={item.pk}"
@@ -96,7 +104,7 @@ def _detail(
             "help": "Everybody who may see this request can read it.",
             "attrs": {"maxlength": services.MAX_REASON},
         }
-        if can(request.principal, "comment", item)
+        if decides or can(request.principal, "comment", item)
         else None,
     }
     return page(request, "approvals/detail.html", context, status=status)
@@ -108,14 +116,16 @@ def _chips(item: Request) -> list[dict[str, Any]]:
     return [kind, *frozen] if kind else frozen
 
 
-def _frozen(item: Request) -> dict[str, Any] | None:
+def frozen(item: Request) -> dict[str, Any] | None:
+    """Return the plan that was frozen, for _plan.html; None before the request is sent."""
     if not item.plan.get("checks"):
         return None
     ends_on = item.body.get("ends_on") or item.plan.get("endpoint", {}).get("ends_on")
     return cells.plan_cells(item.plan, ends_on=ends_on, profile=item.profile, digest=item.plan_digest)
 
 
-def _facts(item: Request) -> list[tuple[str, str]]:
+def facts_of(item: Request) -> list[tuple[str, str]]:
+    """Return what was asked, as pairs of label and value."""
     body = item.body
     numbers = [
         (label, f"{body[name]:,}")
@@ -137,7 +147,7 @@ def _facts(item: Request) -> list[tuple[str, str]]:
         ("Project", item.project.slug if item.project else "–"),
         ("Requested by", item.requester.username),
         ("Endpoint", f"{about.project.slug}/{about.name}" if about else "–"),
-        ("Quota" if quota else "MCP server" if server else "Model", cells.what(item)),
+        (NOUNS.get(RequestKind(item.kind), "Model"), cells.what(item)),
         ("Of", f"{body.get('target')} {body.get('target_name') or ''}".strip() if quota else "–"),
         ("Tools", ", ".join(body.get("tools") or ["all that it lists"]) if server else "–"),
         *asked,
@@ -152,19 +162,34 @@ def _facts(item: Request) -> list[tuple[str, str]]:
     return [row for row in rows if row[1] != "–"]
 
 
-def _decision_cell(decision: Decision) -> dict[str, Any]:
-    return {
-        "row": decision,
-        "who": decision.reviewer.username,
-        "words": DECIDED[Choice(decision.decision)],
-        "checked": cells.short_digest(decision.plan_digest_now),
-        "same": decision.plan_digest_now == decision.plan_digest,
-    }
-
-
 def _timeline_cell(entry: Entry) -> dict[str, Any]:
     icon, tone = LOOKS.get(entry.code, ("clock", ""))
-    return {"at": entry.at, "icon": icon, "tone": tone, "sentence": entry.sentence, "by": entry.by, "text": entry.text}
+    parts = mentions.parts(entry.text, entry.mentions)
+    return {"at": entry.at, "icon": icon, "tone": tone, "sentence": entry.sentence, "by": entry.by, "parts": parts}
+
+
+@require_http_methods(["GET", "POST"])
+def request_assign(request: PortalRequest, pk: int) -> HttpResponse:
+    """Ask one reviewer in person to decide."""
+    item, wrong = find(request, pk), None
+    to, reason = request.POST.get("to", ""), request.POST.get("reason", "")
+    if request.method == "POST":
+        try:
+            asked = assigning.assign(request.principal, item, to=to, reason=reason)
+        except Invalid as error:
+            wrong = error
+        else:
+            messages.success(request, f"{asked} waits for {asked.assignee or 'nobody in particular'}.")
+            return redirect("request_detail", pk=pk)
+    assigning.require_reviewer(request.principal, item)
+    back = reverse("request_detail", args=[pk])
+    context = {
+        "crumbs": [("Requests", reverse("request_list")), (item.number, back), ("Ask somebody in person", "")],
+        "item": item,
+        "back": back,
+        "fields": review.assign_fields(item, to, reason, wrong),
+    }
+    return page(request, "approvals/assign.html", context, status=wrong.status if wrong else 200)
 
 
 @require_POST

@@ -42,8 +42,8 @@ def alternatives(form: KindForm, live: Live) -> list[dict[str, Any]]:
         found = form.offer.resolve(other)
         if found is None:
             continue
-        found = replace(found, taken=live.found.taken, quota=live.found.quota)
-        plan = visible_part(form, other, plans.build(form.by, other, resolved=found))
+        found = replace(found, near=live.found.near, quota=live.found.quota, whole=False)
+        plan = visible_part(form, other, plans.build(form.by, other, resolved=found, rules=live.rules))
         rows.append(_row(words, plan, live.plan, urlencode(changes)))
     return rows if len(rows) > 1 else []
 

@@ -1,5 +1,6 @@
 """One endpoint: the overview with its live status. A reader with whom it is shared gets a page of its own."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,10 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from endpoints import cells, numbers
+from endpoints import alerting, cells, numbers
 from endpoints.facts import counted
 from endpoints.keys import PLAYGROUND, TARGET_KIND
-from endpoints.models import Endpoint
+from endpoints.models import Alert, Endpoint
 from endpoints.reading import endpoint_or_404
 from endpoints.snippets import snippets
 from endpoints.views.head import alive, head, limits_url, quota_url
@@ -27,6 +28,7 @@ from quotas.charts import Chart, Series, bars
 from quotas.limits import limits
 from quotas.models import QuotaKind
 
+SEVERE = {"critical": "red", "page": "red", "info": "blue", "none": "grey"}
 STOP_POLLING = 286  # htmx: swap the answer, and ask no more
 KEYS_SHOWN = 20
 
@@ -47,6 +49,7 @@ def endpoint_detail(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
         "playground": cells.playground(row, context["may"]["key"]),
         "keys": _keys(row, request.principal),
         "traffic": _traffic(row) if alive(row) else None,
+        "alerts": alert_lines(alerting.firing(row)),
         "facts": cells.facts(row, row.revision) if row.revision else [],
     } | (_limits(row, context["may"]) if alive(row) else {})
     return page(request, "endpoints/detail.html", context)
@@ -63,6 +66,15 @@ def endpoint_status(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     if at_rest:
         response["HX-Refresh"] = "true"
     return response
+
+
+def alert_lines(rows: Sequence[Alert]) -> list[dict[str, Any]]:
+    """Return the alerts that fire, each with a chip for how bad it is."""
+    return [
+        {"row": row, "chip": {"label": row.severity or "firing", "colour": SEVERE.get(row.severity.lower(), "orange"),
+                              "icon": "warn", "kind": "outline"}}
+        for row in rows
+    ]  # fmt: skip
 
 
 def _keys(row: Endpoint, reader: Principal) -> list[dict[str, Any]]:

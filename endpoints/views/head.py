@@ -15,6 +15,7 @@ TABS = (
     ("Overview", "endpoint_detail"),
     ("Usage", "endpoint_usage"),
     ("Revisions", "endpoint_revisions"),
+    ("Rules", "endpoint_rules"),  # a page of the approvals: here only its name is known
     ("Events", "endpoint_events"),
     ("Logs", "endpoint_logs"),
     ("Settings", "endpoint_settings"),

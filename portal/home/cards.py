@@ -14,7 +14,7 @@ from django.db import connection
 from portal.home import govern, platform, work
 from portal.home.sight import Sight
 
-BUDGET = 9  # queries for cards: the rest of the 15 are the session, the frame and the numbers
+BUDGET = 8  # queries for cards: the rest of the 15 are the session, the frame, the delegations and the numbers
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ CARDS = (
     Card("queue", "Waits for a decision", 1, lambda sight: sight.decides, platform.queue),
     Card("broken", "Not as they should be", 1, lambda sight: sight.engineer, platform.broken),
     Card("blocked", "Blocked and still running", 1, _governs, govern.blocked, number="blocked_running"),
-    Card("requests", "Your requests", 2, lambda sight: sight.builder, work.requests),
+    Card("failing", "Rules that do not hold", 1, lambda sight: sight.answers, govern.failing, number="failing"),
+    Card("waivers", "Waivers that end soon", 1, lambda sight: sight.answers, govern.waivers, number="waivers_ending"),
+    Card("requests", "Your requests", 3, lambda sight: sight.builder, work.requests),
     Card("endpoints", "Endpoints", 2, lambda sight: sight.member, work.endpoints),
     Card("steps", "Get going", 1, lambda sight: True, work.steps, side=True),
     Card("pools", "Accelerators", 5, lambda sight: sight.engineer, platform.pools, side=True),

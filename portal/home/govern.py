@@ -71,6 +71,42 @@ def blocked(sight: Sight) -> Cell:
     }
 
 
+def failing(sight: Sight) -> Cell:
+    """Return the newest findings of rules that fail and are not waived (one query)."""
+    found = sight.failing().select_related("endpoint__project").order_by("-opened_at", "-pk")
+    return {
+        "rows": [
+            {
+                "name": f"{row.endpoint.project.slug}/{row.endpoint.name}",
+                "url": reverse("endpoint_rules", args=[row.endpoint_id]),
+                "rule": row.title,
+                "why": row.reason,
+                "since": row.opened_at,
+            }
+            for row in found[: sight.most]
+        ],
+        "total": sight.numbers["failing"],
+    }
+
+
+def waivers(sight: Sight) -> Cell:
+    """Return the waivers that end soon, the next one first (one query)."""
+    found = sight.ending_waivers().select_related("project", "request", "endpoint", "owner")
+    return {
+        "rows": [
+            {
+                "name": f"{row} {row.check_id}",
+                "url": reverse("waiver_detail", args=[row.pk]),
+                "what": f"{row.endpoint.name if row.endpoint else row.request} in {row.project.slug}",
+                "owner": row.owner.username,
+                "ends_on": row.ends_on,
+            }
+            for row in found.order_by("ends_on", "pk")[: sight.most]
+        ],
+        "total": sight.numbers["waivers_ending"],
+    }
+
+
 def seal(sight: Sight) -> Cell:
     """Return the state of the chain: its end, what is not sealed yet, and whether its last links hold (two queries).
 

@@ -3,16 +3,16 @@
 import datetime as dt
 from typing import Any
 
-from django.conf import settings
 from django.urls import reverse
 
 from approvals.insights import objective
 from approvals.models import Request
+from approvals.objective import clock
+from approvals.objective.words import against
 from approvals.views.cells import per_month
 from endpoints import cells, idle
 from endpoints.models import Endpoint, Phase
 from portal.home.sight import Sight
-from portal.templatetags.gatehouse import duration_h
 from projects.permissions import visible
 from quotas.models import Pool
 
@@ -24,7 +24,7 @@ BROKEN = (Phase.FAILED, Phase.DEGRADED)
 def queue(sight: Sight) -> Cell:
     """Return what waits for a decision, oldest first against the objective (one query)."""
     related = ("project", "requester", "version__asset")
-    found = sight.queue().select_related(*related).order_by("submitted_at", "id")[: sight.most]
+    found = sight.queue().select_related(*related).order_by("due_at", "id")[: sight.most]
     return {
         "total": sight.numbers["waiting"],
         "goal": objective(),
@@ -33,9 +33,7 @@ def queue(sight: Sight) -> Cell:
 
 
 def _waits(item: Request, now: dt.datetime) -> Cell:
-    age = (now - item.submitted_at).total_seconds() if item.submitted_at else 0.0
-    goal = settings.LEAD_TIME_OBJECTIVE_SECONDS
-    percent, late = min(100.0, age * 100 / goal), age > goal
+    age = against(clock.seconds(item, now))
     what = item.version.asset.name if item.version else item.get_kind_display()
     parts = (what, item.environment, item.project.slug if item.project else "catalog", item.requester.username)
     return {
@@ -43,20 +41,14 @@ def _waits(item: Request, now: dt.datetime) -> Cell:
         "url": reverse("approval_detail", args=[item.pk]),
         "name": item.name,
         "context": " · ".join(part for part in parts if part),
-        "age": duration_h(_rough(age)),
-        "rest": f"{duration_h(_rough(abs(goal - age)))} {'overdue' if late else 'left'}",
-        "late": late,
-        "percent": percent,
-        "tone": "bad" if late else "warn" if percent >= 80 else "",
-        "bar": f"{percent:.0f} % of {duration_h(goal)}",
+        "age": age["text"],
+        "rest": age["rest"],
+        "late": age["late"],
+        "percent": age["percent"],
+        "tone": age["tone"],
+        "bar": age["label"],
         "per_month": per_month(item.plan),
     }
-
-
-def _rough(seconds: float) -> float:
-    """Return a duration in whole hours, or minutes below one: nobody decides by the minute."""
-    step = 3600 if seconds >= 3600 else 60
-    return max(60.0, seconds // step * step)
 
 
 def broken(sight: Sight) -> Cell:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Count, IntegerField, Max, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from approvals.models import Decision, Request, RequestState
+from approvals.models import Decision, Finding, Request, RequestState, Waiver, WaiverState
+from approvals.objective import report
+from approvals.stages.reading import waiting_for
+from approvals.stages.standing import Standing
+from approvals.verdicts import FAIL
 from audit.models import Row, Seal
 from catalog.doubts import doubt
 from catalog.models import Version, VersionState
@@ -31,7 +34,7 @@ from projects.permissions import allows, visible
 from projects.principal import PortalRequest, Principal
 from quotas.models import Pool
 
-ENDS_DAYS, KEYS_DAYS, WEEK_DAYS = 30, 14, 7
+ENDS_DAYS, KEYS_DAYS, WEEK_DAYS, WAIVER_DAYS = 30, 14, 7, 14
 LIVING_KEYS = (KeyState.ACTIVE, KeyState.ROTATING)
 MINE = (RequestState.DRAFT, RequestState.CHANGES_REQUESTED)
 
@@ -117,10 +120,14 @@ class Sight:
             return visible(self.principal, rows)
         return rows.filter(project__in=self.projects_as(*Role.values))  # every role of a project may see them
 
+    @cached_property
+    def standing(self) -> Standing:
+        """Who lets the person decide, read once."""
+        return Standing.of(self.principal)
+
     def queue(self) -> QuerySet[Request]:
         """Return what waits for a decision of this person."""
-        rows = visible(self.principal, Request.objects.filter(state=RequestState.SUBMITTED, **self.scoped), "decide")
-        return rows.exclude(requester=self.principal.person)
+        return waiting_for(self.principal, self.standing).filter(**self.scoped)
 
     def ending_keys(self) -> QuerySet[ApiKey]:
         """Return the keys that end soon: of owned projects, or of all for governance."""
@@ -137,6 +144,22 @@ class Sight:
     def blocked_running(self) -> QuerySet[Endpoint]:
         """Return what runs although its version is blocked."""
         return self.endpoints().filter(desired=Desired.RUNNING, revision__version__state=VersionState.BLOCKED)
+
+    @property
+    def answers(self) -> bool:
+        """Whether the person answers for rules that do not hold: of an owned project, or of everything."""
+        return self.owner or self.lead or self.auditor
+
+    def ending_waivers(self) -> QuerySet[Waiver]:
+        """Return the waivers that count and have two weeks or less left."""
+        last = self.now.date() + dt.timedelta(days=WAIVER_DAYS)
+        rows = Waiver.objects.filter(state=WaiverState.ACTIVE, ends_on__lte=last, **self.scoped)
+        return visible(self.principal, rows)
+
+    def failing(self) -> QuerySet[Finding]:
+        """Return what the rules of today hold against endpoints that run, exceptions aside."""
+        within = {"endpoint__project": self.project} if self.project is not None else {}
+        return visible(self.principal, Finding.objects.filter(closed_at=None, verdict=FAIL, **within))
 
     @cached_property
     def numbers(self) -> Mapping[str, int]:
@@ -157,6 +180,8 @@ class Sight:
         }
         if self.owner or self.lead:
             found["keys_ending"] = _count(self.ending_keys())
+        if self.answers:
+            found |= {"waivers_ending": _count(self.ending_waivers()), "failing": _count(self.failing())}
         if self.owner:
             members = Membership.objects.filter(project__in=self.projects_as(Role.OWNER))
             found["members"] = _count(members, distinct="user")
@@ -165,8 +190,8 @@ class Sight:
     def _of_platform(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if self.decides:
-            queue, late = self.queue(), self.now - dt.timedelta(seconds=settings.LEAD_TIME_OBJECTIVE_SECONDS)
-            found |= {"waiting": _count(queue), "overdue": _count(queue.filter(submitted_at__lt=late))}
+            queue = self.queue()
+            found |= {"waiting": _count(queue), "overdue": _count(report.overdue(queue, self.now))}
         if self.engineer:
             found |= {name: _sum(Pool.objects.all(), name) for name in ("held", "limit")}
         if self.lead or self.auditor:

@@ -32,7 +32,7 @@ NEWEST, QUOTAS, CHART_DAYS = 3, 3, 14
 
 
 def requests(sight: Sight) -> Cell:
-    """Return own requests that are open, and approved ones whose endpoint has never been ready (two queries)."""
+    """Return own requests that are open, and approved ones whose endpoint has never been ready (three queries)."""
     on_its_way = Q(state=RequestState.APPROVED, endpoint__isnull=False, endpoint__ready_at__isnull=True)
     on_its_way &= ~Q(endpoint__phase=Phase.DELETED)
     own = Request.objects.filter(Q(state__in=OPEN) | on_its_way, requester=sight.principal.person, **sight.scoped)

@@ -73,7 +73,9 @@ def find(
     if total is None:
         total = rows.order_by()[: COUNTED + 1].count()
     found = _by_cursor(asked, rows, columns)
-    if found is None:
+    if found is None and start is not None and start > asked.size:
+        found = [], None, False, False  # the open row is known to stand further down
+    elif found is None:
         found = _slice(asked, rows, columns, None, 1)
     if showing is not None and showing.pk not in {row.pk for row in found[0]}:
         values = keyset.values_of(showing, columns)

@@ -23,6 +23,7 @@ from projects.models.notify import (
     Preference,
     SavedView,
     Webhook,
+    WebhookFormat,
 )
 from projects.models.people import (
     AUDITORS,
@@ -67,6 +68,7 @@ __all__ = [
     "UsedToken",
     "User",
     "Webhook",
+    "WebhookFormat",
     "Where",
     "is_slug",
     "slug_validator",

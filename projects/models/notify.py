@@ -58,6 +58,14 @@ class Notification(models.Model):
         return self.title
 
 
+class WebhookFormat(models.TextChoices):
+    """How a webhook is told: as the portal's own event, or as a message of a chat."""
+
+    STANDARD = "standard", "Gatehouse event"
+    SLACK = "slack", "Slack message"
+    TEAMS = "teams", "Teams message"
+
+
 class Webhook(models.Model):
     """An address outside that is told about events, signed with a secret that both sides know."""
 
@@ -67,6 +75,9 @@ class Webhook(models.Model):
     url = models.CharField(max_length=500)
     signing = models.TextField()  # the signing key, encrypted
     kinds = models.JSONField(default=list)  # which kinds of notification; empty: all
+    format = models.CharField(
+        max_length=8, choices=WebhookFormat.choices, default=WebhookFormat.STANDARD, db_default=WebhookFormat.STANDARD
+    )
     enabled = models.BooleanField(default=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

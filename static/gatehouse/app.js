@@ -239,12 +239,13 @@
   function onClick(event) {
     const folded = event.target.closest?.("details[data-fold] > summary");
     if (folded) unfolded = !folded.parentElement.open;
-    const target = event.target.closest?.("[data-copy], [data-sidebar-toggle], [data-open-dialog], [data-fill], [data-pop-close], [role=tab]");
+    const target = event.target.closest?.("[data-copy], [data-sidebar-toggle], [data-open-dialog], [data-fill], [data-pop-close], [data-print], [role=tab]");
     if (!event.target.closest?.(".gh-search")) closeSuggestions();
     closePops(event.target.closest?.("details[data-pop]"));
     if (!target) return;
     if (target.matches("[data-copy]")) copy(target);
     else if (target.matches("[data-sidebar-toggle]")) toggleSidebar();
+    else if (target.matches("[data-print]")) window.print();
     else if (target.matches("[data-pop-close]")) { const pop = target.closest("details"); pop.open = false; pop.firstElementChild.focus(); }
     else if (target.matches("[data-open-dialog]")) { closePops(); find(`#${target.dataset.openDialog}`)?.showModal(); }
     else if (target.matches("[role=tab]")) { if (target.closest("[data-tabs]")) selectTab(target); }

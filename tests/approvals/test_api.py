@@ -55,8 +55,9 @@ def test_it_works(org: Org, api_for: Api) -> None:
     done = decided.json()
     assert done["state"] == "approved" and done["endpoint"] == str(Endpoint.objects.get().pk)
     assert done["stages"][0] | {"at": ""} == {
-        "name": "review", "roles": ["governance-leads", "platform-engineers"], "state": "approved", "by": "pat",
-        "at": "",
+        "name": "Review", "roles": ["platform-engineers", "governance-leads"], "count": 1, "state": "approved",
+        "by": ["pat"], "at": "", "reason": "Every request is decided by somebody.", "rule": "default",
+        "escalated_at": None,
     }  # fmt: skip
     assert done["stages"][1]["state"] == "running"
     assert done["decisions"][0]["plan_digest"] == made["plan_digest"] and done["decisions"][0]["via"] == "token"
@@ -240,7 +241,7 @@ def test_raw_bodies_never_break_it(org: Org, api_for: Api, raw: bytes, status: i
 def test_kinds_that_are_not_in_this_release(org: Org, api_for: Api) -> None:
     """A code that pipelines can tell apart."""
     api = api_for(org.dana, *WRITE)
-    for kind in ("agent", "waiver"):
+    for kind in ("agent", "model"):
         problem(api.post("/requests", {"kind": kind}), 422, "kind_not_available")
 
 

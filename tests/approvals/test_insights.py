@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -23,13 +24,18 @@ ClientFor = Callable[[Any], Client]
 
 
 def took(org: Org, *, decision: float, ready: float | None, sent: float = 20, **fields: Any) -> Request:
-    """A request of dana's, sent `sent` days ago, decided after `decision` hours and ready `ready` hours later."""
+    """A request of dana's, sent `sent` days ago, decided after `decision` hours and ready `ready` hours later; of that
+    time `counted` hours were business time, all of it without.
+    """
+    counted = fields.pop("counted", decision + (ready or 0))
     made: Request = make_request(fields.pop("by", org.dana), state="approved", **fields)
     start = timezone.now() - sent * DAY
     decided = start + decision * HOUR
-    Request.objects.filter(pk=made.pk).update(submitted_at=start, decided_at=decided)
+    Request.objects.filter(pk=made.pk).update(submitted_at=start, triaged_at=start + HOUR / 2, decided_at=decided)
     if ready is not None:
         Endpoint.objects.filter(requests=made).update(ready_at=decided + ready * HOUR)
+        clock = {"clock_seconds": counted * 3600, "clock_since": None, "due_at": None}
+        Request.objects.filter(pk=made.pk).update(first_token_at=decided + (ready + 2) * HOUR, **clock)
     return made
 
 
@@ -47,6 +53,43 @@ def test_stages_by_hand(org: Org) -> None:
     assert stage(found, "decision") == (6, 3 * 3600, 130 * 3600, round(5 / 6, 4))
     assert stage(found, "ready") == (5, 1800, 1800, 1.0)
     assert stage(found, "total") == (5, 3.5 * 3600, 130.5 * 3600, 0.8)
+    assert stage(found, "triage") == (6, 1800, 1800, 1.0) and stage(found, "first_token") == (5, 7200, 7200, 1.0)
+
+
+def test_the_business_clock_says_whether_the_objective_was_kept(org: Org) -> None:
+    """Nine days on the wall, four of them the requester's turn or a weekend."""
+    took(org, decision=9 * 24, ready=0, counted=4 * 24)
+    took(org, decision=6 * 24, ready=0, counted=6 * 24)
+    one = insights.samples_of(insights.lead_times(org.principal(org.pat)), RequestKind.ENDPOINT, "total")
+    assert (one.p50, one.within) == (6 * 86_400, 0.5) and one.counted == (4 * 86_400, 6 * 86_400)
+    assert lead_time.estimate()["share_within_objective"] == 0.5 and lead_time.estimate()["p90_seconds"] == 9 * 86_400
+
+
+def test_the_estimate_of_an_environment_needs_ten(org: Org) -> None:
+    for _ in range(9):
+        took(org, decision=1, ready=0, environment="prod")
+    took(org, decision=100, ready=0)
+    cache.clear()  # each plan on the way has asked for the estimate
+    assert (lead_time.cached(environment="prod")["samples"], lead_time.cached()["environment"]) == (10, None)
+    took(org, decision=2, ready=0, environment="prod")
+    cache.clear()
+    found = lead_time.cached(environment="prod")
+    assert (found["samples"], found["p90_seconds"], found["environment"]) == (10, 3600, "prod")
+    assert found["sentence"] == "From 10 requests for prod in the last 90 days."
+    assert lead_time.cached(environment="dev")["samples"] == lead_time.cached()["samples"] == 11
+
+
+def test_the_error_budget(org: Org) -> None:
+    """Nine in time, one late; one that is approved and overdue; one that is not decided and overdue."""
+    for _ in range(9):
+        took(org, decision=1, ready=0)
+    took(org, decision=200, ready=0)
+    slow = took(org, decision=1, ready=None)
+    Request.objects.filter(pk=slow.pk).update(due_at=timezone.now() - HOUR)
+    reader = org.principal(org.pat)
+    found = insights.budget(insights.past(reader), overdue=1)
+    assert (found.finished, found.late, found.allowed, found.left, found.burn) == (12, 3, 1, -2, 3.0)
+    assert insights.budget(insights.past(org.principal(org.cy)), 0).finished == 0
 
 
 def test_a_rejection_is_a_decision(org: Org) -> None:
@@ -136,6 +179,7 @@ def test_the_page_shows_every_number_with_its_sample(org: Org, client_for: Clien
     )  # fmt: skip
     response = client_for(org.pat).get("/insights/")
     text = response.content.decode()
+    assert "100.0 %" in text and "0 of 2 late, 0 may be: none more may be late." in text
     assert "Request to first answer" in text and "of 2 requests" in text and "3 h" in text
     assert "The engine ran out of memory" in text and "Strange end" in text
     assert 'value="3"' in text and "Requests per week" in text
@@ -171,8 +215,11 @@ def test_the_api(org: Org, api_for: Any) -> None:
     by_stage = {item["stage"]: item for item in body["items"] if item["kind"] == "endpoint"}
     assert by_stage["total"] == {
         "kind": "endpoint", "stage": "total", "samples": 1, "p50_seconds": 10_800.0, "p90_seconds": 10_800.0,
-        "share_within_objective": 1.0,
+        "share_within_objective": 1.0, "business_p50_seconds": 10_800, "business_p90_seconds": 10_800,
     }  # fmt: skip
+    assert body["budget"] | {"share": 0.9, "late": 0, "finished": 1, "share_kept": 1.0} == body["budget"]
+    assert body["open"]["by_age"][-1] == {"from_days": 5, "to_days": None, "requests": 0}
+    assert body["calendar"] == {"zone": "UTC", "workdays": [0, 1, 2, 3, 4], "holidays": []}
     only = api.get("/insights/lead-time", {"kind": "admission", "project": "fraud-detection"}).json()["items"]
     assert {item["kind"] for item in only} == {"admission"} and {item["p50_seconds"] for item in only} == {None}
     assert api.get("/insights/lead-time", {"kind": "cheese"}).json()["errors"][0]["field"] == "kind"

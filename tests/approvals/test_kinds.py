@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from approvals import services
 from approvals.models import Request, RequestState
+from approvals.stages.words import sentence
 from audit.models import Row
 from catalog import services as catalog
 from endpoints import services as endpoint_services
@@ -61,7 +62,7 @@ def ask(org: Org, kind: str, *, by: User | None = None, state: str = "submitted"
 
 
 def verdicts(plan: Any) -> dict[str, str]:
-    return {check["id"]: check["verdict"] for check in plan["checks"]}
+    return {check["id"]: check["verdict"] for check in plan["checks"] if check["source"] == "portal"}
 
 
 # --- What approval does ---------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def test_access(org: Org) -> None:
     plan = made.plan
     assert plan["endpoint"]["model"] == "search-ranking/ranking" and plan["project"] == "fraud-detection"
     assert plan["load"]["requests_24h"] == 0 and plan["data"] == {"endpoint": "internal", "asked": None}
-    assert "An owner of search-ranking decides" in plan["reviews"]["sentence"]
+    assert "An owner of search-ranking decides" in sentence(plan) and plan["stages"][0]["roles"][0] == "owner"
     assert verdicts(plan)["acc-001"] == "warn"  # it is still pending
     services.approve(org.principal(org.cy), made, reason="Fine.")
     share = Share.objects.get()

@@ -54,7 +54,7 @@ def test_asking_and_one_review_grant_it(org, server, api_for):
     assert shown["plan"]["tools"] == [
         {"name": "list_accounts", "digest": "sha256:list_accounts", "hints": ["read only"]}
     ]
-    assert shown["plan"]["reviews"]["count"] == 1
+    assert shown["plan"]["stages"][0]["count"] == 1
     assert Notification.objects.filter(kind="request.submitted", person=org.pat).exists()
     decided = pat.post(f"/requests/{shown['id']}/decisions", {"decision": "approve", "reason": "Fine."})
     assert decided.status_code == 200, decided.content

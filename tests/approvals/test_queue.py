@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
 from approvals import services
 from approvals.models import Decision, Request, RequestState
+from approvals.objective import calendar
 from catalog import services as catalog
 from tests.conftest import Org
 from tests.factories import lead, make_pool, make_profile, make_request, make_version
@@ -22,7 +24,11 @@ HTMX = {"HX-Request": "true"}
 
 
 def aged(request: Request, **age: float) -> Request:
-    Request.objects.filter(pk=request.pk).update(submitted_at=timezone.now() - dt.timedelta(**age))
+    """Let so much business time have passed since it was sent."""
+    used = dt.timedelta(**age)
+    due = calendar.current().shift(timezone.now(), int(settings.LEAD_TIME_OBJECTIVE_SECONDS - used.total_seconds()))
+    clock = {"clock_seconds": int(used.total_seconds()), "clock_since": timezone.now(), "due_at": due}
+    Request.objects.filter(pk=request.pk).update(submitted_at=timezone.now() - used, **clock)
     request.refresh_from_db()
     return request
 

@@ -1,12 +1,14 @@
 """The queue as a list: filters, order, what stays over a decision, many decisions at once, the file."""
 
 import csv
+import datetime as dt
 import io
 import re
 from collections.abc import Callable
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from approvals import services
 from approvals.models import Decision, Request, RequestState
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.slow
 Clients = Callable[..., Client]
 HTMX = {"HX-Request": "true"}
 BULK = "/approvals/bulk/"
+DAY = dt.timedelta(days=1)
 
 
 @pytest.fixture
@@ -182,3 +185,36 @@ def test_the_file(org: Org, client_for: Clients, three: list[Request]) -> None:
     assert rows[0]["name"] == "'=1+1" and rows[0]["what"] == "Zeta 1.0" and rows[0]["waits_for"] == "You"
     assert rows[0]["currency"] == "EUR" and rows[0]["overdue"] == "no" and rows[0]["failed"] == "0"
     assert client_for(org.dana).get("/approvals/?format=csv").status_code == 403
+
+
+def test_it_goes_by_what_is_left_of_the_objective(org: Org, client_for: Clients) -> None:
+    """One that was sent first, and came back to its requester for long, is due later."""
+    early, late = make_request(org.dana, name="early"), make_request(org.dana, name="late")
+    now = timezone.now()
+    Request.objects.filter(pk=early.pk).update(submitted_at=now - dt.timedelta(days=30), due_at=now + 4 * DAY)
+    Request.objects.filter(pk=late.pk).update(due_at=now - dt.timedelta(hours=2), clock_seconds=5 * 86_400 + 7_200)
+    client = client_for(org.pat)
+    html = client.get("/approvals/").content.decode()
+    assert shown(html) == [late.number, early.number] and "2 h overdue" in html
+    assert f"{late.number}, 2 h overdue" in html  # the strip names the worst one
+    assert shown(client.get("/approvals/?overdue=1").content.decode()) == [late.number]
+
+
+def test_views_that_everybody_has(org: Org, client_for: Clients, three: list[Request]) -> None:
+    html = client_for(org.pat).get("/approvals/?mine=1").content.decode()
+    menu = html.partition('class="pf-v6-c-menu gh-pop__body pf-m-end gh-views"')[2].partition("</details>")[0]
+    assert "My queue" in menu and "Overdue" in menu and 'aria-current="true"' in menu
+    assert "Delete the view" not in menu  # nobody deletes what everybody has
+
+
+def test_opening_a_row_is_the_first_look(org: Org, client_for: Clients, three: list[Request]) -> None:
+    first = three[0]
+    client_for(org.omar).get(f"/approvals/{first.pk}/")
+    first.refresh_from_db()
+    assert first.triaged_at is None  # an owner decides nothing of it
+    client_for(org.pat).get(f"/approvals/{first.pk}/")
+    first.refresh_from_db()
+    seen = first.triaged_at
+    client_for(org.ravi).get(f"/approvals/{first.pk}/")
+    first.refresh_from_db()
+    assert seen is not None and first.triaged_at == seen

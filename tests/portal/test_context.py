@@ -23,9 +23,9 @@ MENUS = {
     "dana": [*USE, "Capacity"],
     "vic": [*USE, "Capacity"],
     "omar": [*USE, "Approvals", "Capacity", "Access"],  # an owner decides who else may call an endpoint
-    "pat": ["Catalog", "Endpoints", "Usage", "Approvals", "Capacity", "Insights", "Access", "Audit"],
-    "yasmine": ["Catalog", "Endpoints", "Usage", "Approvals", "Capacity", "Insights", "Access", "Audit"],
-    "aud": [*USE[1:], "Capacity", "Insights", "Access", "Audit"],
+    "pat": ["Catalog", "Endpoints", "Approvals", "Capacity", "Insights", "Policies", "Access", "Audit"],
+    "yasmine": ["Catalog", "Endpoints", "Approvals", "Capacity", "Insights", "Policies", "Access", "Audit"],
+    "aud": [*USE[1:], "Insights", "Policies", "Access", "Audit"],
 }
 
 
@@ -46,7 +46,7 @@ def test_menu_by_role(org: Org, client_for: ClientFor, name: str) -> None:
 def test_a_decider_who_also_asks_keeps_requests(org: Org, client_for: ClientFor) -> None:
     Membership.objects.create(project=org.fraud, user=org.pat, role="developer")
     assert menu(client_for(org.pat).get("/").content.decode()) == [
-        "Catalog", "Requests", "Endpoints", "Usage", "Approvals", "Insights", "Access", "Audit",
+        "Catalog", "Requests", "Endpoints", "Approvals", "Insights", "Policies", "Access", "Audit",
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 from types import SimpleNamespace
 from typing import Any
 
-from tests.stack.story import OTHER, PROJECT, WAITS, Row, Story
+from tests.stack.story import BASE, OTHER, PROJECT, WAITS, Row, Story
 from tests.stack.story_catalog import DRAFT, LEAVING, MODEL, VERSION
 from tests.test_url_matrix import PAGES, path_of
 from tests.world import PERSONAS
@@ -44,13 +44,15 @@ MORE = {
         "/catalog/{}/?version={}".format(*LEAVING),
         "/catalog/{}/versions/{}/retire/".format(*LEAVING),
     ],
-    "yasmine": ["/", "/requests/"],
+    "yasmine": ["/", "/requests/", "/requests/new/?kind=waiver"],
     "aud": ["/"],
 }
 
 
 # Addresses that answer a file: a browser keeps it instead of showing it.
 FILES = {
+    "requests/<int:pk>/yaml/",
+    "approvals/by-mail/<str:token>/",  # signed by the portal, and only mails hold it
     "catalog/<str:slug>/versions/<str:version>/evidence/",
     "catalog/<str:slug>/versions/<str:version>/ml-bom/",
 }
@@ -83,8 +85,12 @@ class Places:
             submitted=_of(self.requests["review"]),
             draft=_of(self.requests["glossary"]),
             share=_of(shares[0]),
+            preview=_preview(story),
+            waiver=_waiver(story),
+            verdict=SimpleNamespace(pk=1, rule="small-dev"),
             # what only takes a POST
             notification=SimpleNamespace(pk=1),
+            delegation=SimpleNamespace(pk=1),
             view=SimpleNamespace(pk=1),
             server_grant=SimpleNamespace(pk=1),
             group=SimpleNamespace(pk=1),
@@ -107,6 +113,36 @@ class Places:
         if person == "pat":
             found += [f"/approvals/{self.requests[name]['id']}/" for name in ("renewal", "quota", "admission")]
         return found + MORE.get(person or "", [])
+
+
+def _preview(story: Story) -> SimpleNamespace:
+    """A look at what the rules that count would change: nothing."""
+    lead = story.stack.token("yasmine", "policies:read", "policies:write")
+    files = story.call("GET", "/policies?files=true", lead)["files"]
+    return _of(story.call("POST", "/policies/preview", lead, {"files": files}))
+
+
+def _waiver(story: Story) -> SimpleNamespace:
+    """A rule that is let pass for a draft of dana's, for a while."""
+    soon = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=12)).isoformat()
+    fields = {
+        "name": "card-raw", "asset": "qwen3-8b", "hardware_profile": "l40s-48gb", "data_classification": "restricted",
+        "environment": "dev", "ends_on": soon, "draft": True, "purpose": "Score raw card numbers.",
+    }  # fmt: skip
+    draft = story.call("POST", "/requests", "dana", BASE | fields)
+    asked = story.call(
+        "POST",
+        "/waivers",
+        "dana",
+        {
+            "request": draft["id"], "check": "data-101", "owner": "omar", "ends_on": soon,
+            "purpose": "There is no staging for restricted data before January.",
+            "compensating_control": "Made-up card numbers until then; the loader refuses others.",
+        },
+    )  # fmt: skip
+    lead = story.stack.token("yasmine", "approvals:decide")
+    story.call("POST", f"/requests/{asked['id']}/decisions", lead, {"decision": "approve", "reason": "Until January."})
+    return _of(story.call("GET", "/waivers", "dana")["items"][0])
 
 
 def _of(item: Row) -> SimpleNamespace:

@@ -1,12 +1,14 @@
 """A new endpoint: model, place, size; choosing a model narrows the rest."""
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from django.utils import timezone
 
 from approvals.bodies import EndpointBody
 from approvals.kinds.endpoint import Resolved
 from approvals.models import DataClassification
+from approvals.planning.sharing import Running, running
 from approvals.views import choices, fields
 from approvals.views.asking.base import DAYS, KindForm, days_from
 from approvals.views.choices import Offer
@@ -71,6 +73,13 @@ class EndpointForm(KindForm):
         self.offer = self.offer.within(self.values["project"])
         self.values = choices.narrow(self.offer, self.values)
         self.profile = self.offer.profile(self.values["hardware_profile"])
+
+    @cached_property
+    def around(self) -> list[Running]:
+        """What runs the chosen version and has room, for the plan and for what is offered first (two queries)."""
+        version = self.offer.version(self.values["asset"], self.values["version"])
+        project = self.offer.project(self.values["project"])
+        return running(version, [one.pk for one in self.offer.projects], project) if version else []
 
     def shapes(self) -> dict[str, Shape]:
         """Return all fields of the body."""

@@ -41,8 +41,8 @@ class RevisionForm(KindForm):
     FILLED = ("asset", "version", "hardware_profile", "replicas", "concurrency", "context_tokens")
 
     def load(self) -> None:
-        """Read what may be run (four queries, five where a model is not for everyone) and the own endpoints (one)."""
-        self.offer = Offer.load(self.by, self.own)
+        """Read what may be run (three queries, four where a model is not for everyone) and the own endpoints (one)."""
+        self.offer = Offer.load(self.by, self.own, placed=False)  # it stays on its cluster
         self.endpoints = own_endpoints(self.own, self.values["endpoint"])
         chosen = self.values["endpoint"]
         self.endpoint = next((item for item in self.endpoints if str(item.pk) == chosen and item.revision), None)

@@ -15,6 +15,7 @@ from catalog.models import HardwareProfile
 from endpoints.fleet import create_cluster
 from endpoints.models import Cluster
 from portal.crypto import random_text
+from portal.management import history
 from portal.people import DEMO_PEOPLE
 from projects import services
 from projects.models import Project, User
@@ -94,6 +95,7 @@ class Command(BaseCommand):
                     profiles=_gpu_profiles(),
                 )
             _set_quotas(engineer)
+            history.load()
         for line in printed:
             self.stdout.write(line)
 

@@ -1,0 +1,75 @@
+"""The words of the help on the pages of rules: policies, approval by rule, waivers, access reviews."""
+
+from collections.abc import Mapping
+
+_LEAVE = (
+    "access",
+    "One action ends sessions, keys, tokens, memberships, groups and grants, withdraws open requests and hands waiting "
+    "reviews back. You see the counts first.",
+    "What the person made stays. Projects without an owner, endpoints without a contact and applications without an "
+    "owner are told to those who look after them.",
+)
+_REVIEW = (
+    "access",
+    "An entry is something that was held when the review began. Keep it, or revoke it: that ends it at once, as if it "
+    "were taken away on its own page.",
+    "Owners answer for their project, governance for the rest. Nobody answers for their own access. What nobody "
+    "answered stays when the review is closed, and is counted.",
+)
+_POLICIES = (
+    "policies",
+    "A rule is a file: an expression over one documented input, the words that people read, the controls that it "
+    "supports, and its own tests. What cannot be evaluated counts as failed.",
+    "Hits are requests of the last 30 days that a rule failed, warned about or would have failed without a waiver.",
+)
+_POLICY_DRAFT = (
+    "policies",
+    "A draft is yours alone and changes nothing. Edit, run the tests, look at the impact on what runs and what was "
+    "asked, then publish with a reason.",
+    "A bundle with a failing test cannot be published. Every version stays and can be published again; nothing that "
+    "runs is stopped by publishing.",
+)
+_ENVELOPES = (
+    "auto-approval",
+    "A rule in shadow only records what it would have decided. Compare that with what people did, above all where it "
+    "would have approved and they did not, before it decides anything.",
+    "Switching on takes a governance lead; switching off is one button, and counts for the very next request. A "
+    "changed text is in shadow again.",
+)
+_WAIVERS = (
+    "waivers",
+    "A waiver lets one rule pass for one request or endpoint, until a day. Its approver neither asked for it, nor owns "
+    "it, nor asked for what it is for.",
+    "Nothing extends a waiver. When it ends, the rule counts again and the finding is open again; nothing that runs is "
+    "stopped by that.",
+)
+
+TEXTS: Mapping[str, tuple[str, ...]] = {
+    "person_leave": _LEAVE,
+    "access_review_list": _REVIEW,
+    "access_review": _REVIEW,
+    "policy_list": _POLICIES,
+    "policy_rule": _POLICIES,
+    "policy_draft": _POLICY_DRAFT,
+    "policy_draft_discard": _POLICY_DRAFT,
+    "policy_draft_publish": _POLICY_DRAFT,
+    "policy_preview": _POLICY_DRAFT,
+    "policy_roll_back": _POLICY_DRAFT,
+    "envelope_list": _ENVELOPES,
+    "envelope_detail": _ENVELOPES,
+    "envelope_on": _ENVELOPES,
+    "envelope_sample": _ENVELOPES,
+    "envelope_read": _ENVELOPES,
+    "waiver_list": _WAIVERS,
+    "waiver_detail": _WAIVERS,
+    "waiver_revoke": _WAIVERS,
+    "finding_list": _WAIVERS,
+    "endpoint_rules": _WAIVERS,
+    "request_replay": (
+        "policies",
+        "What other rules say of the input from which this request was decided: the stored facts of that day, judged "
+        "by the rules that you choose.",
+        "Nothing is looked up again and nothing is changed. If the stored facts are not those that were signed, the "
+        "page says so.",
+    ),
+}
