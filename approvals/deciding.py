@@ -63,7 +63,7 @@ def _as_read(current: Request, plan_digest: str) -> None:
         raise Conflict(
             "The plan was changed since you opened it. Read the new one, then decide.",
             code="plan_stale",
-            extra={"plan": current.plan},
+            extra={"plan": records.without_inputs(current.plan)},
         )
 
 
@@ -99,7 +99,7 @@ def parse_stored(request: Request) -> RequestBody:
         raise Conflict(
             f"The end date {ends_on} has passed while the request waited. Ask for changes.",
             code="plan_stale",
-            extra={"plan": request.plan},
+            extra={"plan": records.without_inputs(request.plan)},
         )
     return parse(request.body)
 
@@ -171,7 +171,7 @@ def _check_again(held: Session, body: RequestBody) -> Judged:
 
 
 def _stale(sentence: str, plan: dict[str, Any]) -> Conflict:
-    return Conflict(f"The plan is stale: {sentence}", code="plan_stale", extra={"plan": plan})
+    return Conflict(f"The plan is stale: {sentence}", code="plan_stale", extra={"plan": records.without_inputs(plan)})
 
 
 def _still_open(requester: Principal, current: Request) -> None:
@@ -186,7 +186,7 @@ def _still_open(requester: Principal, current: Request) -> None:
         raise Conflict(
             f"{version.asset.slug} was open when {current} was sent. Now it {words} Grant it anew, or ask for changes.",
             code="asset_not_open",
-            extra={"plan": current.plan},
+            extra={"plan": records.without_inputs(current.plan)},
         )
 
 

@@ -75,7 +75,7 @@ def read(text: str) -> Link:
 
 
 def other_person() -> NotFound:
-    """Return the error for whoever follows a link of somebody else; it names nobody, and not whether anything is there."""
+    """Return the error for whoever follows a link of somebody else; it names nobody and nothing."""
     sentence = (
         "This link was sent to somebody else and works for nobody but them. Sign in as the person who got the mail."
     )

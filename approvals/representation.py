@@ -7,6 +7,7 @@ from django.db.models import Prefetch, QuerySet
 
 from approvals.bodies import BODIES, EndpointBody
 from approvals.models import Choice, Decision, Request, RequestKind, RequestState, Stage, StageState
+from approvals.policies.record import without_inputs
 from approvals.stages.changes import changes
 from approvals.stages.keeping import of_plan, roles_now
 from endpoints.models import Phase
@@ -47,7 +48,7 @@ def request_json(request: Request) -> dict[str, Any]:
         "requester": request.requester.username,
         "submission": request.submission,
         **{name: request.body.get(name) for name in body_fields(request.kind)},
-        "plan": request.plan or None,
+        "plan": without_inputs(request.plan) or None,
         "plan_digest": request.plan_digest or None,
         "checks": request.plan.get("checks", []),
         "stages": stages(request),

@@ -97,7 +97,8 @@ def _waiver(world: World) -> Mapping[str, Any]:
     """For another draft of dana's that fails the same rule."""
     fields = {"name": "another", "data_classification": "restricted"}
     draft = make_request(world.org.dana, state="draft", version=world.version, profile=world.profile, **fields)
-    return world.waiver.asked.body | {"request": draft.pk}
+    asked: dict[str, Any] = world.waiver.asked.body
+    return asked | {"request": draft.pk}
 
 
 def _policies(world: World) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from approvals.planning import security, sharing
 from approvals.planning.around import Around, around
 from approvals.planning.loads import loads, measured
 from approvals.planning.sharing import Running
+from approvals.policies.record import without_inputs
 from approvals.sizing import Line, place
 from catalog.evidence.licence import terms
 from catalog.models import Asset, HardwareProfile, Version, with_pins
@@ -160,7 +161,11 @@ def guard(request: Request, found: Resolved) -> None:
 def apply(by: Principal, request: Request, body: EndpointBody, found: Resolved) -> Endpoint:
     """Open the endpoint and reserve its accelerators, or a place in the queue: approval never fails for room."""
     if found.cluster is None:
-        raise Conflict("No cluster serves this environment any more.", code="plan_stale", extra={"plan": request.plan})
+        raise Conflict(
+            "No cluster serves this environment any more.",
+            code="plan_stale",
+            extra={"plan": without_inputs(request.plan)},
+        )
     replicas = body.replicas or 1
     endpoint = open_endpoint(
         by,

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Case, F, Prefetch, When, prefetch_related_objects
 from django.utils import timezone
 
@@ -151,7 +152,7 @@ def of_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
         "cost_month": _money(cost.get("per_month")),
         "cost_month_more": _money(cost.get("per_month") if new else delta.get("per_month")),
         "cost_total": _money(cost.get("until_end")),
-        "currency": cost.get("currency", ""),
+        "currency": cost.get("currency") or settings.CURRENCY,
         "cluster": plan.get("cluster") or "",
         "simulated": bool(plan.get("simulated")),
         "egress_closed": bool(((plan.get("security") or {}).get("egress") or {}).get("enforced")),

@@ -40,3 +40,10 @@ def is_as_audited(decision: Decision) -> bool | None:
     rows = Row.objects.filter(object_kind="request", object_id=str(decision.request_id), after__contains='"record":')
     texts = list(rows.values_list("after", flat=True))
     return any(f'"{mark(decision)}"' in text for text in texts) if texts else None
+
+
+def without_inputs(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan as others read it: the input document tells of the project that asks more than whoever is only
+    asked for access may know.
+    """
+    return {name: value for name, value in plan.items() if name != "document"}

@@ -56,7 +56,7 @@ def test_it_works(org: Org, api_for: Api) -> None:
     assert done["state"] == "approved" and done["endpoint"] == str(Endpoint.objects.get().pk)
     assert done["stages"][0] | {"at": ""} == {
         "name": "Review", "roles": ["platform-engineers", "governance-leads"], "count": 1, "state": "approved",
-        "by": ["pat"], "at": "", "reason": "Every request is decided by somebody.", "rule": "default",
+        "by": ["pat"], "at": "", "reason": "Every request is decided by somebody.", "rule": "review",
         "escalated_at": None,
     }  # fmt: skip
     assert done["stages"][1]["state"] == "running"
@@ -270,7 +270,7 @@ def test_openapi_describes_the_body(org: Org, api_for: Api) -> None:
     paths = api_for(org.dana).get("/openapi.json").json()["paths"]
     schema = paths["/api/v1/requests"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     kinds = {part["properties"]["kind"]["const"]: part for part in schema["oneOf"]}
-    assert set(kinds) == {"endpoint", "revision", "renewal", "access", "quota", "admission", "mcp-access"}
+    assert set(kinds) == {"endpoint", "revision", "renewal", "access", "quota", "admission", "mcp-access", "waiver"}
     assert {"project", "asset", "hardware_profile", "ends_on", "draft"} <= set(kinds["endpoint"]["properties"])
     assert all(part.get("required") == ["kind"] for kind, part in kinds.items() if kind != "endpoint")
     assert kinds["quota"]["additionalProperties"] is False

@@ -192,14 +192,14 @@ def test_what_is_refused(org: Org, fields: dict[str, Any], field: str) -> None:
 
 def test_overlapping_and_circles(org: Org) -> None:
     """The same two in the same time; two for each other; three in a ring. Later ones are no harm."""
-    soon = {"ends_on": TODAY + dt.timedelta(days=5), "reason": "Away."}
+    soon: dict[str, Any] = {"ends_on": TODAY + dt.timedelta(days=5), "reason": "Away."}
     delegating.delegate(by(org.pat), to="ravi", **soon)
     assert code(delegating.delegate, by(org.pat), to="ravi", **soon) == "overlapping"
     assert code(delegating.delegate, by(org.ravi), to="pat", **soon) == "circular"
     delegating.delegate(by(org.ravi), to="yasmine", **soon)
     assert code(delegating.delegate, by(org.yasmine), to="pat", **soon) == "circular"
-    later = {"starts_on": TODAY + dt.timedelta(days=6), "ends_on": TODAY + dt.timedelta(days=9), "reason": "Away."}
-    assert delegating.delegate(by(org.yasmine), to="pat", **later).pk
+    first, last = TODAY + dt.timedelta(days=6), TODAY + dt.timedelta(days=9)
+    assert delegating.delegate(by(org.yasmine), to="pat", starts_on=first, ends_on=last, reason="Away.").pk
 
 
 def test_who_sees_and_ends_it(org: Org) -> None:

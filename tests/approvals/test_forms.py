@@ -154,7 +154,7 @@ def test_quota_offers_the_quotas_that_there_are(org: Org, client_for: Clients) -
 def test_an_unknown_kind_is_not_found(org: Org, client_for: Clients) -> None:
     """One sentence that names those that there are; a request that was not made from a body cannot be copied."""
     client = client_for(org.dana)
-    for kind in ("waiver", "moon", "../x"):
+    for kind in ("moon", "../x"):
         answer = client.get("/requests/new/", {"kind": kind})
         assert answer.status_code == 404 and "renewal" in text_of(answer)
     assert client.post("/requests/new/?kind=moon").status_code == 404

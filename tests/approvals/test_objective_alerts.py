@@ -4,11 +4,12 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.utils import timezone
 
 from approvals import services
 from approvals.models import Request
-from approvals.objective import alerts, calendar, changing, report
+from approvals.objective import alerts, changing, report
 from endpoints.models import Endpoint
 from projects.models import Notification
 from tests.conftest import Org
@@ -21,7 +22,7 @@ HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 @pytest.fixture
 def org(org: Org) -> Org:
     changing.change(org.principal(org.yasmine), zone="UTC", workdays=range(7), holidays=[])
-    calendar.cache.clear()
+    cache.clear()
     return org
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.utils import timezone
 
 from approvals import services
@@ -20,14 +21,14 @@ from tests.factories import make_request
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
-EVERY = {"zone": "UTC", "workdays": range(7), "holidays": []}
+EVERY: dict[str, Any] = {"zone": "UTC", "workdays": range(7), "holidays": []}
 
 
 @pytest.fixture
 def org(org: Org) -> Org:
     """Every day counts, so that no test depends on the day on which it runs."""
     changing.change(org.principal(org.yasmine), **EVERY)
-    calendar.cache.clear()
+    cache.clear()
     return org
 
 
@@ -35,9 +36,16 @@ def back(request: Request, **age: float) -> Request:
     """Let the clock of `request` have begun so long ago."""
     ago = dt.timedelta(**age)
     since = timezone.now() - ago
+    assert request.due_at is not None
     Request.objects.filter(pk=request.pk).update(clock_since=since, submitted_at=since, due_at=request.due_at - ago)
     request.refresh_from_db()
     return request
+
+
+def begun(request: Request) -> dt.datetime:
+    """Return since when the clock of `request` runs; it must run."""
+    assert request.clock_since is not None
+    return request.clock_since
 
 
 def test_it_runs_from_submission_to_decision(org: Org) -> None:
@@ -45,7 +53,7 @@ def test_it_runs_from_submission_to_decision(org: Org) -> None:
     assert made.clock_since is None and clock.seconds(made, timezone.now()) == 0
     services.submit(org.principal(org.dana), made)
     made.refresh_from_db()
-    assert made.due_at == made.clock_since + 5 * DAY
+    assert made.due_at == begun(made) + 5 * DAY
     back(made, hours=30)
     assert clock.seconds(made, timezone.now()) == pytest.approx(30 * 3600, abs=5)
     services.reject(org.principal(org.pat), made, reason="No.")
@@ -60,7 +68,7 @@ def test_it_stands_still_while_it_is_the_requesters_turn(org: Org) -> None:
     assert clock.seconds(made, timezone.now() + 9 * DAY) == made.clock_seconds == pytest.approx(36_000, abs=5)
     services.submit(org.principal(org.dana), made)
     made.refresh_from_db()
-    assert made.due_at == made.clock_since + 5 * DAY - dt.timedelta(seconds=made.clock_seconds)
+    assert made.due_at == begun(made) + 5 * DAY - dt.timedelta(seconds=made.clock_seconds)
     services.withdraw(org.principal(org.dana), made)
     made.refresh_from_db()
     assert made.clock_since is None and made.clock_seconds == pytest.approx(36_000, abs=5)
@@ -70,8 +78,8 @@ def test_an_endpoints_clock_goes_on_until_it_answers(org: Org) -> None:
     made = back(make_request(org.dana), hours=2)
     services.approve(org.principal(org.pat), made, reason="")
     made.refresh_from_db()
-    assert made.clock_since is not None and clock.settle() == 0
-    ready = made.clock_since + 7 * HOUR
+    assert made.endpoint_id is not None and clock.settle() == 0
+    ready = begun(made) + 7 * HOUR
     Endpoint.objects.filter(pk=made.endpoint_id).update(ready_at=ready)
     assert clock.settle() == 1 and clock.settle() == 0
     made.refresh_from_db()
@@ -125,7 +133,7 @@ def test_a_new_calendar_does_not_rewrite_the_past(org: Org) -> None:
     other.refresh_from_db()
     assert made.clock_seconds == pytest.approx(3 * 86_400, abs=5) and other.clock_seconds == 0
     days = Days("UTC", frozenset(range(5)), frozenset({dt.date(2026, 12, 25)}))
-    assert calendar.of(moved) == days and made.due_at == days.shift(made.clock_since, 5 * 86_400 - made.clock_seconds)
+    assert calendar.of(moved) == days and made.due_at == days.shift(begun(made), 5 * 86_400 - made.clock_seconds)
     row = Row.objects.filter(action="calendar.change").latest("id")
     assert '"requests": 1' in row.after.replace('":1', '": 1') and "Christmas" in row.after
 

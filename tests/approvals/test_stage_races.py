@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from approvals import services
 from approvals.deciding import approve_by_rule
@@ -91,7 +92,7 @@ def test_yes_no_rule_and_withdrawal(org: Org) -> None:
 
 def test_two_delegations_that_would_be_a_circle(org: Org) -> None:
     """Made at the same instant, only one holds."""
-    soon = delegating.timezone.now().date()
+    soon = timezone.now().date()
     calls = [
         partial(delegating.delegate, by(one), to=other.username, ends_on=soon, reason="Away.")
         for one, other in ((org.pat, org.ravi), (org.ravi, org.pat))

@@ -214,7 +214,8 @@ def test_a_running_endpoint_is_offered_first(org: Org, client_for: Clients) -> N
     """Only one of the own projects, and only the same version."""
     version = make_version()
     endpoint = make_request(org.dana, state="approved", version=version, name="casework").endpoint
-    Endpoint.objects.filter(pk=endpoint.pk).update(phase=Phase.READY)
+    answering = [{"url": "http://127.0.0.1:9", "key": ""}]  # one replica that has room
+    Endpoint.objects.filter(pk=endpoint.pk).update(phase=Phase.READY, upstreams=answering)
     url = f"/requests/new/?asset={version.asset.slug}"
     assert "fraud-detection/casework runs this exact version" in client_for(org.dana).get(url).content.decode()
     assert "casework" not in client_for(org.cy).get(url).content.decode()

@@ -9,6 +9,7 @@ from approvals.policies import linting, sample
 from approvals.policies.active import BASELINE, baseline
 from approvals.policies.bundle import files_of, read, run_tests
 from approvals.policies.judging import judge, matching_envelopes, needed_stages
+from approvals.policies.rules import Envelope, Rule, StageRule
 
 ROOT = Path(__file__).resolve().parents[3]
 FRAMEWORKS = {
@@ -32,7 +33,8 @@ def test_it_has_what_an_organisation_starts_with() -> None:
     assert {one.applies_to for one in found.rules} == {"request", "asset", "workload"}
     assert len(found.stages) >= 4 and len(found.envelopes) >= 2
     assert all(one.fix and one.message for one in found.rules)
-    assert all(Path(one.path).stem == one.id for one in (*found.rules, *found.stages, *found.envelopes))
+    files: list[Rule | StageRule | Envelope] = [*found.rules, *found.stages, *found.envelopes]
+    assert all(Path(one.path).stem == one.id for one in files)
 
 
 def test_the_sample_passes_and_takes_one_review() -> None:
