@@ -142,7 +142,7 @@ def _show(
     errors = _errors(form, error)
     wrong = {item["field"]: item["sentence"] for item in errors if item["field"]}
     fields, back = form.fields(wrong), current is not None and current.state == RequestState.CHANGES_REQUESTED
-    found = live.look(form)
+    found = live.look(form, current)
     follows = [*form.FOLLOWS, *(form.FILLED if form.refilled else ())]
     context = {
         **_frame(form, current),

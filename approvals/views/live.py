@@ -7,6 +7,7 @@ from typing import Any
 from approvals import plan as plans
 from approvals.bodies import RequestBody, parse
 from approvals.kinds.endpoint import Resolved
+from approvals.models import Request
 from approvals.planning.around import around
 from approvals.policies.active import Active, active
 from approvals.views import cells
@@ -37,8 +38,10 @@ class Live:
         return {"plan": shown, "missing": self.missing, "problems": self.problems}
 
 
-def look(form: KindForm) -> Live:
-    """Return the plan for what is typed so far. Never an error: half a form is normal."""
+def look(form: KindForm, request: Request | None = None) -> Live:
+    """Return the plan for what is typed so far, with the waivers of the `request` that is edited. Never an error: half a
+    form is normal.
+    """
     typed = {name: value for name, value in form.data(form.values).items() if value is not None}
     body, wrong = lenient(typed)
     absent = [name for name in form.NEEDS if getattr(body, name) in (None, "") and name not in wrong]
@@ -55,7 +58,7 @@ def look(form: KindForm) -> Live:
     try:
         found = _known(form, body)
         rules = active()
-        plan = plans.build(form.by, body, resolved=found, rules=rules)
+        plan = plans.build(form.by, body, resolved=found, rules=rules, request=request)
     except Invalid as error:
         said = [say(form, name, text)[1] for name, text in error.fields.items()]
         return Live(body, None, None, missing, problems + (said or [error.sentence]))

@@ -100,7 +100,7 @@ def test_two_stages_a_delegation_a_waiver_and_a_change(portal: Stack, arrive: Ar
 
     # dana sends it: the plan names the waiver and both stages
     dana.page.goto(f"/requests/{number}/edit/")
-    expect(dana.page.locator("#plan-body")).to_contain_text("Waived")
+    expect(dana.page.locator("#plan-body")).to_contain_text("Waived: Restricted data stay out of dev")
     dana.follow(dana.page.get_by_role("button", name="Send request"))
     expect(dana.main()).to_contain_text("Governance")
 
@@ -112,14 +112,15 @@ def test_two_stages_a_delegation_a_waiver_and_a_change(portal: Stack, arrive: Ar
     opened = admission.read_the_queue(pat, number, "Changed since it was sent last", "1,024", "512")
     opened.get_by_label("Reason").fill("Small now.")
     opened.get_by_role("button", name="Approve").click()
-    expect(pat.main()).to_contain_text(f"R-{number}")
+    expect(pat.main()).to_contain_text(f"R-{number} has your yes")
     pat.page.goto(f"/approvals/{number}/")
     expect(pat.main()).to_contain_text("It does not wait for you")
 
     # ravi decides for yasmine
     admission.decide(ravi, number, "Approve", "As agreed with yasmine.")
 
-    # the timeline tells the story
+    # the timeline tells the story (a form that asks for its plan while it is being sent may come too late: 409)
+    dana.forget()
     dana.page.goto(f"/requests/{number}/")
     story = dana.main().locator("#timeline")
     for words in (
@@ -142,8 +143,8 @@ def test_two_stages_a_delegation_a_waiver_and_a_change(portal: Stack, arrive: Ar
 def test_an_envelope_that_is_switched_on_approves_the_next_one_in_seconds(portal: Stack, arrive: Arrive) -> None:
     yasmine, pat = arrive("yasmine"), arrive("pat")
     yasmine.page.goto("/approvals/rules/small-dev/")
-    expect(yasmine.main()).to_contain_text("Shadow")
-    expect(yasmine.main()).to_contain_text("agree")  # from the decided requests of the demo
+    expect(yasmine.main()).to_contain_text("In shadow")
+    expect(yasmine.main()).to_contain_text(re.compile(r"\d of \d"))  # decided requests of the demo
     yasmine.check("an envelope in shadow")
     yasmine.follow(yasmine.page.get_by_role("link", name="Switch on"))
     yasmine.page.fill("#id_reason", "It agreed with us for a month.")
