@@ -18,7 +18,7 @@ from pydantic import Field
 from approvals import interchange, reports, services
 from approvals.bodies import BODIES
 from approvals.models import Choice, Request, RequestKind, RequestState
-from approvals.representation import request_json, whole_json, with_all
+from approvals.representation import requests_json, whole_json, with_all
 from approvals.stages.reading import find, waiting_for
 from approvals.timeline import timeline
 from endpoints.reading import endpoint_or_404
@@ -93,7 +93,7 @@ def request_or_404(principal: Principal, request_id: int) -> Request:
 
 def shown(request: PortalRequest, request_id: int, status: int = 200) -> HttpResponse:
     """Return the answer with the whole request, and with what its last submission changed."""
-    return answer(request, whole_json(request_or_404(request.principal, request_id)), status)
+    return answer(request, whole_json(request.principal, request_or_404(request.principal, request_id)), status)
 
 
 def _split(payload: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -174,7 +174,7 @@ def list_requests(
     }
     found = found.filter(**{name: value for name, value in filters.items() if value is not None})
     rows, following = cursor_page(with_all(found), limit=limit, cursor=cursor, order=("-id",))
-    return answer(request, {"items": [request_json(row) for row in rows], "next": following})
+    return answer(request, {"items": requests_json(request.principal, rows), "next": following})
 
 
 @router.post("/requests/decisions", auth=scope("approvals:decide"))
@@ -211,7 +211,7 @@ def change(request: PortalRequest, request_id: int, payload: JsonBody[dict[str, 
         current = request_or_404(request.principal, request_id)
         Request.objects.select_for_update().get(pk=current.pk)
         current = request_or_404(request.principal, request_id)  # again, under the lock: the ETag must not age
-        require_match(request, whole_json(current))
+        require_match(request, whole_json(request.principal, current))
         services.change(request.principal, current, {**current.body, **payload})
     return shown(request, request_id)
 

@@ -18,6 +18,7 @@ from approvals.kinds import KINDS, ended
 from approvals.kinds.base import Found, not_open
 from approvals.models import Choice, Decision, Request, RequestState, Stage
 from approvals.objective import clock
+from approvals.planning.reading import as_read
 from approvals.policies import record as records
 from approvals.stages import keeping, needed
 from approvals.stages.sitting import Session, rule_session, session
@@ -53,17 +54,17 @@ def approve(by: Principal, request: Request, *, reason: str = "", plan_digest: s
     text = _reason(reason, low=0)
     with transaction.atomic():
         held = session(by, request)
-        _as_read(held.request, plan_digest)
+        _as_read(held, plan_digest)
         return _approve(held, text)
 
 
-def _as_read(current: Request, plan_digest: str) -> None:
+def _as_read(held: Session, plan_digest: str) -> None:
     """Raise Conflict when the plan that somebody read is not the one that waits for a decision."""
-    if plan_digest and plan_digest != current.plan_digest:
+    if plan_digest and plan_digest != held.request.plan_digest:
         raise Conflict(
             "The plan was changed since you opened it. Read the new one, then decide.",
             code="plan_stale",
-            extra={"plan": records.without_inputs(current.plan)},
+            extra={"plan": as_read(held.by, held.request)},
         )
 
 
@@ -90,23 +91,23 @@ def request_changes(by: Principal, request: Request, *, reason: str) -> Request:
 DECISIONS = {"approve": approve, "reject": reject, "request_changes": request_changes}
 
 
-def parse_stored(request: Request) -> RequestBody:
-    """Return the body of a submitted request; an end date that has passed since is kept, and is a matter for the
-    reviewer.
+def parse_stored(by: Principal, request: Request) -> RequestBody:
+    """Return the body of a submitted request, which `by` decides; an end date that has passed since is kept, and is a
+    matter for the reviewer.
     """
     ends_on = request.body.get("ends_on")
     if ends_on and dt.date.fromisoformat(ends_on) <= timezone.now().date():
         raise Conflict(
             f"The end date {ends_on} has passed while the request waited. Ask for changes.",
             code="plan_stale",
-            extra={"plan": records.without_inputs(request.plan)},
+            extra={"plan": as_read(by, request)},
         )
     return parse(request.body)
 
 
 def _approve(held: Session, reason: str) -> Request:
     current = held.request
-    body = parse_stored(current)
+    body = parse_stored(held.by, current)
     judged = _check_again(held, body)
     mark = _decide(held, Choice.APPROVE, reason, judged)
     clock.triaged(current, held.by.person)
@@ -155,26 +156,27 @@ def _check_again(held: Session, body: RequestBody) -> Judged:
             code="plan_tampered",
         )
     requester = Principal.of(current.requester)
-    _still_open(requester, current)
+    _still_open(held.by, requester, current)
     try:
         found: Found = plans.resolve(requester, body)
     except (Invalid, Conflict) as error:
-        raise _stale(error.sentence, current.plan) from error
+        raise _stale(held, error.sentence, current.plan) from error
     now = plans.build(requester, body, resolved=found, request=current)
     fallen = worse(current.plan["checks"], now["checks"])
     if fallen:
-        raise _stale(f"{fallen[0]['title']} fails now. {fallen[0]['reason']}", now)
+        raise _stale(held, f"{fallen[0]['title']} fails now. {fallen[0]['reason']}", now)
     more = needed.missing(keeping.of_plan(current.plan), keeping.of_plan(now))
     if more:
-        raise _stale(f"{more}. Ask for changes, so that it is sent again.", now)
+        raise _stale(held, f"{more}. Ask for changes, so that it is sent again.", now)
     return Judged(found, now, plans.freeze(body, now))
 
 
-def _stale(sentence: str, plan: dict[str, Any]) -> Conflict:
-    return Conflict(f"The plan is stale: {sentence}", code="plan_stale", extra={"plan": records.without_inputs(plan)})
+def _stale(held: Session, sentence: str, plan: dict[str, Any]) -> Conflict:
+    shown = as_read(held.by, held.request, plan)
+    return Conflict(f"The plan is stale: {sentence}", code="plan_stale", extra={"plan": shown})
 
 
-def _still_open(requester: Principal, current: Request) -> None:
+def _still_open(by: Principal, requester: Principal, current: Request) -> None:
     """Raise Conflict `asset_not_open` when what the request would run was for its project then, and is not now. Who has
     left the project is another matter.
     """
@@ -186,7 +188,7 @@ def _still_open(requester: Principal, current: Request) -> None:
         raise Conflict(
             f"{version.asset.slug} was open when {current} was sent. Now it {words} Grant it anew, or ask for changes.",
             code="asset_not_open",
-            extra={"plan": records.without_inputs(current.plan)},
+            extra={"plan": as_read(by, current)},
         )
 
 

@@ -1,16 +1,17 @@
 """How the API shows a request. Field names are a contract."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 
 from approvals.bodies import BODIES, EndpointBody
 from approvals.models import Choice, Decision, Request, RequestKind, RequestState, Stage, StageState
-from approvals.policies.record import without_inputs
+from approvals.planning.reading import Reader, reader
 from approvals.stages.changes import changes
 from approvals.stages.keeping import of_plan, roles_now
 from endpoints.models import Phase
+from projects.principal import Principal
 
 OWN = {"kind", "project", "name", "endpoint"}  # of every request, whatever its body says
 ENDED = {
@@ -35,8 +36,15 @@ def with_related(queryset: QuerySet[Request]) -> QuerySet[Request]:
     return queryset.select_related("project", "requester", "endpoint__project", "version__asset", "profile", "assignee")
 
 
-def request_json(request: Request) -> dict[str, Any]:
-    """Return a request of `with_all` as the API shows it."""
+def requests_json(by: Principal, requests: Iterable[Request]) -> list[dict[str, Any]]:
+    """Return requests of `with_all` as the API shows them to `by` (one query at most)."""
+    rows = list(requests)
+    reads = reader(by, [request.plan for request in rows])
+    return [request_json(reads, request) for request in rows]
+
+
+def request_json(reads: Reader, request: Request) -> dict[str, Any]:
+    """Return a request of `with_all` as the API shows it to whoever `reads` its plan."""
     lead_time = request.lead_time
     return {
         "id": request.pk,
@@ -48,7 +56,7 @@ def request_json(request: Request) -> dict[str, Any]:
         "requester": request.requester.username,
         "submission": request.submission,
         **{name: request.body.get(name) for name in body_fields(request.kind)},
-        "plan": without_inputs(request.plan) or None,
+        "plan": reads.plan(request.plan, request.project_id) or None,
         "plan_digest": request.plan_digest or None,
         "checks": request.plan.get("checks", []),
         "stages": stages(request),
@@ -63,11 +71,12 @@ def request_json(request: Request) -> dict[str, Any]:
     }
 
 
-def whole_json(request: Request) -> dict[str, Any]:
-    """Return one request with what its newest submission changed against the one before (a query more, from the second
-    on).
+def whole_json(by: Principal, request: Request) -> dict[str, Any]:
+    """Return one request as the API shows it to `by`, with what its newest submission changed against the one before
+    (a query more, from the second on).
     """
-    return request_json(request) | {"changes": [change.json() for change in changes(request)]}
+    shown = request_json(reader(by, [request.plan]), request)
+    return shown | {"changes": [change.json() for change in changes(request)]}
 
 
 def body_fields(kind: str) -> list[str]:

@@ -188,7 +188,8 @@ PAGE_LINES = [
     Line("endpoints/<uuid:endpoint_id>/shares/<int:share_id>/end/", "",     "in - - - - - - -", of="lemur"),
     Line("endpoints/<uuid:endpoint_id>/suspend/", "endpoint",               "in q - - - q - -"),
     Line("endpoints/<uuid:endpoint_id>/delete/", "endpoint",                "in q - - - q - -"),
-    Line("requests/",                     "waiting rejected draft person",  "in qvy a av ar aql aql aql"),
+    Line("requests/",                     "mine person",                    "in qvy a av ar aql aql aql"),  # the newest
+    Line("requests/?size=100",            "waiting rejected draft person",  "in qvy a av ar aql aql aql"),
     Line("requests/new/",                 "slug asset",                     "in q - a a - - -"),
     Line("requests/new/?asset=common-model&version=2.0", "offer",                          "in qo - ao ao - - -"),
     Line("requests/new/?kind=quota",      "slug",                           "in q - a a - - -"),
@@ -341,7 +342,7 @@ API_LINES = [
     Line("/clusters",                     "",                       "- - . . . . . . . . . ."),
     Line("/clusters/{slug}",              "",                       "- - . . . . . . . . . ."),
     Line("/projects/{slug}/keys",         "key endpoint person",    "- - q - - - q q q - - -"),
-    Line("/requests?limit=200",   "slug waiting purpose draft rejection", "- - qy a a ar aql aql aql a a a"),
+    Line("/requests?limit=200",   "slug waiting purpose draft rejection", "- - qyo a a ar aql aql aql a a a"),
     Line("/requests?assigned=me&limit=200", "waiting",                "- - . . . r aql aql . . . a"),
     Line("/requests/{request_id}",        "slug waiting purpose",   "- - q - - - q q q - - -"),
     Line("/requests/{request_id}/timeline", "person comment",       "- - q - - - q q q - - -"),

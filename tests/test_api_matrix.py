@@ -425,7 +425,7 @@ def test_an_unknown_object_answers_like_a_hidden_one(world: World, api_for: Any)
         "{mapping_id}": "987654", "{webhook_id}": str(uuid.uuid4()),
         "{application_id}": str(uuid.uuid4()), "{share_id}": "987654",
         "{preview_id}": "987654", "{review_id}": "987654", "{entry_id}": "1",
-        "{waiver_id}": "987654", "{rule}": "no-such-rule",
+        "{waiver_id}": "987654", "{delegation_id}": "987654", "{rule}": "no-such-rule",
     }  # fmt: skip
     for (method, path), row in OPERATIONS.items():
         if "{" not in path or path.startswith(("/catalog", "/pools", "/clusters", "/people", "/policies/envelopes")):

@@ -12,6 +12,19 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals import services as approvals
+from approvals.models import (
+    Bundle,
+    Delegation,
+    Finding,
+    Mode,
+    Preview,
+    Publication,
+    Reading,
+    Request,
+    Verdict,
+    Waiver,
+)
+from approvals.policies.active import baseline
 from catalog.services import collect_evidence
 from endpoints.models import Endpoint, Event, Phase
 from endpoints.services import issue_key
@@ -60,7 +73,7 @@ def grow(world: World, numbers: range, journal: Path) -> None:
         issue_key(dana, org.fraud, f"key-{number}", ["running", endpoint.name], None, 30)
         Event.objects.create(endpoint=world.running, code="ready", phase=Phase.READY, sentence=f"Event {number}.")
         waiting = make_request(org.dana, version=version, profile=profile, name=f"asked-{number}")
-        make_request(org.dana, state="rejected", version=world.version, profile=profile, name=f"no-{number}")
+        refused = make_request(org.dana, state="rejected", version=world.version, profile=profile, name=f"no-{number}")
         make_request(org.dana, state="draft", version=version, profile=profile, name=f"draft-{number}")
         approvals.comment(dana, world.submitted, f"Remark {number}.")
         approvals.comment(dana, waiting, "Soon?")
@@ -73,6 +86,30 @@ def grow(world: World, numbers: range, journal: Path) -> None:
             at = timezone.now() - dt.timedelta(hours=number)
             call(book, start=row | {"at": at, "key_id": f"k{number}", "key": f"gth_{number:08}"})
         ingest(journal / str(number))
+        judged(world, number, endpoint, waiting, refused)
+
+
+def judged(world: World, number: int, endpoint: Endpoint, waiting: Request, asked: Request) -> None:
+    """One more of what the rules say and of what people made of it."""
+    org, now = world.org, timezone.now()
+    later = now + dt.timedelta(days=9)
+    Delegation.objects.create(delegator=org.ravi, delegate=org.pat, starts_at=now, ends_at=later, reason="Away.")
+    Waiver.objects.create(
+        asked=asked, check_id=f"grown-{number}", project=org.fraud, endpoint=world.running, reason="Not yet.",
+        compensating_control="Made-up data.", owner=org.omar, requested_by=org.dana, approved_by=org.yasmine,
+        beneficiary=org.dana, ends_on=later.date(),
+    )  # fmt: skip
+    for thing in (world.running, endpoint):
+        Finding.objects.create(
+            endpoint=thing, check_id=f"grown-{number}", title="A rule", verdict="fail", reason="So.", seen_at=now
+        )
+    verdicts = Verdict.objects.filter(request=waiting, rule=world.verdict.rule)
+    assert verdicts.update(mode=Mode.LIVE, approves=True, reading=Reading.WAITING)
+    digest, files = baseline().digest, baseline().files
+    bundle, _ = Bundle.objects.get_or_create(digest=digest, defaults={"name": "baseline", "files": files})
+    number += 1
+    Publication.objects.create(number=number, version=f"2026.11.{number}", bundle=bundle, reason="Again.")
+    Preview.objects.create(files=files, digest=digest, against=digest, by=org.yasmine)
 
 
 def page_addresses(world: World) -> list[tuple[str, str]]:
@@ -82,7 +119,7 @@ def page_addresses(world: World) -> list[tuple[str, str]]:
         statuses = row.get.split()
         readable = any(status in {"200", "286"} for status in statuses[3:])
         if readable and not route.startswith(("accounts/", "health/", "metrics")):
-            by = (("dana", 3), ("pat", 5), ("omar", 4))
+            by = (("dana", 3), ("pat", 5), ("omar", 4), ("yasmine", 6))
             person = next(name for name, column in by if statuses[column] in {"200", "286"})
             path = page_of(route, world)
             tabs = TABS if route == "catalog/<str:slug>/" else ()
@@ -90,6 +127,7 @@ def page_addresses(world: World) -> list[tuple[str, str]]:
             found += [("pat", path), ("pat/1", path)] if statuses[5] == "200" else []
             found += [("dana/1", path)] if person == "dana" else []  # with a project in the switcher
     found += [("dana", f"/endpoints/{world.running.pk}/revisions/?on=2027-03-12")]
+    found += [("dana", f"/requests/new/?kind=waiver{about}") for about in ("", f"&request={world.draft.pk}")]
     found += [("dana", f"/endpoints/{world.failed.pk}/"), ("dana", f"/requests/{world.draft.pk}/")]
     return [*found, ("dana", f"/requests/new/?asset={world.version.asset.slug}&version=1.0")]
 
@@ -99,7 +137,7 @@ def api_addresses(world: World) -> list[tuple[str, str]]:
     paths = [path_of("get", path, world) for method, path in sorted(OPERATIONS) if method == "get"]
     lists = ["/usage?group_by=key,endpoint,person,project&limit=200", "/requests?assigned=me", "/requests?limit=200"]
     wanted = [path for path in (*paths, *lists) if path != "/audit/export"]
-    for_pat = ("audit", "access?", "access/", "sso/", "assigned", "webhooks")
+    for_pat = ("audit", "access?", "access/", "sso/", "assigned", "webhooks", "policies/previews")
     return [("pat" if any(word in path for word in for_pat) else "dana", f"/api/v1{path}") for path in wanted]
 
 
@@ -119,7 +157,7 @@ def measure(clients: dict[str, Client], addresses: list[tuple[str, str]]) -> dic
 
 def test_pages(world: World, client_for: Callable[..., Client], tmp_path: Path, capsys: Any) -> None:
     """The same number with 2 and with 60 of everything, and at most 15."""
-    clients = {name: client_for(getattr(world.org, name)) for name in ("dana", "pat", "omar")}
+    clients = {name: client_for(getattr(world.org, name)) for name in ("dana", "pat", "omar", "yasmine")}
     clients |= {"dana/1": client_for(world.org.dana), "pat/1": client_for(world.org.pat)}
     for name in ("dana/1", "pat/1"):
         clients[name].post("/projects/switch/", {"project": "fraud-detection"})

@@ -555,6 +555,7 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         "<int:group_id>": "987654",
         "<int:review_id>": "987654",
         "<int:waiver_id>": "987654",
+        "<int:delegation_id>": "987654",
         "<int:verdict_id>": "987654",
         "<str:rule>": "no-such-rule",
         "<str:rule_id>": "no-such-rule",

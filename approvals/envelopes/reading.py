@@ -97,9 +97,12 @@ def standings(rules: Active | None = None, *, only: str = "") -> list[Standing]:
     return sorted(found, key=lambda one: (place[one.mode], one.envelope.id))
 
 
-def modes(rules: Active | None = None) -> list[dict[str, Any]]:
-    """Return the envelopes with their modes as the API shows them (two queries, three without `rules`)."""
-    return [standing_json(one) for one in standings(rules)]
+def modes(rules: Active | None = None, *, numbers: bool = True) -> list[dict[str, Any]]:
+    """Return the envelopes with their modes as the API shows them (two queries, three without `rules`). Without
+    `numbers`, the agreement is None: it is counted over all projects.
+    """
+    rows = [standing_json(one) for one in standings(rules)]
+    return rows if numbers else [row | {"agreement": None} for row in rows]
 
 
 def standing_json(one: Standing) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from approvals.models import Request
 from approvals.planning import security, sharing
 from approvals.planning.around import Around, around
 from approvals.planning.loads import loads, measured
+from approvals.planning.reading import Reader
 from approvals.planning.sharing import Running
-from approvals.policies.record import without_inputs
 from approvals.sizing import Line, place
 from catalog.evidence.licence import terms
 from catalog.models import Asset, HardwareProfile, Version, with_pins
@@ -164,7 +164,7 @@ def apply(by: Principal, request: Request, body: EndpointBody, found: Resolved) 
         raise Conflict(
             "No cluster serves this environment any more.",
             code="plan_stale",
-            extra={"plan": without_inputs(request.plan)},
+            extra={"plan": Reader(by).plan(request.plan, request.project_id)},
         )
     replicas = body.replicas or 1
     endpoint = open_endpoint(

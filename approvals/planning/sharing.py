@@ -177,7 +177,8 @@ def shared(
 ) -> dict[str, Any]:  # fmt: skip
     """Return what could be used instead of a new endpoint of `project`, with the use from which an own one is cheaper.
 
-    Others read the plan, too: an endpoint of another project stands in it only where its owner offers it.
+    An endpoint of another project stands in it only where its owner offers it. Others read the plan, and later:
+    approvals/planning/reading.py.
     """
     rows: list[dict[str, Any]] = []
     for item in found:
@@ -200,6 +201,11 @@ def shared(
                     "break_even": break_even(item, profile, replicas=replicas, calls=calls),
                 }
             )
+    return offered(rows)
+
+
+def offered(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the offers of a plan with how many there are, in a sentence."""
     many = f"{len(rows)} endpoint{'' if len(rows) == 1 else 's'} that {'runs' if len(rows) == 1 else 'run'}"
     sentence = f"{many} this version could be shared instead." if rows else NOTHING_RUNS
     return {"offers": rows, "sentence": sentence}

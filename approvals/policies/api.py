@@ -8,7 +8,7 @@ from django.urls import reverse
 from ninja import Field, Router
 
 from approvals.envelopes.reading import modes
-from approvals.models import Preview, PreviewState, Publication
+from approvals.models import EnvelopeMode, Preview, PreviewState, Publication
 from approvals.policies import preview, publishing
 from approvals.policies.active import active
 from approvals.policies.bundle import MAX_FILES
@@ -16,7 +16,7 @@ from approvals.policies.hits import Counted, counted
 from approvals.policies.rules import Envelope, Rule, StageRule
 from portal.errors import NotFound
 from projects.api import Body, answer, idempotent, scope
-from projects.permissions import visible
+from projects.permissions import can_anywhere, visible
 from projects.principal import PortalRequest
 
 router = Router(tags=["policies"])
@@ -61,8 +61,8 @@ def publication_json(row: Publication) -> dict[str, Any]:
     }
 
 
-def rule_json(rule: Rule, hits: Counted) -> dict[str, Any]:
-    """Return a rule with its hits of the last 30 days."""
+def rule_json(rule: Rule, hits: Counted | None) -> dict[str, Any]:
+    """Return a rule with its hits of the last 30 days; None: the reader may not know what happens in all projects."""
     return {
         "id": rule.id,
         "title": rule.title,
@@ -78,7 +78,7 @@ def rule_json(rule: Rule, hits: Counted) -> dict[str, Any]:
         "controls": rule.controls,
         "tests": len(rule.tests),
         "path": rule.path,
-        "hits": asdict(hits.of(rule.id)),
+        "hits": asdict(hits.of(rule.id)) if hits is not None else None,
     }
 
 
@@ -134,11 +134,12 @@ def preview_json(request: PortalRequest, row: Preview) -> dict[str, Any]:
 
 @router.get("/policies", auth=scope("policies:read"))
 def get_policies(request: PortalRequest, files: bool = False) -> HttpResponse:
-    """The bundle that counts: rules with their hits, stages, envelopes, and the last publications. `files=true` adds
-    the files themselves.
+    """The bundle that counts: rules, stages, envelopes, and the last publications. `files=true` adds the files
+    themselves. Hits and agreement are counted over all projects: null for whoever does not run, govern or audit them.
     """
-    now, hits = active(), counted()
-    switched = {one["id"]: one for one in modes(now)}
+    reads = can_anywhere(request.principal, "view", EnvelopeMode)
+    now, hits = active(), counted() if reads else None
+    switched = {one["id"]: one for one in modes(now, numbers=reads)}
     rows = Publication.objects.select_related("bundle", "by").defer("bundle__files")[:HISTORY]
     body = {
         **now.json(),

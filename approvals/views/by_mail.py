@@ -82,7 +82,7 @@ def _page(
         "name": item.name or item.get_kind_display(),
         "purpose": item.body.get("purpose", ""),
         "asked": context_of(item),
-        "plan": frozen(item),
+        "plan": frozen(request.principal, item),
         "age": against(clock.seconds(item, timezone.now())),
         "stages": review.stage_cells(item),
         "changes": review.change_cells(item),

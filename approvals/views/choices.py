@@ -111,15 +111,18 @@ class Offer:
 
 
 def own_projects(request: PortalRequest) -> list[Project]:
-    """Return the projects in which the person may send requests, by slug: those of the switcher where these are all of
-    them (one query for both, none where they were read already).
+    """Return the projects in which the person may send requests, by slug, and leave those of the switcher for the frame
+    (one query for both; none where those were read already and are all of them).
     """
     by = request.principal
+    seen, own = visible(by, Project.objects.all()), visible(by, Project.objects.all(), "request")
     if getattr(request, "projects", None) is None:
-        request.projects = list(visible(by, Project.objects.all())[:SWITCHER])
-    if len(request.projects) < SWITCHER:
-        return sorted((one for one in request.projects if can(by, "request", one)), key=lambda one: one.slug)
-    return list(visible(by, Project.objects.all(), "request").order_by("slug"))
+        first = seen.order_by("slug").values("pk")[:SWITCHER]
+        found = list(Project.objects.filter(Q(pk__in=first) | Q(pk__in=own.values("pk"))).order_by("slug"))
+        request.projects = found[:SWITCHER]
+    else:
+        found = request.projects if len(request.projects) < SWITCHER else list(own)
+    return sorted((one for one in found if can(by, "request", one)), key=lambda one: one.slug)
 
 
 def _line(pool: Any) -> Line:

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from approvals import builtin, services
 from approvals.models import Comment, Decision, Mode, Request, RequestKind, Verdict
+from approvals.planning.reading import as_read
 from approvals.representation import who
 from approvals.similar import Similar, answer, compare, like
 from approvals.stages.standing import Standing
@@ -39,7 +40,8 @@ def opened_cells(
     """
     body, version = item.body, item.version
     fresh = refused.extra.get("plan") if refused is not None else None
-    shown = fresh if isinstance(fresh, dict) and fresh.get("checks") else item.plan
+    stale = isinstance(fresh, dict) and bool(fresh.get("checks"))
+    shown = fresh if isinstance(fresh, dict) and stale else as_read(request.principal, item)
     decisions, alike = compare(request.principal, item)
     keep(item, "decisions", decisions)
     comments, verdicts = _remarks(item)
@@ -49,7 +51,7 @@ def opened_cells(
         "purpose": body.get("purpose", ""),
         "context": context_of(item),
         "plan": cells.plan_cells(shown, ends_on=_ends_on(item), profile=item.profile, digest=item.plan_digest),
-        "is_fresh": shown is not item.plan,
+        "is_fresh": stale,
         "pool": _pool_now(item),
         "trust": catalog_cells.trust(version) if version else [],
         "reports": _reports(item),

@@ -47,9 +47,8 @@ def controls(rule: Rule) -> str:
     return " · ".join(f"{name} {', '.join(items)}" for name, items in rule.controls.items())
 
 
-def rule_row(rule: Rule, counted: Counted) -> Cell:
-    """Return a line of the list of rules."""
-    hits = counted.of(rule.id)
+def rule_row(rule: Rule, counted: Counted | None) -> Cell:
+    """Return a line of the list of rules, with its hits where they were counted."""
     return {
         "id": rule.id,
         "title": rule.title,
@@ -58,10 +57,13 @@ def rule_row(rule: Rule, counted: Counted) -> Cell:
         "subject": SUBJECT.get(rule.applies_to, rule.applies_to),
         "kinds": ", ".join(rule.kinds),
         "controls": controls(rule),
-        "hits": hits.requests,
-        "hits_words": hits_words(counted, rule.id),
-        "endpoints": hits.endpoints,
+        **(_hits(counted, rule.id) if counted is not None else {}),
     }
+
+
+def _hits(counted: Counted, rule: str) -> Cell:
+    hits = counted.of(rule)
+    return {"hits": hits.requests, "hits_words": hits_words(counted, rule), "endpoints": hits.endpoints}
 
 
 def hits_words(counted: Counted, rule: str) -> str:

@@ -29,7 +29,7 @@ STATES = {
 def request_plan(request: PortalRequest, pk: int) -> HttpResponse:
     """The plan as it was frozen, for print: digest, policies, checks, security, cost, stages, decisions."""
     item = find(request, pk)
-    plan = frozen(item)
+    plan = frozen(request.principal, item)
     if plan is None:
         raise NotFound(f"{item} has no plan yet: it is frozen when the request is sent.")
     context = {

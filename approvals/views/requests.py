@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from approvals import services
 from approvals.models import Request, RequestKind, RequestState
+from approvals.planning.reading import as_read
 from approvals.representation import with_all, with_related
 from approvals.stages import assigning, mentions, reading
 from approvals.timeline import Entry, timeline
@@ -19,7 +20,7 @@ from portal.errors import GatehouseError, Invalid, NotFound
 from portal.http import page
 from portal.templatetags.gatehouse import day, duration_h
 from projects.permissions import can
-from projects.principal import PortalRequest
+from projects.principal import PortalRequest, Principal
 
 HELP = [
     "Its plan says what a request needs and costs; sending it freezes the plan under a digest.",
@@ -79,7 +80,7 @@ def _detail(
         "name": item.name or "Request without a name",
         "chips": _chips(item),
         "state": cells.state_line(item, mine=mine, decides=decides),
-        "plan": frozen(item),
+        "plan": frozen(request.principal, item),
         "facts": facts_of(item),
         "purpose": item.body.get("purpose") or "",
         "stages": review.stage_cells(item) if item.plan else [],
@@ -116,12 +117,14 @@ def _chips(item: Request) -> list[dict[str, Any]]:
     return [kind, *frozen] if kind else frozen
 
 
-def frozen(item: Request) -> dict[str, Any] | None:
-    """Return the plan that was frozen, for _plan.html; None before the request is sent."""
+def frozen(by: Principal, item: Request) -> dict[str, Any] | None:
+    """Return the plan that was frozen as `by` reads it, for _plan.html; None before the request is sent (one query at
+    most).
+    """
     if not item.plan.get("checks"):
         return None
     ends_on = item.body.get("ends_on") or item.plan.get("endpoint", {}).get("ends_on")
-    return cells.plan_cells(item.plan, ends_on=ends_on, profile=item.profile, digest=item.plan_digest)
+    return cells.plan_cells(as_read(by, item), ends_on=ends_on, profile=item.profile, digest=item.plan_digest)
 
 
 def facts_of(item: Request) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from approvals import services as requests
 from approvals.bodies import WaiverBody
 from approvals.models import Request, Waiver, WaiverState
-from approvals.representation import request_json, with_all
+from approvals.representation import requests_json, with_all
 from approvals.waivers import reading, services
 from portal.errors import Invalid, NotFound
 from portal.http import cursor_page
@@ -62,7 +62,8 @@ def ask(request: PortalRequest, payload: JsonBody[dict[str, Any]]) -> HttpRespon
     if payload.get("kind", "waiver") != "waiver":
         raise Invalid.field("kind", f"kind is {str(payload['kind'])[:40]!r}; here it is waiver. Leave it out.")
     made = requests.send(request.principal, {**payload, "kind": "waiver"})
-    return answer(request, request_json(with_all(Request.objects.all()).get(pk=made.pk)), 201)
+    rows = with_all(Request.objects.filter(pk=made.pk))
+    return answer(request, requests_json(request.principal, rows)[0], 201)
 
 
 @router.get("/waivers/{waiver_id}", auth=scope("requests:read"))

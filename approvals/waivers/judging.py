@@ -1,11 +1,13 @@
 """What can be waived, and by whom: the checks that fail now, and the people who may not say yes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from approvals import findings
 from approvals import plan as plans
 from approvals.bodies import complete, parse
+from approvals.kinds.endpoint import Resolved
 from approvals.models import Choice, Decision, Request, RequestKind, RequestState
 from approvals.verdicts import FAIL, WAIVED
 from endpoints.models import Endpoint
@@ -19,12 +21,19 @@ NEVER = (RequestKind.WAIVER, RequestKind.ADMISSION)  # the first would waive its
 Checks = list[Mapping[str, Any]]
 
 
-def checks_of_request(request: Request) -> Checks:
-    """Return the checks of `request` as they are today, worst first. Raises Invalid where it cannot be judged yet."""
+def checks_of_request(request: Request, by: Principal | None = None) -> Checks:
+    """Return the checks of `request` as they are today, worst first; `by`: who reads them, whose roles are known where
+    they asked for it. Raises Invalid where it cannot be judged yet.
+    """
     try:
         body = parse(request.body)
         complete(body)
-        found: Checks = plans.build(Principal.of(request.requester), body, request=request)["checks"]
+        own = by is not None and by.person.pk == request.requester_id
+        asker = by if by is not None and own else Principal.of(request.requester)
+        resolved = plans.resolve(asker, body)
+        if isinstance(resolved, Resolved):
+            resolved = replace(resolved, whole=False)  # no rule reads what could be shared
+        found: Checks = plans.build(asker, body, resolved=resolved, request=request)["checks"]
     except (Invalid, Conflict) as error:
         raise Invalid.field("request", f"{request} cannot be judged as it stands. {error.sentence}") from error
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Case, Value, When
 from django.urls import reverse
 
-from approvals.models import Decision
+from approvals.models import Decision, Waiver
 from audit import services as audit
 from audit.models import Row, Seal, Subject
 from catalog import doubts
@@ -97,7 +97,7 @@ def waivers(sight: Sight) -> Cell:
             {
                 "name": f"{row} {row.check_id}",
                 "url": reverse("waiver_detail", args=[row.pk]),
-                "what": f"{row.endpoint.name if row.endpoint else row.request} in {row.project.slug}",
+                "what": f"{_waived(row)} in {row.project.slug}",
                 "owner": row.owner.username,
                 "ends_on": row.ends_on,
             }
@@ -105,6 +105,12 @@ def waivers(sight: Sight) -> Cell:
         ],
         "total": sight.numbers["waivers_ending"],
     }
+
+
+def _waived(row: Waiver) -> str:
+    if row.endpoint is not None or row.request is None:
+        return row.endpoint.name if row.endpoint is not None else ""
+    return f"{row.request} {row.request.name}".strip()
 
 
 def seal(sight: Sight) -> Cell:

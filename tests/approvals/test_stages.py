@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from approvals import services
 from approvals.deciding import approve_by_rule
 from approvals.models import Choice, Decision, Request, RequestState, Stage, Submission
-from approvals.representation import request_json, with_all
+from approvals.representation import requests_json, with_all
 from approvals.stages.reading import waiting_for
 from approvals.timeline import timeline
 from audit.models import Row
@@ -98,7 +98,7 @@ def test_a_no_in_any_stage_ends_it(org: Org, verb: str) -> None:
     ended = services.DECISIONS[verb](by(org.yasmine), made, reason="No purpose.")
     assert states(made) == ["passed", "closed"] and waits(org.pat, org.yasmine) == [False, False]
     assert code(services.approve, by(org.yasmine), ended) == "already_decided"
-    shown = request_json(with_all(Request.objects.all()).get())["stages"]
+    shown = requests_json(by(org.pat), with_all(Request.objects.all()))[0]["stages"]
     assert [one["state"] for one in shown[:2]] == ["approved", ended.state]
     if verb == "request_changes":
         again = services.submit(by(org.dana), services.change(by(org.dana), made, made.body | {"replicas": 2}))
@@ -202,7 +202,7 @@ def test_approved_by_rule(org: Org) -> None:
     row = Row.objects.filter(action="approvals.approve").get()
     assert row.actor == f"user:{said.reviewer.public_id}" and '"rule":"auto-003"' in row.after
     assert [line.sentence for line in timeline(done) if line.code == "approved"] == ["Approved by the rule auto-003."]
-    assert [one["by"] for one in request_json(with_all(Request.objects.all()).get())["stages"][:2]] == [
+    assert [one["by"] for one in requests_json(by(org.pat), with_all(Request.objects.all()))[0]["stages"][:2]] == [
         ["the rule auto-003"], ["the rule auto-003"],
     ]  # fmt: skip
     assert approve_by_rule(make_request(org.dana), rule="auto-003", why="").decisions.get().reviewer == said.reviewer

@@ -70,7 +70,7 @@ class WaiverForm(KindForm):
         try:
             self.about = about(self.by, body)
             self.checks = (
-                judging.checks_of_request(self.about.request)
+                judging.checks_of_request(self.about.request, self.by)
                 if self.about.request is not None
                 else judging.checks_of_endpoint(self.about.endpoint)
                 if self.about.endpoint is not None

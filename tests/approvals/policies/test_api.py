@@ -37,7 +37,7 @@ def test_get_policies(org: Org, api_for: Api) -> None:
     made = publish(org, rule(days=30), stage(), reason="Shorter lives.")
     make_request(org.dana)
     cache.clear()  # hits are kept for a minute
-    body = api_for(org.cy, READ).get("/policies?files=true").json()
+    body = api_for(org.pat, READ).get("/policies?files=true").json()
     assert (body["version"], body["number"], body["digest"]) == (made.version, 1, made.bundle.digest)
     one = body["rules"][0]
     assert one["id"] == "life-900" and one["expression"] == "request.days <= 30" and one["severity"] == "warn"
@@ -49,6 +49,11 @@ def test_get_policies(org: Org, api_for: Api) -> None:
         "rolled_back": False, "by": "yasmine", "at": "",
     }  # fmt: skip
     assert body["files"] == bundle(rule(days=30), stage())
+    # What rules hit is counted over all projects: no business of whoever is in some of them, or of a bound token.
+    for caller in (api_for(org.dana, READ), api_for(org.pat, READ, project=org.fraud)):
+        seen = caller.get("/policies").json()
+        assert seen["rules"][0]["hits"] is None and seen["digest"] == body["digest"]
+        assert all(one["agreement"] is None for one in seen["envelopes"])
 
 
 def test_preview(org: Org, api_for: Api) -> None:
