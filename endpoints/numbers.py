@@ -1,8 +1,8 @@
 """Counts for pages: what the gateway's ledger says, and beside it what the engines counted themselves."""
 
 import datetime as dt
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Sum
@@ -91,6 +91,12 @@ def by_hour(endpoint: Endpoint) -> list[tuple[dt.datetime, Calls]]:
     found = {row["start"]: _calls(row) for row in rows.values("start").annotate(**_sums())}
     hours = [first + dt.timedelta(hours=number) for number in range(24)]
     return [(hour, found.get(hour, Calls())) for hour in hours]
+
+
+def total(hours: Iterable[tuple[dt.datetime, Calls]]) -> Calls:
+    """Return the sum of what `by_hour` returns; that is what `last_day` reads."""
+    rows = [one for _, one in hours]
+    return Calls(**{one.name: sum(getattr(row, one.name) for row in rows) for one in fields(Calls)})
 
 
 def last_days(endpoint: Endpoint, days: int) -> tuple[Calls, dt.date | None]:

@@ -18,8 +18,8 @@ from portal.help import of_route
 from portal.people import DEMO_PEOPLE
 from projects.middleware import SWITCHER
 from projects.models import Notification, Project, User
-from projects.permissions import can_anywhere, visible
-from projects.principal import ANONYMOUS, Principal
+from projects.permissions import allows, can_anywhere, visible
+from projects.principal import ANONYMOUS, PortalRequest, Principal
 from projects.views import THEME_COOKIE, THEMES
 
 MOST_ENTRIES = 8
@@ -35,16 +35,20 @@ class Counts:
     lent: bool = False  # somebody lets them decide
 
 
-def counts(principal: Principal, decides: bool) -> Counts:
-    """Return what the masthead and the menu count: one query for all of it, a few more for who decides for others."""
+def counts(request: PortalRequest, decides: bool) -> Counts:
+    """Return what the masthead and the menu count: one query for all of it, and one for who lends to a platform
+    reviewer where the page has not read that; two for anybody else to whom somebody lends.
+    """
+    principal = request.principal
+    everywhere = allows(principal, "decide", Request, None)
+    standing = Standing.seen(request) if everywhere else getattr(request, "standing", None)
     me = User.objects.filter(pk=principal.person.pk).order_by()
     unread = Notification.objects.filter(person=OuterRef("pk"), read_at__isnull=True)
-    alone = Standing(principal)  # whoever decides for others is counted anew: few do
-    waiting = number(waiting_for(principal, alone)) if decides else Value(0)
+    waiting = number(waiting_for(principal, standing or Standing(principal))) if decides or standing else Value(0)
     row = me.annotate(unread=number(unread), waiting=waiting, lent=Exists(lenders(OuterRef("pk"))))
     many, open_requests, seen, lent = row.values_list("unread", "waiting", "preference__seen_news", "lent").get()
-    if lent and not principal.person.is_service:
-        open_requests = waiting_for(principal).count()
+    if lent and standing is None and not principal.person.is_service:
+        open_requests = waiting_for(principal, Standing.seen(request)).count()
     return Counts(many, open_requests, has_news(seen or ""), bool(lent))
 
 
@@ -93,7 +97,7 @@ def navigation(request: HttpRequest, principal: Principal, known: Counts) -> lis
     return [{"group": title, "items": items} for title, items in groups if items]
 
 
-def frame(request: HttpRequest) -> dict[str, Any]:
+def frame(request: PortalRequest) -> dict[str, Any]:
     """Context processor: `frame` for base.html."""
     principal = getattr(request, "principal", ANONYMOUS)
     theme = request.COOKIES.get(THEME_COOKIE, "")
@@ -116,7 +120,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     }
     if principal.is_authenticated:
         chosen = getattr(request, "project", None)
-        known = counts(principal, can_anywhere(principal, "decide", Request))
+        known = counts(request, can_anywhere(principal, "decide", Request))
         data["nav"] = navigation(request, principal, known)
         # Where the menu has no room for it, the product's name is what `g h` follows.
         data["brand_go"] = "" if any(one["go"] == "h" for part in data["nav"] for one in part["items"]) else "h"
@@ -125,7 +129,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         data["help"] = of_route((match.url_name or "") if match else "")
         data["projects"] = [
             {"slug": item.slug, "name": item.slug, "current": chosen is not None and item.pk == chosen.pk}
-            for item in getattr(request, "projects", None) or visible(principal, Project.objects.all())[:SWITCHER]
+            for item in (getattr(request, "projects", None) or visible(principal, Project.objects.all()))[:SWITCHER]
         ]
         data["project"] = chosen
         data["user_name"] = principal.name

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from django.db.models import Q
 from django.http import HttpResponse
 from django.utils import timezone
 
-from projects.models import Project, User
+from projects.models import Project, User, is_slug
 from projects.permissions import visible
 from projects.principal import ANONYMOUS, PortalRequest, Principal
 from projects.signin.proof import second_factor
@@ -13,6 +14,27 @@ from projects.zones import zone_of
 
 PROJECT_SESSION_KEY = "project"
 SWITCHER = 50  # projects that the switcher offers
+
+
+def offered(who: Principal, chosen: int | None = None) -> list[Project]:
+    """Return the projects that pages offer, by slug: the first ones of the switcher, all in which `who` may ask for
+    something, and the one that was chosen (its id). One query, however many there are.
+    """
+    seen = visible(who, Project.objects.all())
+    wanted = Q(pk__in=seen.order_by("slug").values("pk")[:SWITCHER]) | Q(pk=chosen)
+    wanted |= Q(pk__in=visible(who, Project.objects.all(), "request").values("pk"))
+    return list(seen.filter(wanted).order_by("slug"))
+
+
+def offered_names(request: PortalRequest) -> list[tuple[str, str]]:
+    """Return the choices of a list's filter by project: those of the switcher, which the frame needs anyway, and the
+    one that the address names.
+    """
+    if getattr(request, "projects", None) is None:
+        request.projects = offered(request.principal)
+    names = [project.slug for project in request.projects[:SWITCHER]]
+    wanted = request.GET.get("project", "")
+    return [(name, name) for name in ([*names, wanted] if is_slug(wanted) and wanted not in names else names)]
 
 
 def principal(get_response: Callable[[PortalRequest], HttpResponse]) -> Callable[[PortalRequest], HttpResponse]:
@@ -32,10 +54,8 @@ def principal(get_response: Callable[[PortalRequest], HttpResponse]) -> Callable
             request.principal = who
             chosen = request.session.get(PROJECT_SESSION_KEY)
             if chosen is not None:
-                mine = visible(who, Project.objects.all())
-                request.projects = list(mine[:SWITCHER])
-                listed = next((project for project in request.projects if project.pk == chosen), None)
-                request.project = listed or mine.filter(pk=chosen).first()
+                request.projects = offered(who, chosen)
+                request.project = next((project for project in request.projects if project.pk == chosen), None)
             with timezone.override(zone_of(user)):  # times on pages are the person's own
                 return get_response(request)
         return get_response(request)

@@ -20,7 +20,8 @@ class PortalRequest(HttpRequest):
     principal: "Principal"
     credential: Any  # projects.credentials.Credential, on calls of the API
     project: Project | None  # chosen in the switcher; None = all
-    projects: list[Project]  # what the switcher offers; only there when one is chosen
+    projects: list[Project]  # what pages offer, projects.middleware.offered; only there when one is chosen
+    standing: Any  # approvals.stages.standing.Standing; only there when a part of the page needed it
     request_id: str
     address: str
 
@@ -83,6 +84,25 @@ class Principal:
             if pk in found:  # else it came between the two queries
                 found[pk].append((one[0], one[1], one[2]))
         return {user.pk: cls(user=user, **_holdings(found[user.pk])) for user in users}
+
+    @classmethod
+    def holders(cls, users: QuerySet[User]) -> list["Principal"]:
+        """Return what `many` returns for those of `users` who hold any role or group, by their id (one query)."""
+        columns = [column.attname for column in User._meta.concrete_fields]
+        theirs = [f"user__{column}" for column in columns]
+        them = {"user__in": users.order_by().values("pk")}
+        groups = User.groups.through.objects.filter(**them).order_by()
+        members = Membership.objects.filter(**them).order_by()
+        rows = members.values_list(*theirs, "project_id", "role", _allowed(Where.PROJECT, "role")).union(
+            groups.values_list(*theirs, NOWHERE, "group__name", _allowed(Where.PLATFORM, "group__name")), all=True
+        )
+        people: dict[int, User] = {}
+        held: dict[int, list[Held]] = {}
+        for row in rows:
+            user = User.from_db(users.db, columns, row[: len(columns)])
+            people[user.pk] = user
+            held.setdefault(user.pk, []).append(row[len(columns) :])
+        return [cls(user=people[pk], **_holdings(held[pk])) for pk in sorted(people)]
 
     @property
     def person(self) -> User:

@@ -13,12 +13,12 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection
-from django.test import Client, TransactionTestCase
+from django.test import Client, RequestFactory, TransactionTestCase
 
 from audit import triggers
 from projects import tokens
 from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS, Membership, Project, Role, User
-from projects.principal import Principal
+from projects.principal import PortalRequest, Principal
 from projects.signin import proof
 
 _empty_database = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
@@ -52,6 +52,12 @@ class Org:
     def principal(self, user: User) -> Principal:
         """The principal of a session of `user`."""
         return Principal.of(user)
+
+    def request(self, user: User) -> PortalRequest:
+        """A page that `user` asks for, as the middlewares leave it."""
+        found: Any = RequestFactory().get("/")
+        found.principal, found.project = self.principal(user), None
+        return found  # type: ignore[no-any-return]
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from endpoints.models import Cluster, Endpoint
 from endpoints.services import Authorization, open_endpoint
 from portal.errors import Conflict, Invalid
 from projects.models import Project
+from projects.permissions import can
 from projects.principal import Principal
 from quotas.costs import unit_price
 from quotas.gpus import GpuLimit
@@ -58,12 +59,15 @@ def subject(by: Principal, body: EndpointBody) -> Subject:
     return Subject(named_project(by, body), body.name or "", body.environment or "")
 
 
-def resolve(by: Principal, body: EndpointBody) -> Resolved:
-    """Look up what a whole `body` names; raises Invalid naming each field whose value the caller may not use."""
+def resolve(by: Principal, body: EndpointBody, known: Project | None = None) -> Resolved:
+    """Look up what a whole `body` names; raises Invalid naming each field whose value the caller may not use.
+    `known`: a project that was read already, used where `body` names it.
+    """
     problems: dict[str, str] = {}
     project: Project | None = None
     try:
-        project = project_for(by, body.project or "")
+        own = known is not None and known.slug == body.project and can(by, "request", known)
+        project = known if own else project_for(by, body.project or "")
     except Invalid as error:
         problems.update(error.fields)
     version = find_version(by, body.asset or "", body.version or "", problems)

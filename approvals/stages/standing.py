@@ -15,7 +15,7 @@ from approvals.models import Request, RequestKind
 from approvals.permissions import DECIDERS
 from projects.models import User, Where
 from projects.permissions import OWNER, allows, permission
-from projects.principal import Principal
+from projects.principal import PortalRequest, Principal
 
 ANY = "*"
 
@@ -108,14 +108,19 @@ class Standing:
 
     @classmethod
     def of(cls, by: Principal) -> "Standing":
-        """Read who lends to `by` (one query; two more when somebody does). The limits of a credential stay."""
+        """Read who lends to `by` (one query). The limits of a credential stay."""
         if by.user is None or by.user.is_service:
             return cls(by)
-        rows = lenders(by.user.pk).order_by("pk")
-        if not rows:
-            return cls(by)
-        held = Principal.many(rows).values()
+        held = Principal.holders(lenders(by.user.pk))
         return cls(by, tuple(replace(one, project_id=by.project_id, scopes=by.scopes, via=by.via) for one in held))
+
+    @classmethod
+    def seen(cls, request: PortalRequest) -> "Standing":
+        """Return the standing of who reads a page, read once for all parts of it."""
+        if getattr(request, "standing", None) is None:
+            request.standing = cls.of(request.principal)
+        found: Standing = request.standing
+        return found
 
     @property
     def principals(self) -> tuple[Principal, ...]:

@@ -37,7 +37,7 @@ def approval_by_mail(request: PortalRequest, token: str) -> HttpResponse:
         mail_link.check(request.principal, link, item)
     except (mail_link.Gone, NotFound, Conflict, Forbidden) as error:
         return _over(request, error)
-    if not Standing.of(request.principal).decides(item):
+    if not Standing.seen(request).decides(item):
         sentence = f"{item} does not wait for you any more. Its page says for whom."
         return _over(request, Forbidden(sentence), reverse("request_detail", args=[item.pk]))
     if request.method == "POST":

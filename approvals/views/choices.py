@@ -16,9 +16,9 @@ from catalog.holders import open_where
 from catalog.models import HardwareProfile, Kind, Version, VersionState, with_pins
 from endpoints.models import Cluster, Environment
 from portal.templatetags.gatehouse import bytes_h, money
-from projects.middleware import SWITCHER
+from projects.middleware import offered
 from projects.models import Project
-from projects.permissions import can, visible
+from projects.permissions import can
 from projects.principal import PortalRequest, Principal
 from quotas.models import Pool, ReservationState
 
@@ -111,18 +111,10 @@ class Offer:
 
 
 def own_projects(request: PortalRequest) -> list[Project]:
-    """Return the projects in which the person may send requests, by slug, and leave those of the switcher for the frame
-    (one query for both; none where those were read already and are all of them).
-    """
-    by = request.principal
-    seen, own = visible(by, Project.objects.all()), visible(by, Project.objects.all(), "request")
+    """Return the projects in which the person may send requests, by slug, and leave what was read for the frame."""
     if getattr(request, "projects", None) is None:
-        first = seen.order_by("slug").values("pk")[:SWITCHER]
-        found = list(Project.objects.filter(Q(pk__in=first) | Q(pk__in=own.values("pk"))).order_by("slug"))
-        request.projects = found[:SWITCHER]
-    else:
-        found = request.projects if len(request.projects) < SWITCHER else list(own)
-    return sorted((one for one in found if can(by, "request", one)), key=lambda one: one.slug)
+        request.projects = offered(request.principal)
+    return [one for one in request.projects if can(request.principal, "request", one)]
 
 
 def _line(pool: Any) -> Line:

@@ -20,8 +20,8 @@ from portal import listing
 from portal.listing import BulkAction, Column, Filter, Listing
 from portal.templatetags.gatehouse import duration_h
 from projects import saved_views
-from projects.middleware import SWITCHER
-from projects.models import Project, is_slug
+from projects.middleware import offered_names
+from projects.models import Project
 from projects.permissions import can_anywhere, visible
 from projects.principal import PortalRequest
 
@@ -29,15 +29,6 @@ from projects.principal import PortalRequest
 def _matching(rows: QuerySet[Any], value: str, request: PortalRequest) -> QuerySet[Any]:
     words = Q(name__icontains=value) | Q(requester__username__icontains=value)
     return rows.filter(words | Q(version__asset__name__icontains=value) | by_number(value))
-
-
-def _projects(request: PortalRequest) -> list[tuple[str, str]]:
-    """Return the projects of the switcher, which the frame needs anyway, and the one that the address names."""
-    if not hasattr(request, "projects"):
-        request.projects = list(visible(request.principal, Project.objects.all())[:SWITCHER])
-    names = [project.slug for project in request.projects]
-    wanted = request.GET.get("project", "")
-    return [(name, name) for name in ([*names, wanted] if is_slug(wanted) and wanted not in names else names)]
 
 
 REQUESTS = Listing(
@@ -86,7 +77,7 @@ REQUESTS = Listing(
             "project",
             "Project",
             lambda rows, value, request: rows.filter(project__slug=value),
-            choices=_projects,
+            choices=offered_names,
             every="Any project",
         ),
         Filter(
@@ -112,7 +103,7 @@ def request_list(request: PortalRequest) -> HttpResponseBase:
     rows = visible(principal, Request.objects.all())
     if request.project is not None and "project" not in asked.values:
         rows = rows.filter(project=request.project)
-    rows, standing = with_all(rows), Standing.of(principal)
+    rows, standing = with_all(rows), Standing.seen(request)
 
     def lines(found: Sequence[Request]) -> list[dict[str, Any]]:
         return [_line(request, item, standing) for item in found]

@@ -39,8 +39,9 @@ class Live:
 
 
 def look(form: KindForm, request: Request | None = None) -> Live:
-    """Return the plan for what is typed so far, with the waivers of the `request` that is edited. Never an error: half a
-    form is normal.
+    """Return the plan for what is typed so far, with the waivers of the `request` that is edited.
+
+    Never an error: half a form is normal.
     """
     typed = {name: value for name, value in form.data(form.values).items() if value is not None}
     body, wrong = lenient(typed)

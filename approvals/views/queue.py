@@ -48,7 +48,7 @@ SENTENCES = {
 @require_GET
 def approval_list(request: PortalRequest) -> HttpResponseBase:
     """What waits for a decision."""
-    standing = Standing.of(request.principal)
+    standing = Standing.seen(request)
     require_reviewer(request.principal, standing)
     asked = _read(request)
     if asked.csv:
@@ -60,7 +60,7 @@ def approval_list(request: PortalRequest) -> HttpResponseBase:
 @require_GET
 def approval_detail(request: PortalRequest, pk: int) -> HttpResponse:
     """The queue with one request open."""
-    standing = Standing.of(request.principal)
+    standing = Standing.seen(request)
     require_reviewer(request.principal, standing)
     found = with_pool(whole(waiting(request, standing))).filter(pk=pk).first()
     if found is not None:
@@ -129,7 +129,7 @@ def approval_bulk(request: PortalRequest) -> HttpResponse:
 
 
 def _decide(request: PortalRequest, pk: int, verb: str) -> HttpResponse:
-    standing = Standing.of(request.principal)
+    standing = Standing.seen(request)
     require_reviewer(request.principal, standing)
     current = find(request, pk)
     reason = request.POST.get("reason", "")

@@ -120,7 +120,9 @@ QUEUE = Listing(
         Filter(
             "mine",
             "Waits for me",
-            lambda rows, value, request: rows.filter(pk__in=waiting_for(request.principal).values("pk")),
+            lambda rows, value, request: rows.filter(
+                pk__in=waiting_for(request.principal, Standing.seen(request)).values("pk")
+            ),
             kind="flag",
         ),
         Filter(

@@ -13,6 +13,7 @@ from approvals.models import Request, RequestKind, RequestState
 from approvals.planning.reading import as_read
 from approvals.representation import with_all, with_related
 from approvals.stages import assigning, mentions, reading
+from approvals.stages.standing import Standing
 from approvals.timeline import Entry, timeline
 from approvals.views import cells, review
 from approvals.waivers import panels
@@ -72,7 +73,8 @@ def _detail(
     request: PortalRequest, item: Request, *, error: str = "", typed: str = "", status: int = 200
 ) -> HttpResponse:
     mine = item.requester_id == request.principal.person.pk
-    decides = item.state == RequestState.SUBMITTED and services.may_decide(request.principal, item)
+    waits = item.state == RequestState.SUBMITTED
+    decides = waits and services.may_decide(request.principal, item, Standing.seen(request))
     context = {
         "crumbs": [("Requests", reverse("request_list")), (item.number, "")],
         "help_text": HELP,

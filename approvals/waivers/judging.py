@@ -6,8 +6,8 @@ from typing import Any
 
 from approvals import findings
 from approvals import plan as plans
-from approvals.bodies import complete, parse
-from approvals.kinds.endpoint import Resolved
+from approvals.bodies import EndpointBody, complete, parse
+from approvals.kinds import endpoint as endpoints
 from approvals.models import Choice, Decision, Request, RequestKind, RequestState
 from approvals.verdicts import FAIL, WAIVED
 from endpoints.models import Endpoint
@@ -30,9 +30,11 @@ def checks_of_request(request: Request, by: Principal | None = None) -> Checks:
         complete(body)
         own = by is not None and by.person.pk == request.requester_id
         asker = by if by is not None and own else Principal.of(request.requester)
-        resolved = plans.resolve(asker, body)
-        if isinstance(resolved, Resolved):
-            resolved = replace(resolved, whole=False)  # no rule reads what could be shared
+        resolved = (
+            replace(endpoints.resolve(asker, body, request.project), whole=False)  # no rule reads what could be shared
+            if isinstance(body, EndpointBody)
+            else plans.resolve(asker, body)
+        )
         found: Checks = plans.build(asker, body, resolved=resolved, request=request)["checks"]
     except (Invalid, Conflict) as error:
         raise Invalid.field("request", f"{request} cannot be judged as it stands. {error.sentence}") from error

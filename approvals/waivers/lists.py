@@ -10,19 +10,8 @@ from approvals.models import WaiverState
 from approvals.verdicts import FAIL, WAIVED, WARN
 from approvals.waivers.reading import SOON
 from portal.listing import Column, Filter, Listing
-from projects.middleware import SWITCHER
-from projects.models import Project, is_slug
-from projects.permissions import visible
+from projects.middleware import offered_names
 from projects.principal import PortalRequest
-
-
-def _projects(request: PortalRequest) -> list[tuple[str, str]]:
-    """Return the projects of the switcher, which the frame needs anyway, and the one that the address names."""
-    if not hasattr(request, "projects"):
-        request.projects = list(visible(request.principal, Project.objects.all())[:SWITCHER])
-    names = [project.slug for project in request.projects]
-    wanted = request.GET.get("project", "")
-    return [(name, name) for name in ([*names, wanted] if is_slug(wanted) and wanted not in names else names)]
 
 
 def _waiver(rows: QuerySet[Any], value: str, request: PortalRequest) -> QuerySet[Any]:
@@ -64,7 +53,7 @@ WAIVERS = Listing(
             "project",
             "Project",
             lambda rows, value, request: rows.filter(project__slug=value),
-            choices=_projects,
+            choices=offered_names,
             every="Every project",
         ),
         Filter("soon", "Ends within 14 days", _soon, kind="flag", more=True),
@@ -95,7 +84,7 @@ FINDINGS = Listing(
             "project",
             "Project",
             lambda rows, value, request: rows.filter(endpoint__project__slug=value),
-            choices=_projects,
+            choices=offered_names,
             every="Every project",
         ),
     ),

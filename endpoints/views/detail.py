@@ -1,5 +1,6 @@
 """One endpoint: the overview with its live status. A reader with whom it is shared gets a page of its own."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -40,7 +41,8 @@ def endpoint_detail(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     if not can(request.principal, "inspect", row):
         return page(request, "endpoints/shared.html", shared_context(request, row))
     story = story_of(row)
-    context = head(request, row, "Overview") | status_of(row, request.principal, story)
+    hours = numbers.by_hour(row)
+    context = head(request, row, "Overview") | status_of(row, request.principal, story, numbers.total(hours))
     context |= {
         "alive": alive(row),
         "base_url": f"{settings.BASE_URL}/v1",
@@ -48,7 +50,7 @@ def endpoint_detail(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
         "snippets": snippets(row),
         "playground": cells.playground(row, context["may"]["key"]),
         "keys": _keys(row, request.principal),
-        "traffic": _traffic(row) if alive(row) else None,
+        "traffic": _traffic(hours) if alive(row) else None,
         "alerts": alert_lines(alerting.firing(row)),
         "facts": cells.facts(row, row.revision) if row.revision else [],
     } | (_limits(row, context["may"]) if alive(row) else {})
@@ -87,9 +89,8 @@ def _keys(row: Endpoint, reader: Principal) -> list[dict[str, Any]]:
     return [cells.key_line(key, reader, None, may) for key in found]
 
 
-def _traffic(row: Endpoint) -> Chart | None:
-    """Return the tokens of the last 24 hours, whoever called; None where nobody did (one query)."""
-    hours = numbers.by_hour(row)
+def _traffic(hours: list[tuple[dt.datetime, numbers.Calls]]) -> Chart | None:
+    """Return the tokens of the last 24 hours, whoever called; None where nobody did."""
     if not any(one.requests for _, one in hours):
         return None
     series = [

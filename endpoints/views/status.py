@@ -25,9 +25,12 @@ def story_of(row: Endpoint) -> list[Event]:
     return list(row.events.order_by("-id")[:STORY])
 
 
-def status_of(row: Endpoint, reader: Principal, story: list[Event], *, shared: bool = False) -> dict[str, Any]:
-    """Return the context of the live part; `story` are the last events, newest first. A reader of a `shared` one learns
-    its state and nothing of keys, people and holds (at most four queries).
+def status_of(
+    row: Endpoint, reader: Principal, story: list[Event], calls: numbers.Calls | None = None, *, shared: bool = False
+) -> dict[str, Any]:
+    """Return the context of the live part; `story` are the last events, newest first, `calls` those of the last day
+    where they were read already. A reader of a `shared` one learns its state and nothing of keys, people and holds (at
+    most four queries).
     """
     broken = row.desired == Desired.RUNNING and row.phase == Phase.FAILED
     oldest_first = list(reversed(story))
@@ -46,7 +49,8 @@ def status_of(row: Endpoint, reader: Principal, story: list[Event], *, shared: b
     if shared:
         return status
     may = allowed(reader, row)
-    calls = numbers.last_day([str(row.pk)]).get(str(row.pk), numbers.Calls())
+    if calls is None:
+        calls = numbers.last_day([str(row.pk)]).get(str(row.pk), numbers.Calls())
     return status | {
         "may": may,
         "calls": calls,

@@ -43,14 +43,18 @@ MINE = (RequestState.DRAFT, RequestState.CHANGES_REQUESTED)
 class Sight:
     """The person with what the page may show: everything, or one project when one is chosen in the switcher."""
 
-    principal: Principal
-    project: Project | None = None
+    request: PortalRequest
     most: int = 6  # lines of a list
 
-    @classmethod
-    def of(cls, request: PortalRequest, *, most: int = 6) -> "Sight":
-        """Return the sight of a request."""
-        return cls(request.principal, request.project, most)
+    @property
+    def principal(self) -> Principal:
+        """Who looks."""
+        return self.request.principal
+
+    @property
+    def project(self) -> Project | None:
+        """What is chosen in the switcher."""
+        return self.request.project
 
     @cached_property
     def now(self) -> dt.datetime:
@@ -120,10 +124,10 @@ class Sight:
             return visible(self.principal, rows)
         return rows.filter(project__in=self.projects_as(*Role.values))  # every role of a project may see them
 
-    @cached_property
+    @property
     def standing(self) -> Standing:
         """Who lets the person decide, read once."""
-        return Standing.of(self.principal)
+        return Standing.seen(self.request)
 
     def queue(self) -> QuerySet[Request]:
         """Return what waits for a decision of this person."""

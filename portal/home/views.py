@@ -21,7 +21,7 @@ ALONE = 50  # lines of a list that has a page of its own
 @require_GET
 def home(request: PortalRequest) -> HttpResponse:
     """What waits for this person first, then what they look after, by role."""
-    sight = Sight.of(request)
+    sight = Sight(request)
     filled = cards.fill(cards.on_page(sight), sight)
     context = {
         "decides": sight.decides,
@@ -38,7 +38,7 @@ def home(request: PortalRequest) -> HttpResponse:
 @require_GET
 def home_card(request: PortalRequest, card: str) -> HttpResponse:
     """One card: a part of the first page for a browser that fetches it, a page of its own without a script."""
-    sight = Sight.of(request, most=6 if request.GET.get("short") else ALONE)
+    sight = Sight(request, most=6 if request.GET.get("short") else ALONE)
     found = next((one for one in cards.of(sight) if one.name == card), None)
     if found is None:
         raise NotFound("There is no such card on your first page.")

@@ -254,7 +254,7 @@ def test_nobody_is_told_of_foreign_projects(org: Org, client_for: ClientFor) -> 
     make_request(org.dana, name="secret-ask")
     client = client_for(org.cy)
     text = read(client) + "".join(
-        client.get(f"/home/{card.name}/").content.decode() for card in cards.of(Sight(org.principal(org.cy)))
+        client.get(f"/home/{card.name}/").content.decode() for card in cards.of(Sight(org.request(org.cy)))
     )
     assert "secret-" not in text and "fraud-detection" not in text and "failed" not in plain(read(client))
 
@@ -336,7 +336,7 @@ def test_no_card_costs_more_than_it_says(org: Org, card: str) -> None:
     """The budget of the page is true because each price is."""
     everything(org)
     found = next(one for one in cards.CARDS if one.name == card)
-    sight = Sight(org.principal(org.pat))
+    sight = Sight(org.request(org.pat))
     assert sight.numbers
     with CaptureQueriesContext(connection) as queries:
         found.cells(sight)
@@ -345,7 +345,7 @@ def test_no_card_costs_more_than_it_says(org: Org, card: str) -> None:
 
 def test_all_numbers_are_one_query(org: Org) -> None:
     everything(org)
-    sight = Sight(org.principal(org.pat))
+    sight = Sight(org.request(org.pat))
     assert sight.standing  # for whom pat decides, too
     with CaptureQueriesContext(connection) as queries:
         assert sight.numbers["failed"] == 1 and sight.numbers["waiting"] == 3 and sight.numbers["keys_ending"] == 3
