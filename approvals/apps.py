@@ -1,7 +1,7 @@
 """App configuration."""
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class ApprovalsConfig(AppConfig):
@@ -23,4 +23,5 @@ class ApprovalsConfig(AppConfig):
             part.register_rules()
         KINDS["waiver"] = waiver
         mail.OFFERS.update(dict.fromkeys(mail_link.KINDS, mail_link.offer))
+        pre_migrate.connect(triggers.drop_before_migrate, sender=self)
         post_migrate.connect(triggers.create_after_migrate, sender=self)

@@ -2,6 +2,7 @@
 request; and its stage, which must be one of its request.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
@@ -15,6 +16,9 @@ KEYS = {  # constraint → the columns of a decision, and what they point to
     CONSTRAINT: ("request_id, requester_id", "approvals_request (id, requester_id)"),
     STAGE_CONSTRAINT: ("stage_id, request_id", "approvals_stage (id, request_id)"),
 }
+SQLITE = tuple(f"{CONSTRAINT}_{event}" for event in ("insert", "update", "request")) + tuple(
+    f"{STAGE_CONSTRAINT}_{event}" for event in ("insert", "update", "stage")
+)
 
 
 def _sqlite(connection: BaseDatabaseWrapper) -> None:
@@ -47,6 +51,17 @@ def _postgresql(connection: BaseDatabaseWrapper) -> None:
                     f"ALTER TABLE approvals_decision ADD CONSTRAINT {name} FOREIGN KEY ({columns}) "
                     f"REFERENCES {target} DEFERRABLE INITIALLY IMMEDIATE"
                 )
+
+
+def drop_before_migrate(using: str, plan: Sequence[Any], **_: Any) -> None:
+    """Receiver of pre_migrate: SQLite remakes a table to change it, and refuses that while a trigger of another table
+    names it. They stay where there is nothing to apply.
+    """
+    connection = connections[using]
+    if plan and connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            for name in SQLITE:
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
 
 
 def create_after_migrate(using: str, **_: Any) -> None:

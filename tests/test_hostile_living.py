@@ -18,7 +18,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from approvals.models import AccessReviewItem, Request
+from approvals.models import AccessReviewItem, Finding, Request, Waiver
 from audit.models import Row as AuditRow
 from audit.services import record
 from catalog.models import Asset, Listing, Version
@@ -241,10 +241,14 @@ def plant(world: World, text: str) -> None:
         Asset: ("name", "publisher", "summary"), Listing: ("publisher", "licence", "name"), Version: ("licence",),
         Endpoint: ("purpose", "reason_sentence", "hold_reason"), Event: ("sentence",), Request: ("name",),
         Notification: ("title", "text"), AccessReviewItem: ("words", "reason"),
-        OAuthClient: ("name",), Application: ("description",),
+        OAuthClient: ("name",), Application: ("description",), Waiver: ("reason", "compensating_control"),
     }  # fmt: skip
     pat = Principal.of(world.org.pat)
     applications.create(pat, project=None, name="Nightly", grants=["client_credentials"], scopes=["catalog:read"])
+    Finding.objects.create(
+        endpoint=world.running, check_id="planted", title=text, verdict="fail", reason=text, fix=text,
+        seen_at=timezone.now(),
+    )  # fmt: skip
     for model, names in words.items():
         known = {field.name for field in model._meta.get_fields()}
         model._default_manager.update(**{name: text for name in names if name in known})

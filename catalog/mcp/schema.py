@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft7Validator  # type: ignore[import-untyped]
-from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
+from typing import TYPE_CHECKING, Any
 
 from portal.errors import Invalid
+
+if TYPE_CHECKING:
+    from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+    from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 SCHEMAS = re.compile(r"https://static\.modelcontextprotocol\.io/schemas/(\d{4}-\d{2}-\d{2}|draft)/server\.schema\.json")
@@ -30,7 +31,10 @@ _FORMS = {
 
 
 @lru_cache(maxsize=1)
-def _validator() -> Draft7Validator:
+def _validator() -> "Draft7Validator":
+    # Not at the top: it builds the grammars of formats that nobody asks for here, half of the start of every process.
+    from jsonschema import Draft7Validator
+
     return Draft7Validator(json.loads(_FILE.read_text(encoding="utf-8")))
 
 
@@ -99,7 +103,7 @@ def _keepable(text: str) -> bool:
     return not any((ord(char) < 32 and char not in "\n\t") or ord(char) == 127 for char in text)
 
 
-def _deepest(error: ValidationError) -> ValidationError:
+def _deepest(error: "ValidationError") -> "ValidationError":
     """Return what is really wrong: of alternatives the one that its type names, or that comes nearest."""
     while error.context:
         options: dict[object, list[ValidationError]] = {}
@@ -112,12 +116,12 @@ def _deepest(error: ValidationError) -> ValidationError:
     return error
 
 
-def _other_type(error: ValidationError) -> bool:
+def _other_type(error: "ValidationError") -> bool:
     inner = [error, *(error.context or [])]
     return any(one.validator == "enum" and list(one.absolute_path)[-1:] == ["type"] for one in inner)
 
 
-def _said(error: ValidationError) -> tuple[str, str]:
+def _said(error: "ValidationError") -> tuple[str, str]:
     """Return the field and its sentence."""
     place = "document"
     for step in error.absolute_path:
@@ -144,7 +148,7 @@ def _said(error: ValidationError) -> tuple[str, str]:
     return place, f"{place} is {shown}, which the schema of {SCHEMA.split('/')[-2]} does not take."
 
 
-def _offered(error: ValidationError) -> list[str]:
+def _offered(error: "ValidationError") -> list[str]:
     """Return what may stand in the place of `error`, over all alternatives."""
     alike = [error, *((error.parent.context or []) if error.parent else [])]
     same = [one for one in alike if one.validator == "enum" and one.absolute_path == error.absolute_path]
