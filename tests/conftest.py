@@ -21,6 +21,7 @@ from projects.models import AUDITORS, GOVERNANCE_LEADS, PLATFORM_ENGINEERS, Memb
 from projects.principal import PortalRequest, Principal
 from projects.signin import proof
 
+pytest_plugins = ["tests.sharing"]
 _empty_database = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
 
@@ -67,10 +68,17 @@ def _clean_cache() -> Iterator[None]:
     cache.clear()
 
 
-@pytest.fixture
-def org(db: None) -> Org:
-    """Personas and projects."""
-    people = {
+class NoBroker:
+    """A broker that takes everything and does nothing."""
+
+    @staticmethod
+    def send_task(*args: Any, **options: Any) -> None:
+        """Take a task."""
+
+
+def people() -> Org:
+    """Make personas and projects."""
+    found = {
         name: User.objects.create_user(username=name, password="correct horse battery")
         for name in ("dana", "omar", "vic", "pat", "ravi", "yasmine", "aud", "cy")
     }
@@ -79,7 +87,7 @@ def org(db: None) -> Org:
         GOVERNANCE_LEADS: ("yasmine",),
         AUDITORS: ("aud",),
     }.items():
-        Group.objects.get_or_create(name=group)[0].user_set.add(*(people[name] for name in names))
+        Group.objects.get_or_create(name=group)[0].user_set.add(*(found[name] for name in names))
     fraud = Project.objects.create(
         slug="fraud-detection", name="Fraud detection", cost_centre="CC-4711", owner_team="Risk"
     )
@@ -88,13 +96,13 @@ def org(db: None) -> Org:
     )
     Membership.objects.bulk_create(
         [
-            Membership(project=fraud, user=people["dana"], role=Role.DEVELOPER),
-            Membership(project=fraud, user=people["omar"], role=Role.OWNER),
-            Membership(project=fraud, user=people["vic"], role=Role.VIEWER),
-            Membership(project=search, user=people["cy"], role=Role.OWNER),
+            Membership(project=fraud, user=found["dana"], role=Role.DEVELOPER),
+            Membership(project=fraud, user=found["omar"], role=Role.OWNER),
+            Membership(project=fraud, user=found["vic"], role=Role.VIEWER),
+            Membership(project=search, user=found["cy"], role=Role.OWNER),
         ]
     )
-    return Org(**people, fraud=fraud, search=search)
+    return Org(**found, fraud=fraud, search=search)
 
 
 def prove(client: Client, user: User, *, factor: str = "totp", seconds_ago: float = 0) -> None:

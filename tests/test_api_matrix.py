@@ -22,9 +22,9 @@ from portal.api import api
 from projects.permissions import SCOPES
 from projects.principal import Principal
 from tests.approvals.policies.kit import bundle
-from tests.conftest import ApiClient, Org
+from tests.conftest import ApiClient
 from tests.factories import DEMO_COMMAND, NEEDS, make_request, make_version, request_body
-from tests.world import World, furnish
+from tests.world import World
 
 pytestmark = pytest.mark.slow
 
@@ -308,12 +308,6 @@ OPERATIONS: dict[tuple[str, str], Row] = {
 # Which object stands in a path: the one on which the verb can succeed.
 ENDPOINT_OF = {"resume": "suspended", "retry": "failed", "rollback": "suspended"}
 REQUEST_OF = {"submit": "draft", "patch": "draft"}
-
-
-@pytest.fixture
-def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
-    return furnish(org)
 
 
 def path_of(method: str, path: str, world: World) -> str:

@@ -12,17 +12,11 @@ from django.core.management import CommandError, call_command
 from audit.models import Row as AuditRow
 from catalog.models import Asset, Version, VersionState
 from tests.conftest import ApiClient, Org
-from tests.world import World, furnish
+from tests.world import World
 
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "catalog"
-
-
-@pytest.fixture
-def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
-    return furnish(org)
 
 
 def test_create_token_prints_the_token_on_its_last_line(world: World) -> None:

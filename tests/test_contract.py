@@ -15,10 +15,10 @@ from endpoints.models import Endpoint, Event
 from portal.api import api
 from projects.models import IdempotentAnswer
 from projects.permissions import SCOPES
-from tests.conftest import ApiClient, Org
+from tests.conftest import ApiClient
 from tests.factories import make_version
 from tests.test_api_matrix import OPERATIONS, path_of
-from tests.world import World, furnish
+from tests.world import World
 
 pytestmark = pytest.mark.slow  # as a whole: the quick suite has a minute
 Api = Callable[..., ApiClient]
@@ -40,12 +40,6 @@ WEBHOOK = {"id", "project", "name", "url", "kinds", "enabled", "format"}
 DELIVERY = {"id", "kind", "state", "attempts", "due_at", "last_status", "last_error", "payload"}
 NOTE = {"id", "kind", "title", "text", "url", "project", "about", "created_at", "read_at"}
 SHARE = {"id", "project", "ends_on", "reason", "granted_by", "authorization", "created_at", "ended_at"}
-
-
-@pytest.fixture
-def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
-    return furnish(org)
 
 
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:

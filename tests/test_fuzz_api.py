@@ -16,9 +16,8 @@ from schemathesis.checks import not_a_server_error
 from portal.wsgi import application
 from projects import tokens
 from projects.permissions import SCOPES
-from tests.conftest import Org
 from tests.test_api_matrix import OPERATIONS, path_of
-from tests.world import World, furnish
+from tests.world import World
 
 pytestmark = pytest.mark.slow
 EXAMPLES = 10  # per operation and way of naming the object: bounded, so that the suite stays a suite
@@ -30,12 +29,6 @@ BOUNDED = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture
-def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
-    return furnish(org)
 
 
 @pytest.fixture(autouse=True)

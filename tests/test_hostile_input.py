@@ -14,11 +14,10 @@ from approvals.models import Request
 from audit.models import Row as AuditRow
 from portal.api import api
 from projects.permissions import SCOPES
-from tests.conftest import Org
 from tests.test_api_matrix import OPERATIONS, path_of
 from tests.test_url_matrix import NEVER_POST, ONLY_GET, PAGES
 from tests.test_url_matrix import path_of as page_of
-from tests.world import World, furnish
+from tests.world import World
 
 pytestmark = pytest.mark.slow
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
@@ -102,12 +101,11 @@ Judges = Callable[[str], Judge]
 
 
 @pytest.fixture
-def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch, settings: Any) -> World:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
+def world(world: World, settings: Any) -> World:
     # Else the calls below would be refused for their number.
     settings.API_RATE_PER_MINUTE, settings.ACCOUNT_RATE_LIMITS = 1_000_000, False
     settings.IDP_OIDC_RATE_LIMITS = False
-    return furnish(org)
+    return world
 
 
 @pytest.fixture

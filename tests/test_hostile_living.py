@@ -47,19 +47,13 @@ from tests.quotas.conftest import finished, started
 from tests.test_api_matrix import OPERATIONS
 from tests.test_api_matrix import path_of as operation_of
 from tests.test_url_matrix import PAGES, path_of
-from tests.world import PERSONAS, World, furnish
+from tests.world import PERSONAS, World
 
 pytestmark = pytest.mark.slow  # as a whole: the quick suite has a minute
 Api = Callable[..., Any]
 Clients = Callable[[User], Client]
 LIMITS = "/projects/fraud-detection/limits/"
 QUOTAS = "/projects/fraud-detection/quotas"
-
-
-@pytest.fixture
-def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
-    return furnish(org)
 
 
 def sentence(response: Any, field: str) -> str:

@@ -35,13 +35,12 @@ from projects.principal import Principal
 from quotas.ingest import ingest
 from quotas.journal import Journal
 from quotas.services import reserve
-from tests.conftest import Org
 from tests.factories import engineer, make_asset, make_endpoint, make_pool, make_profile, make_request, make_version
 from tests.quotas.conftest import call
 from tests.test_api_matrix import OPERATIONS, path_of
 from tests.test_url_matrix import PAGES
 from tests.test_url_matrix import path_of as page_of
-from tests.world import World, furnish
+from tests.world import World
 
 pytestmark = pytest.mark.slow
 FEW, MANY = 2, 60
@@ -50,10 +49,9 @@ TABS = ("?tab=evidence", "?tab=versions", "?tab=access", "?tab=history", "?tab=h
 
 
 @pytest.fixture
-def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch, settings: Any) -> World:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
+def world(world: World, settings: Any) -> World:
     settings.API_RATE_PER_MINUTE = 1_000_000
-    return furnish(org)
+    return world
 
 
 def grow(world: World, numbers: range, journal: Path) -> None:

@@ -24,9 +24,8 @@ from approvals.policies.active import baseline
 from endpoints.limits import living, quota_document
 from portal.http import etag
 from projects.models import User
-from tests.conftest import Org
 from tests.factories import make_version
-from tests.world import PERSONAS, World, furnish
+from tests.world import PERSONAS, World
 
 pytestmark = pytest.mark.slow
 
@@ -487,12 +486,6 @@ def said(response: Any) -> str:
     if response.status_code == 302 and response["Location"].startswith("/accounts/login/?next="):
         return "in"
     return str(response.status_code)
-
-
-@pytest.fixture
-def world(org: Org, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
-    return furnish(org)
 
 
 def test_every_route_has_a_row() -> None:

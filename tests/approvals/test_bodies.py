@@ -178,7 +178,7 @@ def test_bad_values_of_every_kind(kind: str, fields: dict[str, Any], name: str, 
 
 def test_other_kinds_say_that_they_are_not_in_this_release() -> None:
     """A stable code for pipelines that are ahead of the portal."""
-    for kind in ("waiver", "", 7, None, ["endpoint"], {"a": 1}):
+    for kind in ("agent", "", 7, None, ["endpoint"], {"a": 1}):
         with pytest.raises(Invalid) as caught:
             parse({"kind": kind})
         assert caught.value.code == "kind_not_available"
