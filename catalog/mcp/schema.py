@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,8 @@ _FORMS = {
 @lru_cache(maxsize=1)
 def _validator() -> "Draft7Validator":
     # Not at the top: it builds the grammars of formats that nobody asks for here, half of the start of every process.
-    from jsonschema import Draft7Validator
-
-    return Draft7Validator(json.loads(_FILE.read_text(encoding="utf-8")))
+    found: Draft7Validator = import_module("jsonschema").Draft7Validator(json.loads(_FILE.read_text(encoding="utf-8")))
+    return found
 
 
 def check(document: object) -> None:
