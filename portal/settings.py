@@ -235,7 +235,7 @@ CELERY_BEAT_SCHEDULE = {
 # ------------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "projects.User"
 AUTHENTICATION_BACKENDS = [
-    "allauth.account.auth_backends.AuthenticationBackend",
+    "projects.signin.backend.SignInBackend",
     "guardian.backends.ObjectPermissionBackend",
 ]
 PASSWORD_HASHERS = (

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import BigIntegerField, OuterRef, QuerySet, Subquery, Value
 from django.http import HttpRequest
 
@@ -56,8 +57,11 @@ class Principal:
         address: str = "",
         second_factor: str = "",
     ) -> "Principal":
-        """Return the principal of `user` with groups, roles and presets read from the database (one query)."""
-        held = [(project, name, allowed) for project, name, allowed in _HELD.rows(user.pk)]
+        """Return the principal of `user` with groups, roles and presets read from the database (one query, and none
+        right after `holder` has read them).
+        """
+        rows = user.__dict__.pop("held", None)
+        held = [(project, name, allowed) for project, name, allowed in (rows or _HELD.rows(user.pk))]
         return cls(
             user=user,
             via=via,
@@ -73,12 +77,7 @@ class Principal:
     @classmethod
     def many(cls, users: QuerySet[User]) -> dict[int, "Principal"]:
         """Return what `of` returns for a session of each of `users`, by the user's id, in their order (two queries)."""
-        them = {"user__in": users.order_by().values("pk")}
-        groups = User.groups.through.objects.filter(**them).order_by()
-        members = Membership.objects.filter(**them).order_by()
-        rows = members.values_list("user_id", "project_id", "role", _allowed(Where.PROJECT, "role")).union(
-            groups.values_list("user_id", NOWHERE, "group__name", _allowed(Where.PLATFORM, "group__name")), all=True
-        )
+        rows = _held({"user__in": users.order_by().values("pk")}, "user_id")
         found: dict[int, list[Held]] = {user.pk: [] for user in users}
         for pk, *one in rows:
             if pk in found:  # else it came between the two queries
@@ -88,21 +87,11 @@ class Principal:
     @classmethod
     def holders(cls, users: QuerySet[User]) -> list["Principal"]:
         """Return what `many` returns for those of `users` who hold any role or group, by their id (one query)."""
-        columns = [column.attname for column in User._meta.concrete_fields]
-        theirs = [f"user__{column}" for column in columns]
-        them = {"user__in": users.order_by().values("pk")}
-        groups = User.groups.through.objects.filter(**them).order_by()
-        members = Membership.objects.filter(**them).order_by()
-        rows = members.values_list(*theirs, "project_id", "role", _allowed(Where.PROJECT, "role")).union(
-            groups.values_list(*theirs, NOWHERE, "group__name", _allowed(Where.PLATFORM, "group__name")), all=True
-        )
-        people: dict[int, User] = {}
-        held: dict[int, list[Held]] = {}
-        for row in rows:
-            user = User.from_db(users.db, columns, row[: len(columns)])
-            people[user.pk] = user
-            held.setdefault(user.pk, []).append(row[len(columns) :])
-        return [cls(user=people[pk], **_holdings(held[pk])) for pk in sorted(people)]
+        held: dict[int, tuple[User, list[Held]]] = {}
+        for row in _held({"user__in": users.order_by().values("pk")}, *_THEIRS):
+            user = _person(row)
+            held.setdefault(user.pk, (user, []))[1].append(row[len(_COLUMNS) :])
+        return [cls(user=user, **_holdings(rows)) for _, (user, rows) in sorted(held.items())]
 
     @property
     def person(self) -> User:
@@ -151,14 +140,34 @@ def _allowed(where: Where, column: str) -> Subquery:
     return Subquery(Preset.objects.filter(where=where, slug=OuterRef(column)).values("permissions")[:1])
 
 
-def _held(pk: int) -> QuerySet[Any, Any]:
-    """Return roles and groups of one user, each with what its preset allows."""
-    groups = User.groups.through.objects.filter(user_id=pk).order_by()
-    members = Membership.objects.filter(user_id=pk).order_by()
-    return members.values_list("project_id", "role", _allowed(Where.PROJECT, "role")).union(
-        groups.values_list(NOWHERE, "group__name", _allowed(Where.PLATFORM, "group__name")), all=True
+def _held(whose: Mapping[str, Any], *along: str) -> QuerySet[Any, Any]:
+    """Return roles and groups of those who fit the filter `whose`, each with what its preset allows, behind `along`."""
+    groups = User.groups.through.objects.filter(**whose).order_by()
+    members = Membership.objects.filter(**whose).order_by()
+    return members.values_list(*along, "project_id", "role", _allowed(Where.PROJECT, "role")).union(
+        groups.values_list(*along, NOWHERE, "group__name", _allowed(Where.PLATFORM, "group__name")), all=True
     )
 
 
-_HELD = Compiled(_held, -4_611_686_018_427_387_903)
+def _person(row: tuple[Any, ...]) -> User:
+    return User.from_db(DEFAULT_DB_ALIAS, _COLUMNS, row[: len(_COLUMNS)])
+
+
+def holder(pk: int) -> User | None:
+    """Return a user together with what they hold, for the next `Principal.of` of this very object; None for a stranger
+    and for who holds nothing (one query).
+    """
+    rows = _HOLDER.rows(pk)
+    if not rows:
+        return None
+    user = _person(rows[0])
+    user.__dict__["held"] = [row[len(_COLUMNS) :] for row in rows]
+    return user
+
+
+_COLUMNS = [column.attname for column in User._meta.concrete_fields]
+_THEIRS = [f"user__{column}" for column in _COLUMNS]
+_MARKER = -4_611_686_018_427_387_903
+_HELD = Compiled(lambda pk: _held({"user_id": pk}), _MARKER)
+_HOLDER = Compiled(lambda pk: _held({"user_id": pk}, *_THEIRS), _MARKER)
 ANONYMOUS = Principal()

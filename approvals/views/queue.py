@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from approvals import services
-from approvals.models import Request, RequestState
+from approvals.models import EnvelopeMode, Request, RequestState
 from approvals.objective import clock
 from approvals.stages.reading import readable, require_reviewer, waiting_for
 from approvals.stages.standing import Standing
@@ -27,7 +27,7 @@ from portal import listing
 from portal.errors import Conflict, Forbidden, GatehouseError, Invalid
 from portal.listing import Asked
 from projects import saved_views
-from projects.permissions import require
+from projects.permissions import can_anywhere, require
 from projects.principal import PortalRequest
 from projects.signin.recent import recently_proved
 
@@ -201,6 +201,7 @@ def _queue(
     context: dict[str, Any] = {
         "crumbs": [("Home", reverse("home")), ("Approvals", "")],
         "help_text": HELP,
+        "rules_url": reverse("envelope_list") if can_anywhere(request.principal, "view", EnvelopeMode) else "",
         "stats": strip(stats, short=opened is not None),
         "rows": lines(request, found.rows, asked, standing, opened),
         "views": saved_views.menu(request.principal, asked, DEFAULTS),

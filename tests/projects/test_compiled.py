@@ -14,6 +14,7 @@ from projects.compiled import Compiled
 from projects.models import ApiKey, Preset, Project, User, Where
 from projects.oauth.living import why_ended
 from projects.principal import Principal
+from projects.signin.backend import SignInBackend
 from tests.conftest import Org
 from tests.projects.oauth_kit import by_credentials, register
 
@@ -71,3 +72,32 @@ def test_values_never_become_sql(org: Org) -> None:
     assert (
         Compiled(lambda name: ApiKey.objects.filter(hash=name), "marker").first("x'; DROP TABLE projects_user") is None
     )
+
+
+def test_the_person_of_a_session_is_read_with_what_they_hold(org: Org) -> None:
+    """In one query, every column as it is read usually; what was read along is used once."""
+    with CaptureQueriesContext(connection) as queries:
+        found = SignInBackend().get_user(org.dana.pk)
+        assert found is not None
+        principal = Principal.of(found)
+    assert len(queries) == 1
+    assert dict(principal.roles) == {org.fraud.pk: "developer"} and not principal.groups
+    usual = User.objects.get(pk=org.dana.pk)
+    for field in User._meta.concrete_fields:
+        assert getattr(found, field.attname) == getattr(usual, field.attname), field
+    org.fraud.memberships.filter(user=org.dana).update(role="viewer")
+    assert dict(Principal.of(found).roles) == {org.fraud.pk: "viewer"}
+    User.objects.filter(pk=org.dana.pk).update(is_active=False)
+    assert SignInBackend().get_user(org.dana.pk) is None
+    bare = User.objects.create_user(username="bare")
+    assert SignInBackend().get_user(bare.pk) == bare and SignInBackend().get_user(987_654) is None
+
+
+def test_lenders_are_read_with_what_they_hold(org: Org) -> None:
+    org.omar.groups.add(Group.objects.get(name="auditors"))
+    bare = User.objects.create_user(username="bare")
+    people = User.objects.filter(pk__in=[org.omar.pk, org.pat.pk, bare.pk])
+    with CaptureQueriesContext(connection) as queries:
+        found = Principal.holders(people)
+    assert len(queries) == 1
+    assert found == [Principal.of(one) for one in (org.omar, org.pat)]
