@@ -60,7 +60,7 @@ class Principal:
         """Return the principal of `user` with groups, roles and presets read from the database (one query, and none
         right after `holder` has read them).
         """
-        rows = user.__dict__.pop("held", None)
+        rows, user.held = user.held, None
         held = [(project, name, allowed) for project, name, allowed in (rows or _HELD.rows(user.pk))]
         return cls(
             user=user,
@@ -161,7 +161,7 @@ def holder(pk: int) -> User | None:
     if not rows:
         return None
     user = _person(rows[0])
-    user.__dict__["held"] = [row[len(_COLUMNS) :] for row in rows]
+    user.held = [row[len(_COLUMNS) :] for row in rows]
     return user
 
 

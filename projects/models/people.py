@@ -2,6 +2,8 @@
 
 import re
 import uuid
+from collections.abc import Sequence
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import RegexValidator
@@ -32,6 +34,8 @@ class User(GuardianUserMixin, AbstractUser):
     is_service = models.BooleanField(default=False)
     zone = models.CharField(max_length=64, default="UTC")
     left_at = models.DateTimeField(null=True)  # when the person left: inactive for good
+
+    held: Sequence[tuple[Any, ...]] | None = None  # what `projects.principal.holder` read along, until it is used
 
     @property
     def display_name(self) -> str:
