@@ -77,11 +77,10 @@ class Principal:
     @classmethod
     def many(cls, users: QuerySet[User]) -> dict[int, "Principal"]:
         """Return what `of` returns for a session of each of `users`, by the user's id, in their order (two queries)."""
-        rows = _held({"user__in": users.order_by().values("pk")}, "user_id")
         found: dict[int, list[Held]] = {user.pk: [] for user in users}
-        for pk, *one in rows:
-            if pk in found:  # else it came between the two queries
-                found[pk].append((one[0], one[1], one[2]))
+        # By their ids: what chose them, however hard it was, is asked once.
+        for pk, *one in _held({"user__in": list(found)}, "user_id"):
+            found[pk].append((one[0], one[1], one[2]))
         return {user.pk: cls(user=user, **_holdings(found[user.pk])) for user in users}
 
     @classmethod

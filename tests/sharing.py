@@ -55,7 +55,7 @@ def wants(item: Any) -> bool:
 
 @pytest.fixture(autouse=True)
 def _shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Stands before `db`: autouse fixtures come first."""
+    """Stands before `db`: autouse fixtures come first. No other fixture may be called `world`."""
     if wants(request.node):
         request.getfixturevalue("django_db_setup")
         SHARED.enter(request.getfixturevalue("django_db_blocker"), tmp_path_factory.getbasetemp())

@@ -231,7 +231,7 @@ def people(users: QuerySet[User]) -> dict[int, Holder]:
     principals = Principal.many(users)
     members: dict[int, dict[int, Member]] = defaultdict(dict)
     mapped = GroupMapping.objects.filter(project=OuterRef("project_id"), role=OuterRef("role")).values("group")[:1]
-    rows = Membership.objects.filter(user__in=users.order_by().values("pk")).order_by()
+    rows = Membership.objects.filter(user__in=list(principals)).order_by()
     columns = ("user_id", "project_id", "project__slug", "role", "created_at", "source")
     for pk, project_id, *rest in rows.values_list(*columns, Coalesce(Subquery(mapped), Value(""))):
         members[pk][project_id] = Member(*rest)
