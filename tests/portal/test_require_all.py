@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SKIPS = {
     "mark": "import pytest\n@pytest.mark.skip(reason='no database here')\ndef test_a(): pass\n",
