@@ -26,13 +26,18 @@ def offered(who: Principal, chosen: int | None = None) -> list[Project]:
     return list(seen.filter(wanted).order_by("slug"))
 
 
+def offered_on(request: PortalRequest) -> list[Project]:
+    """Return what `offered` returns for who reads a page, read once for all parts of it."""
+    if getattr(request, "projects", None) is None:
+        request.projects = offered(request.principal)
+    return request.projects
+
+
 def offered_names(request: PortalRequest) -> list[tuple[str, str]]:
     """Return the choices of a list's filter by project: those of the switcher, which the frame needs anyway, and the
     one that the address names.
     """
-    if getattr(request, "projects", None) is None:
-        request.projects = offered(request.principal)
-    names = [project.slug for project in request.projects[:SWITCHER]]
+    names = [project.slug for project in offered_on(request)[:SWITCHER]]
     wanted = request.GET.get("project", "")
     return [(name, name) for name in ([*names, wanted] if is_slug(wanted) and wanted not in names else names)]
 

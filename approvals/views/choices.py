@@ -16,7 +16,7 @@ from catalog.holders import open_where
 from catalog.models import HardwareProfile, Kind, Version, VersionState, with_pins
 from endpoints.models import Cluster, Environment
 from portal.templatetags.gatehouse import bytes_h, money
-from projects.middleware import offered
+from projects.middleware import offered_on
 from projects.models import Project
 from projects.permissions import can
 from projects.principal import PortalRequest, Principal
@@ -112,9 +112,7 @@ class Offer:
 
 def own_projects(request: PortalRequest) -> list[Project]:
     """Return the projects in which the person may send requests, by slug, and leave what was read for the frame."""
-    if getattr(request, "projects", None) is None:
-        request.projects = offered(request.principal)
-    return [one for one in request.projects if can(request.principal, "request", one)]
+    return [one for one in offered_on(request) if can(request.principal, "request", one)]
 
 
 def _line(pool: Any) -> Line:
