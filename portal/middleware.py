@@ -18,6 +18,7 @@ from projects.principal import PortalRequest
 
 Handler = Callable[[HttpRequest], HttpResponse]
 log = logging.getLogger(__name__)
+PROTOCOLS = ("/api/", "/identity/o/api/")  # they answer bad bodies in shapes of their own
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -67,7 +68,7 @@ def _refusal(request: HttpRequest) -> GatehouseError | None:
         for name, texts in request.GET.lists():
             kept.setlist(name.replace("\0", ""), [text.replace("\0", "") for text in texts])
         request.GET = kept  # type: ignore[assignment] # the stub wants an immutable one
-    return None  # bodies and forms: their own fields say it
+    return None
 
 
 class expected_errors:
@@ -84,6 +85,16 @@ class expected_errors:
         if request.path.startswith("/api/"):
             return problem(error, getattr(request, "request_id", ""))
         return views.expected(request, error)
+
+    def process_view(self, request: HttpRequest, *_view: object) -> HttpResponse | None:
+        """Refuse a form with a NUL as a whole, once the CSRF check has read it."""
+        if request.method != "POST" or request.path.startswith(PROTOCOLS):
+            return None
+        field = _with_nul(request.POST)
+        if not field:
+            return None
+        shown = field.replace("\0", "")[:60] or "A field's name"
+        return views.expected(request, Invalid.field(shown, f"{shown} holds a NUL character. Remove it and try again."))
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer for expected errors only; the rest stays a 500."""

@@ -129,11 +129,10 @@ def _end(by: Principal, one: Delegation, why: str) -> None:
 
 
 def _person(by: Principal, username: str) -> User:
-    found = User.objects.filter(username=username, is_active=True, is_service=False).first()
+    name = clean_text(username, field="delegate", low=1, high=150)
+    found = User.objects.filter(username=name, is_active=True, is_service=False).first()
     if found is None:
-        raise Invalid.field(
-            "delegate", f"delegate is {username[:80]!r}, which is no active person. Choose a colleague."
-        )
+        raise Invalid.field("delegate", f"delegate is {name[:80]!r}, which is no active person. Choose a colleague.")
     if found.pk == by.person.pk:
         raise Invalid.field("delegate", "delegate is yourself. Choose a colleague who decides while you are away.")
     return found

@@ -61,3 +61,10 @@ def test_a_refusal_without_a_role_says_only_its_sentence(org: Org, client_for: C
     response = client_for(org.omar).post(f"/requests/{draft.pk}/withdraw/")
     assert response.status_code == 403 and "A role that would allow it" not in response.content.decode()
     assert "Only dana, who made" in response.content.decode()
+
+
+def test_a_form_with_a_nul_is_refused_by_the_name_of_its_field(org: Org, client_for: ClientFor) -> None:
+    typed = {"delegate": "a\0b", "ends_on": "2026-12-02", "reason": "Away for three days."}
+    response = client_for(org.pat).post("/approvals/delegations/", typed)
+    assert response.status_code == 422
+    assert "delegate holds a NUL character. Remove it and try again." in response.content.decode()
