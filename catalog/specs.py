@@ -102,6 +102,9 @@ def _server_json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+# Labels of nodes and their values, as Kubernetes has them.
+LABEL_KEY = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+LABEL_VALUE = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
 Slug = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_slug)]
 AssetSlug = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_asset_slug)]
 Line = Annotated[str, AfterValidator(_line)]
@@ -296,8 +299,19 @@ class CardSpec(Strict):
     homepage: Web | None = None
 
 
+class Toleration(Strict):
+    """A taint of nodes that a replica may run on nevertheless."""
+
+    key: Annotated[str, Field(pattern=LABEL_KEY)]
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: Annotated[str, Field(pattern=LABEL_VALUE)] = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
+
+
 class ProfileSpec(Strict):
-    """What a replica may run on. `memory_bytes` is per accelerator, or of the machine where there is none."""
+    """What a replica may run on. `memory_bytes` is per accelerator, or of the machine where there is none; the last
+    five are for clusters of containers.
+    """
 
     slug: Slug
     name: Name
@@ -308,6 +322,14 @@ class ProfileSpec(Strict):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None  # None: the currency of the installation
     enabled: StrictBool = True
     order: Annotated[StrictInt, Field(ge=0, le=32_000)] = 100
+    resource: Annotated[str, Field(max_length=100, pattern=r"^([a-z0-9.-]+/[A-Za-z0-9._-]{1,63})?$")] = ""
+    node_selector: Annotated[
+        dict[Annotated[str, Field(pattern=LABEL_KEY)], Annotated[str, Field(pattern=LABEL_VALUE)]],
+        Field(max_length=20),
+    ] = {}
+    tolerations: Annotated[list[Toleration], Field(max_length=20)] = []
+    cpu_millis: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
+    host_memory_bytes: Annotated[StrictInt, Field(ge=0, le=2**50)] = 0
 
     @after_all_fields(mode="after")
     def check_accelerator(self) -> Self:

@@ -1,4 +1,4 @@
-"""REST API of endpoints, clusters and keys."""
+"""REST API of endpoints."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,9 +11,9 @@ from ninja import Field, Query, Router
 from endpoints import services, serving
 from endpoints.clusters import ClusterError
 from endpoints.drivers import driver_for
-from endpoints.models import Cluster, Endpoint, Phase
+from endpoints.models import Endpoint, Phase
 from endpoints.reading import endpoint_or_404, whole
-from portal.errors import Invalid, NotFound, Unavailable
+from portal.errors import Invalid, Unavailable
 from portal.http import cursor_page, require_match
 from projects.api import Body, answer, idempotent, project_or_404, scope
 from projects.permissions import can, visible
@@ -46,12 +46,6 @@ class EndpointPatch(Body):
 
     shareable: bool | None = None
     contact: str | None = Field(None, max_length=150)
-
-
-class ClusterPatch(Body):
-    """What may change on a cluster."""
-
-    paused: bool
 
 
 # --- Endpoints
@@ -266,50 +260,3 @@ def delete(
 
 def _accepted(request: PortalRequest, row: Endpoint) -> HttpResponse:
     return answer(request, endpoint_json(row, request.principal), status=202)
-
-
-# --- Clusters
-# ------------------------------------------------------------------------------------------------------------
-
-
-def cluster_json(cluster: Cluster) -> dict[str, Any]:
-    """Return a cluster as the API shows it."""
-    return {
-        "slug": cluster.slug,
-        "name": cluster.name,
-        "driver": cluster.driver,
-        "environments": cluster.environments,
-        "simulated": cluster.simulated,
-        "paused": cluster.paused,
-    }
-
-
-@router.get("/clusters", auth=scope("endpoints:read"))
-def list_clusters(request: PortalRequest, limit: int | None = None, cursor: str | None = None) -> HttpResponse:
-    """Where endpoints run."""
-    rows = visible(request.principal, Cluster.objects.all())
-    found, following = cursor_page(rows, limit=limit, cursor=cursor, order=("slug",))
-    return answer(request, {"items": [cluster_json(row) for row in found], "next": following})
-
-
-@router.get("/clusters/{slug}", auth=scope("endpoints:read"))
-def get_cluster(request: PortalRequest, slug: str) -> HttpResponse:
-    """One cluster."""
-    return answer(request, cluster_json(_cluster(request.principal, slug)))
-
-
-@router.patch("/clusters/{slug}", auth=scope("admin"))
-def change_cluster(request: PortalRequest, slug: str, body: ClusterPatch) -> HttpResponse:
-    """Pause a cluster or let it go on; needs If-Match."""
-    with transaction.atomic():
-        cluster = _cluster(request.principal, slug)
-        require_match(request, cluster_json(cluster))
-        changed = services.change_cluster(request.principal, cluster, paused=body.paused)
-    return answer(request, cluster_json(changed))
-
-
-def _cluster(principal: Principal, slug: str) -> Cluster:
-    cluster: Cluster | None = visible(principal, Cluster.objects.all()).filter(slug=slug[:40]).first()
-    if cluster is None:
-        raise NotFound(f"There is no cluster {slug[:40]}.")
-    return cluster

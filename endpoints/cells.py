@@ -60,12 +60,12 @@ def phase_chip(row: Endpoint) -> Cell:
 
 def environment_chip(row: Endpoint) -> Cell:
     """Return the chip of the environment."""
-    return {
-        "label": row.environment,
-        "colour": ENVIRONMENTS.get(row.environment, "grey"),
-        "icon": "",
-        "kind": "outline",
-    }
+    return environment_named(row.environment)
+
+
+def environment_named(name: str) -> Cell:
+    """Return the chip of the environment `name`."""
+    return {"label": name, "colour": ENVIRONMENTS.get(name, "grey"), "icon": "", "kind": "outline"}
 
 
 def truth_chips(row: Endpoint) -> list[Cell]:

@@ -42,6 +42,11 @@ class _Replicas:
         """How many engines are not needed any more."""
         return len(self.extra) + len(self.others)
 
+    @property
+    def to_end(self) -> bool:
+        """Whether one of them does not end unless it is asked to."""
+        return not all(one.ends_itself for one in (*self.extra, *self.others))
+
 
 def decide(facts: Facts) -> Step:
     """Return the next step towards what is wanted."""
@@ -106,7 +111,7 @@ def _run(facts: Facts) -> Step:
         return _refuse(facts, now, facts.refusal)
     if now.failed:
         return _restart(facts, now)
-    if now.missing or now.surplus:
+    if now.missing or now.to_end:
         return _start(facts, now, facts.attempts + (1 if now.fresh else 0))
     return _progress(facts, now)
 
@@ -119,12 +124,14 @@ def _ready(facts: Facts, now: _Replicas) -> Step:
         attempts=0 if stable else facts.attempts,
         routes=now.ready,
     )
-    if now.extra and facts.drain_until is None:
+    if now.extra and now.to_end and facts.drain_until is None:
         return replace(step, drain=True, look_again=LOOK_SECONDS)
     if now.surplus and facts.draining and facts.drain_until:
         return replace(step, look_again=(facts.drain_until - facts.now).total_seconds())
-    if now.surplus:
+    if now.to_end or facts.observation.drifted:
         return replace(step, action=Action.APPLY, look_again=LOOK_SECONDS)
+    if now.surplus:
+        return replace(step, look_again=LOOK_SECONDS)
     settled = facts.proven and not facts.fallback and facts.drain_until is None
     return step if settled else replace(step, turn=Turn.SETTLE)
 
@@ -149,19 +156,29 @@ def _answering(facts: Facts, now: _Replicas) -> tuple[str, str]:
 
 def _progress(facts: Facts, now: _Replicas) -> Step:
     phase, begin = _answering(facts, now)
-    states = {one.state for one in now.moving}
-    if states == {"loading"}:
-        code, sentence = "loading", "The engine is loading the model; it answers calls when that is done."
-    elif "stopping" in states:
-        code, sentence = "stopping", "An engine is ending; the next one starts when it is gone."
-    elif "failed" in states:
-        failed = next(one for one in now.moving if one.state == "failed")
-        code, sentence = failed.reason_code, f"{ended(failed.sentence)} The cluster starts it again by itself."
-    else:
-        code, sentence = "starting", "The engine process has started."
-    return Step(
-        phase, Reason(code, begin + sentence), attempts=facts.attempts, look_again=LOOK_SECONDS, routes=now.ready
-    )
+    doing = _doing(now.moving)
+    reason = Reason(doing.code, begin + doing.sentence, doing.turn)
+    return Step(phase, reason, attempts=facts.attempts, look_again=LOOK_SECONDS, routes=now.ready)
+
+
+def _doing(moving: tuple[Replica, ...]) -> Reason:
+    """Return what the replicas on their way are about: what fails first, then what ends, then in the cluster's own
+    words what it does or waits for.
+    """
+    states = {one.state for one in moving}
+    if "failed" in states:
+        failed = next(one for one in moving if one.state == "failed")
+        sentence = f"{ended(failed.sentence)} The cluster starts it again by itself."
+        return Reason(failed.reason_code, sentence, _turn(failed.turn))
+    if "stopping" in states:
+        return Reason("stopping", "An engine is ending; the next one starts when it is gone.")
+    first = next((one for one in moving if one.state == "starting"), moving[0])
+    if first.sentence:
+        turn = "portal" if first.turn == "nobody" else _turn(first.turn)
+        return Reason(first.reason_code, ended(first.sentence), turn)
+    if first.state == "loading":
+        return Reason("loading", "The engine is loading the model; it answers calls when that is done.")
+    return Reason("starting", "The engine process has started.")
 
 
 def _start(facts: Facts, now: _Replicas, attempts: int) -> Step:
@@ -179,7 +196,7 @@ def _restart(facts: Facts, now: _Replicas) -> Step:
     limit = MAX_STARTS_OF.get(first.reason_code, MAX_STARTS)
     if facts.attempts >= limit and not now.ready and not now.moving:
         after = f"It was started {_times(facts.attempts)}; nothing more is tried until somebody presses Retry."
-        left = any(one.pid is not None for one in now.failed)
+        left = any(here(one) for one in now.failed)
         reason = Reason(first.reason_code, f"{ended(first.sentence)} {after}", _turn(first.turn))
         return Step(Phase.FAILED, reason, Action.REMOVE if left else Action.NONE, facts.attempts)
     phase, begin = _answering(facts, now)
@@ -213,7 +230,7 @@ def _refuse(facts: Facts, now: _Replicas, refusal: Reason) -> Step:
         return Step(phase, reason, attempts=facts.attempts, routes=now.ready)
     if now.moving:
         return _progress(facts, now)
-    left = any(one.pid is not None for one in now.failed)
+    left = any(here(one) for one in now.failed)
     return Step(Phase.FAILED, refusal, Action.REMOVE if left else Action.NONE, facts.attempts)
 
 
@@ -231,7 +248,7 @@ def _wind_down(facts: Facts) -> Step:
         phase, reason = Phase(facts.phase), Reason("suspending", "It is being suspended: its engines are ending.")
     if facts.error is not None:
         reason = _of_error(facts.error)
-        return Step(phase, reason, attempts=facts.attempts, look_again=ERROR_SECONDS)
+        return Step(phase, reason, attempts=facts.attempts, look_again=_wait(facts.error))
     return Step(phase, reason, Action.REMOVE, facts.attempts, look_again=LOOK_SECONDS)
 
 
@@ -240,7 +257,11 @@ def _error(facts: Facts, error: ClusterError) -> Step:
     reason = _of_error(error)
     if not error.retry and facts.phase not in {Phase.READY, Phase.DEGRADED}:
         return Step(Phase.FAILED, reason, attempts=facts.attempts)
-    return Step(facts.phase, reason, attempts=facts.attempts, look_again=ERROR_SECONDS, routes=None)
+    return Step(facts.phase, reason, attempts=facts.attempts, look_again=_wait(error), routes=None)
+
+
+def _wait(error: ClusterError) -> float:
+    return max(ERROR_SECONDS, error.wait_seconds)
 
 
 def _of_error(error: ClusterError) -> Reason:
@@ -252,9 +273,10 @@ def _unless_paused(facts: Facts, step: Step) -> Step:
     """A paused cluster is watched and never changed."""
     if not facts.paused or step.action == Action.NONE:
         return step
-    reason = Reason(
-        "cluster_paused", "The cluster is paused by its engineers: nothing is started or stopped there now.", "platform"
-    )
+    sentence = "The cluster is paused by its engineers: nothing is started or stopped there now."
+    if facts.paused_why:
+        sentence += f" They say: {ended(facts.paused_why)}"
+    reason = Reason("cluster_paused", sentence, "platform")
     phase = step.phase if step.phase in {Phase.DEGRADED, Phase.DELETING} else facts.phase
     if phase == Phase.READY and facts.desired == Desired.RUNNING and not step.routes:
         phase = Phase.PROVISIONING  # it answers no longer, and may not be started

@@ -1,14 +1,19 @@
 """From a cluster's row to its driver, and from a revision to the workload that a driver understands."""
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 from django.conf import settings
+from django.db.models import Sum
 from django.utils.module_loading import import_string
 
-from endpoints.clusters import ClusterDriver, ClusterError, Workload
-from endpoints.engines import COMMANDS
-from endpoints.models import Cluster, Endpoint, Revision
+from endpoints.clusters import ClusterDriver, ClusterError, Place, Workload
+from endpoints.engines import COMMANDS, additions
+from endpoints.fleet.credentials import opened
+from endpoints.models import Authentication, Cluster, Endpoint, Revision
+from quotas.gpus import gpu_limit
+from quotas.models import Pool
+
+DEFAULT_RESOURCE = "nvidia.com/gpu"
 
 
 def driver_for(cluster: Cluster) -> ClusterDriver:
@@ -19,8 +24,24 @@ def driver_for(cluster: Cluster) -> ClusterDriver:
             f"The cluster {cluster.slug} wants the driver {cluster.driver!r}, which this installation does not have."
         )
         raise ClusterError("driver_missing", sentence, "platform", retry=False)
-    factory: Callable[[Any], ClusterDriver] = import_string(path)
-    return factory(settings.STATE_DIR)
+    factory: Callable[[Place], ClusterDriver] = import_string(path)
+    return factory(place(cluster))
+
+
+def place(cluster: Cluster) -> Place:
+    """Return what a driver needs of `cluster`, with its credential opened; raises ClusterError when no key opens it."""
+    credential = opened(cluster)
+    return Place(
+        slug=cluster.slug,
+        state_dir=settings.STATE_DIR,
+        server=cluster.server,
+        ca=cluster.ca,
+        token=credential.token,
+        certificate=credential.certificate,
+        key=credential.key,
+        in_cluster=cluster.authentication == Authentication.IN_CLUSTER,
+        settings=cluster.options,
+    )
 
 
 def workload(endpoint: Endpoint, revision: Revision, replicas: int, keep: Collection[int] = ()) -> Workload:
@@ -28,14 +49,17 @@ def workload(endpoint: Endpoint, revision: Revision, replicas: int, keep: Collec
     and project selected.
 
     The profile's memory limits a replica only where it is the machine's own: an accelerator's memory is not the
-    process's. Raises ClusterError when the version does not say how it is started.
+    process's. Beside accelerators main memory is as large as theirs unless the profile says how large. Raises
+    ClusterError when the version does not say how it is started.
     """
     runtime = revision.runtime
     command = runtime.get("command") or COMMANDS.get(str(runtime.get("engine", "")))
     if not command:
         sentence = "The version does not say how its engine is started; choose a version with a runtime."
         raise ClusterError("runtime_missing", sentence, "you", retry=False)
-    accelerated = revision.profile.accelerator_count > 0
+    profile, engine, source = revision.profile, str(runtime.get("engine", "")), _pinned(revision)
+    count, resource = profile.accelerator_count, _resource(revision)
+    more = additions(engine, command, source=source, accelerators=count, resource=resource)
     return Workload(
         endpoint_id=str(endpoint.pk),
         revision=revision.number,
@@ -44,7 +68,7 @@ def workload(endpoint: Endpoint, revision: Revision, replicas: int, keep: Collec
         replicas=replicas,
         command=tuple(command),
         model=str(runtime.get("model") or revision.version.source),
-        memory_bytes=None if accelerated else revision.profile.memory_bytes,
+        memory_bytes=None if count else profile.memory_bytes,
         demo=bool(runtime.get("demo")),
         context_tokens=revision.context_tokens,
         concurrency=revision.concurrency,
@@ -52,4 +76,39 @@ def workload(endpoint: Endpoint, revision: Revision, replicas: int, keep: Collec
         start_timeout_seconds=int(runtime.get("start_timeout_seconds") or 600),
         authorization_digest=revision.authorization_digest,
         keep=tuple(sorted(keep)),
+        environment_name=endpoint.environment,
+        image=str(runtime.get("image") or ""),
+        arguments=more,
+        source=source,
+        resource=resource,
+        accelerators=count,
+        accelerator_limit=_limit(endpoint) if count else None,
+        node_selector=profile.node_selector,
+        tolerations=tuple(profile.tolerations),
+        cpu_millis=profile.cpu_millis,
+        host_memory_bytes=profile.host_memory_bytes or profile.memory_bytes * max(count, 1),
+        approval=revision.authorization_reference,
     )
+
+
+def _resource(revision: Revision) -> str:
+    """Return what a node calls the accelerator of a profile."""
+    profile = revision.profile
+    return (profile.resource or DEFAULT_RESOURCE) if profile.accelerator_count else ""
+
+
+def _pinned(revision: Revision) -> str:
+    """Return the source of the weights with the commit that it was resolved to."""
+    source, pin = revision.version.source, getattr(revision.version, "pin", None)
+    if pin is None or not pin.revision or not source.startswith("hf://"):
+        return source
+    return f"{source.partition('@')[0]}@{pin.revision}"
+
+
+def _limit(endpoint: Endpoint) -> int:
+    """Return how many accelerators the project may use at most: its quota, or else all that its cluster shares."""
+    limit = gpu_limit(endpoint.project).limit
+    if limit is not None:
+        return limit
+    pools = Pool.objects.filter(cluster=endpoint.cluster.slug).aggregate(total=Sum("limit"))
+    return int(pools["total"] or 0)

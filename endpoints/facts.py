@@ -92,6 +92,7 @@ class Facts:
     observation: Observation = field(default_factory=Observation)
     error: ClusterError | None = None
     paused: bool = False
+    paused_why: str = ""  # as whoever paused it said
     refusal: Reason | None = None
     seat: Seat | None = None
     per: int = 0  # accelerators of one replica
@@ -107,9 +108,10 @@ class Facts:
     @property
     def runnable(self) -> int:
         """Replicas that may run now: those wanted, at most as many as accelerators are held for."""
+        wanted = min(self.replicas, max(1, self.observation.scaled.get(self.revision, self.replicas)))
         if not self.per or self.seat is None or self.seat.state != "held":
-            return self.replicas
-        return min(self.replicas, self.seat.amount // self.per)
+            return wanted
+        return min(wanted, self.seat.amount // self.per)
 
     @property
     def draining(self) -> bool:
@@ -158,7 +160,7 @@ class Step:
 
 def here(replica: Replica) -> bool:
     """Whether something of a replica still runs, so that its accelerators are not free."""
-    return replica.state not in {"absent", "failed"} or replica.pid is not None
+    return replica.here
 
 
 def ended(sentence: str) -> str:

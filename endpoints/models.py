@@ -6,12 +6,27 @@ import uuid
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from catalog.models import HardwareProfile, Version
 from portal.http import digest
 from portal.states import arrows
 from projects.models import Project, User, slug_validator
+
+
+class Authentication(models.TextChoices):
+    """How the portal shows a cluster who it is."""
+
+    IN_CLUSTER = "in_cluster", "As the ServiceAccount of the portal's own pods"
+    TOKEN = "token", "By a token"
+    CERTIFICATE = "certificate", "By a client certificate"
+
+
+class _Registered(models.Manager["Cluster"]):
+    """Without the clusters that were removed."""
+
+    def get_queryset(self) -> QuerySet["Cluster"]:
+        return super().get_queryset().filter(removed_at=None)
 
 
 class Cluster(models.Model):
@@ -22,7 +37,36 @@ class Cluster(models.Model):
     driver = models.CharField(max_length=20)  # a key of settings.CLUSTER_DRIVERS
     environments = models.JSONField(default=list)  # which of dev, staging, prod it serves
     simulated = models.BooleanField(default=False)
+    removed_at = models.DateTimeField(null=True)  # endpoints of the past still name it; its credential is gone
+
+    # How the portal gets in: nothing of this for `local`.
+    server = models.CharField(max_length=500, blank=True, default="", db_default="")  # https:// address of its API
+    ca = models.TextField(blank=True, default="", db_default="")  # PEM; "" = the authorities that this machine trusts
+    authentication = models.CharField(
+        max_length=12, choices=Authentication.choices, blank=True, default="", db_default=""
+    )
+    credential = models.TextField(blank=True, default="", db_default="")  # encrypted; endpoints/credentials.py opens it
+    credential_since = models.DateTimeField(null=True)
+    credential_ends = models.DateTimeField(null=True)  # what token or certificate say of themselves; None = nothing
+    options = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+
+    # What was seen of it.
+    last_seen_at = models.DateTimeField(null=True)  # the last time that its API answered
+    version = models.CharField(max_length=40, blank=True, default="", db_default="")
+    problem_code = models.CharField(max_length=40, blank=True, default="", db_default="")
+    problem_sentence = models.CharField(max_length=500, blank=True, default="", db_default="")
+    checks = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))  # of the last test
+    checked_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(null=True)  # somebody wants a test, and none was made since
+
+    # Maintenance: it is watched, and nothing is started or stopped there.
     paused = models.BooleanField(default=False)
+    paused_reason = models.CharField(max_length=300, blank=True, default="", db_default="")
+    paused_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    paused_since = models.DateTimeField(null=True)
+
+    objects = _Registered()
+    known = models.Manager["Cluster"]()  # those that were removed, too
 
     class Meta:
         ordering = ["slug"]

@@ -25,4 +25,6 @@ def register_rules() -> None:
     register(Rule(Share, "endpoint__project_id", {"view": READERS}))
     for model in (Alert, Revision, Event, EngineCount, Served):
         register(Rule(model, "endpoint__project_id", {"view": READERS}))
-    register(Rule(Cluster, None, {"view": EVERYONE, "create": engineers, "change": engineers}))
+    # "inspect": where it is, how it is entered, what its tests found. That a cluster exists, everybody may know.
+    operating = dict.fromkeys(("create", "change", "rotate", "pause", "test", "remove"), engineers)
+    register(Rule(Cluster, None, {"view": EVERYONE, "inspect": PLATFORM, **operating}))

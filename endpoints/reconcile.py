@@ -154,6 +154,7 @@ def _facts(row: Endpoint, observation: Observation, error: ClusterError | None) 
         observation=observation,
         error=error,
         paused=row.cluster.paused,
+        paused_why=row.cluster.paused_reason,
         refusal=refusal(revision, now),
         seat=seats.own or Seat("", per * row.wanted_replicas) if per else None,
         per=per,
@@ -295,6 +296,8 @@ def _keep_looking(look: _Look) -> None:
 
 def instance(replica: Replica) -> str:
     """Return the identity of one life of a replica: a restarted engine counts from zero again."""
+    if replica.identity:
+        return replica.identity
     started = int(replica.started_at.timestamp()) if replica.started_at else 0
     return f"{replica.index}-{started}-{replica.pid or 0}"
 

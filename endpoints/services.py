@@ -48,7 +48,6 @@ from projects.principal import Principal
 
 __all__ = [
     "Authorization",
-    "change_cluster",
     "delete",
     "issue_key",
     "name_is_taken",
@@ -109,8 +108,8 @@ def open_endpoint(
     """Write the rows of a new endpoint with revision 1, and nudge a worker after the commit.
 
     The caller has the authority for it, and reserves accelerators in the same transaction. The version's runtime is
-    copied: what runs is what was approved. Raises Invalid for a bad name or number, and Conflict `name_taken` for a
-    name that lives or is reserved.
+    copied: what runs is what was approved. Raises Invalid for a bad name or number, and Conflict: `name_taken` for a
+    name that lives or is reserved, `cluster_removed`.
     """
     _check(name, environment, replicas=replicas, concurrency=concurrency, context_tokens=context_tokens)
     taken = Conflict(
@@ -120,6 +119,9 @@ def open_endpoint(
     own_id: dict[str, Any] = {"id": endpoint_id} if endpoint_id else {}
     with transaction.atomic():
         not_blocked(version)
+        # Held until the end: whoever removes the cluster comes before this, or counts the endpoint.
+        if Cluster.objects.select_for_update(no_key=True).filter(pk=cluster.pk).first() is None:
+            raise Conflict(f"The cluster {cluster.slug} was removed. Send a new request.", code="cluster_removed")
         if name_is_taken(project, name):
             raise taken
         try:
@@ -252,22 +254,6 @@ def delete(by: Principal, endpoint: Endpoint, *, confirm: str | None = None, rea
         title = f"{by.name} deleted {current.project.slug}/{current.name}."
         tell(current, "endpoint.deleted", title, others, text=reason)
     return current
-
-
-def change_cluster(by: Principal, cluster: Cluster, *, paused: bool) -> Cluster:
-    """Pause a cluster, or let it go on. A paused one is watched, and nothing is started or stopped there. Raises
-    Forbidden.
-    """
-    require(by, "change", cluster)
-    with transaction.atomic():
-        if Cluster.objects.filter(pk=cluster.pk).exclude(paused=paused).update(paused=paused):
-            record(
-                "endpoints.change_cluster", by=by, obj=cluster, before={"paused": not paused}, after={"paused": paused}
-            )
-            for endpoint_id in cluster.endpoints.exclude(phase=Phase.DELETED).values_list("pk", flat=True):
-                nudge(endpoint_id)
-    cluster.refresh_from_db()
-    return cluster
 
 
 def _check(name: str, environment: str, **numbers: int) -> None:

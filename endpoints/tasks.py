@@ -10,6 +10,7 @@ from endpoints import alerting, blocking, expiry
 from endpoints import drift as drifting
 from endpoints import reconcile as reconciling
 from endpoints import sweep as sweeping
+from endpoints.fleet import examining
 from endpoints.metrics import scrape as scraping
 
 
@@ -24,6 +25,18 @@ def reconcile(endpoint_id: str, due: str = "") -> None:
     """Take the next steps for one endpoint."""
     worker = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
     reconciling.reconcile(endpoint_id, worker, due)
+
+
+@shared_task
+def watch_clusters() -> None:
+    """Have each cluster looked at, by a task of its own."""
+    examining.look_at_all()
+
+
+@shared_task(soft_time_limit=20, time_limit=30)
+def look_at_cluster(pk: int, whole: bool) -> None:
+    """Test one cluster, the `whole` of it or whether it is there, and keep what was found."""
+    examining.look_at(pk, whole=whole)
 
 
 @shared_task

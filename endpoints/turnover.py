@@ -10,7 +10,6 @@ when the engines are seen to be gone.
 from collections.abc import Callable
 from dataclasses import replace
 
-from endpoints.clusters import Observation
 from endpoints.facts import LOOK_SECONDS, Facts, Next, Reason, Step, Turn, ended, here, of
 from endpoints.models import Phase
 
@@ -77,7 +76,8 @@ def _beside(facts: Facts, following: Next, run: Callable[[Facts], Step]) -> Step
     step = run(
         replace(
             facts, phase=Phase.PROVISIONING, reason=replace(facts.reason, code=code), replicas=following.replicas,
-            revision=following.revision, attempts=following.attempts, observation=Observation(its), growth=None,
+            revision=following.revision, attempts=following.attempts,
+            observation=replace(facts.observation, replicas=its), growth=None,
             refusal=following.refusal, seat=following.seat, per=following.per, next=None, fallback=0, drain_until=None,
             remark="", proven=True,
         )

@@ -6,6 +6,9 @@ from endpoints.views import (
     actions,
     blocking,
     capacity,
+    cluster_actions,
+    cluster_forms,
+    clusters,
     detail,
     history,
     key_lists,
@@ -21,10 +24,22 @@ from endpoints.views import (
 
 _one = "endpoints/<uuid:endpoint_id>/"
 _keys = "projects/<slug:slug>/keys/"
+_cluster = "clusters/<slug:cluster>/"
 
 urlpatterns = [
     path("catalog/<str:slug>/versions/<str:version>/block/", blocking.catalog_block, name="catalog_block"),
     path("capacity/", capacity.capacity, name="capacity"),
+    path("clusters/", clusters.cluster_list, name="cluster_list"),
+    path("clusters/new/", cluster_forms.cluster_create, name="cluster_create"),
+    path("clusters/access/<slug:driver>/", clusters.cluster_manifest, name="cluster_manifest"),
+    path(_cluster, clusters.cluster_detail, name="cluster_detail"),
+    path(f"{_cluster}checks/", clusters.cluster_checks, name="cluster_checks"),
+    path(f"{_cluster}test/", clusters.cluster_test, name="cluster_test"),
+    path(f"{_cluster}change/", cluster_forms.cluster_change, name="cluster_change"),
+    path(f"{_cluster}rotate/", cluster_forms.cluster_rotate, name="cluster_rotate"),
+    path(f"{_cluster}pause/", cluster_actions.cluster_pause, name="cluster_pause"),
+    path(f"{_cluster}resume/", cluster_actions.cluster_resume, name="cluster_resume"),
+    path(f"{_cluster}remove/", cluster_actions.cluster_remove, name="cluster_remove"),
     path("catalog/<str:slug>/used/", used.catalog_used, name="catalog_used"),  # here: the catalog knows no endpoints
     path("endpoints/", lists.endpoint_list, name="endpoint_list"),
     path("endpoints/bulk/", lists.endpoint_bulk, name="endpoint_bulk"),

@@ -61,6 +61,15 @@ def decrypt(token: str) -> str:
         ) from error
 
 
+def derived(purpose: str) -> list[str]:
+    """Return the secret for `purpose` that follows from each encryption key, newest first: nobody has to store it."""
+    found = [
+        hmac.new(base64.urlsafe_b64decode(key), f"gatehouse derived: {purpose}".encode(), hashlib.sha256).digest()
+        for key in settings.GATEHOUSE_ENCRYPTION_KEYS
+    ]
+    return [base64.urlsafe_b64encode(secret).decode().rstrip("=") for secret in found]
+
+
 def rotate(token: str) -> str:
     """Return `token` re-encrypted under the newest key; raises ValueError when no configured key fits."""
     try:

@@ -26,6 +26,7 @@ GUIDES: Mapping[str, str] = {
     "access": "Who may do what",
     "account": "Your account",
     "sso": "Single sign-on",
+    "connect-a-cluster": "Connect a cluster",
     "operations": "Operations",
 }
 

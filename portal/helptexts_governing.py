@@ -1,4 +1,4 @@
-"""The words of the help on the pages of rules: policies, approval by rule, waivers, access reviews."""
+"""The words of the help on the pages of rules, policies, waivers and reviews, and on those of clusters."""
 
 from collections.abc import Mapping
 
@@ -44,7 +44,29 @@ _WAIVERS = (
     "stopped by that.",
 )
 
+_CLUSTER = (
+    "connect-a-cluster",
+    "The manifest holds the account that the driver needs and no more; the test asks the cluster for each verb in it. "
+    "A finding says what is missing and what to do.",
+    "A credential is kept encrypted and shown to nobody. In maintenance nothing is started or stopped; what runs goes "
+    "on, and calls are answered.",
+)
+
 TEXTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        (
+            "cluster_list",
+            "cluster_create",
+            "cluster_detail",
+            "cluster_checks",
+            "cluster_manifest",
+            "cluster_change",
+            "cluster_rotate",
+            "cluster_pause",
+            "cluster_remove",
+        ),
+        _CLUSTER,
+    ),
     "person_leave": _LEAVE,
     "access_review_list": _REVIEW,
     "access_review": _REVIEW,

@@ -226,6 +226,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5 if EMBEDDED else 30,
         "options": {"expires": 5 if EMBEDDED else 30},
     },
+    "endpoints-watch-clusters": {"task": "endpoints.tasks.watch_clusters", "schedule": 60, "options": {"expires": 60}},
     "endpoints-drift": {"task": "endpoints.tasks.drift", "schedule": 30 if EMBEDDED else 300},
     "projects-recheck": {"task": "projects.tasks.recheck", "schedule": 30, "options": {"expires": 30}},
     "projects-clear": {"task": "projects.tasks.clear", "schedule": 3600},
@@ -386,6 +387,12 @@ OUTBOUND_ALLOW = {
     "hub": [*env.host(HUB_URL), *env.targets("GATEHOUSE_HUB_ALLOW")],
     "registry": env.targets("GATEHOUSE_REGISTRY_ALLOW"),
     "bucket": [*env.host(BUCKET_URL), *env.targets("GATEHOUSE_BUCKET_ALLOW")],
+    # Clusters live in private networks, and only an engineer registers one: this is for them alone.
+    "cluster": [
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+        *(("127.0.0.0/8", "::1") if EMBEDDED else ()),
+        *env.targets("GATEHOUSE_CLUSTER_ALLOW"),
+    ],
 }
 OUTBOUND_ONLY = {"hub", "registry", "bucket"}  # these call no host that is not on their list
 
@@ -406,7 +413,11 @@ EXPIRY_GRACE_DAYS = env.number("GATEHOUSE_EXPIRY_GRACE_DAYS", 14, low=0, high=36
 IDLE_DAYS = env.number("GATEHOUSE_IDLE_DAYS", 7, low=1, high=365)
 POLICY_PREVIEW_REQUESTS = env.number("GATEHOUSE_POLICY_PREVIEW_REQUESTS", 500, low=0, high=10_000)
 DRAFT_DAYS = env.number("GATEHOUSE_DRAFT_DAYS", 90, low=1, high=3650)
-CLUSTER_DRIVERS = {"local": "endpoints.clusters.local.LocalDriver"}
+CLUSTER_DRIVERS = {
+    "local": "endpoints.clusters.local.driver",
+    "kubernetes": "endpoints.clusters.kubernetes.driver.driver",
+    "kserve": "endpoints.clusters.kserve.driver.driver",
+}
 DEMO = env.flag("GATEHOUSE_DEMO", EMBEDDED)
 if DEMO and not EMBEDDED:
     raise env.EnvError("GATEHOUSE_DEMO is on, but the demo organisation never runs in production. Set GATEHOUSE_DEMO=0")

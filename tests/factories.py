@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from catalog.listings import refresh
 from catalog.models import Asset, HardwareProfile, Kind, Version, VersionState
+from endpoints.fleet.registering import create_cluster
 from endpoints.models import Cluster, Endpoint
 from projects.models import User
 from projects.principal import Principal
@@ -128,6 +129,14 @@ def make_pool(*, limit: int = 8, profiles: list[HardwareProfile] | None = None, 
     )
     pool.profiles.set(profiles or [])
     return pool
+
+
+def make_place(by: User, slug: str = "outpost", driver: str = "kubernetes", **access: str) -> Cluster:
+    """A cluster with an API at an address where nothing listens, which serves prod only."""
+    way = {"authentication": "token", "server": "https://10.0.0.7:6443", "token": "outpost-token"} | access
+    return create_cluster(
+        Principal.of(by), slug=slug, name=slug.title(), driver=driver, environments=["prod"], access=way
+    )
 
 
 def make_cluster(slug: str = "local") -> Cluster:

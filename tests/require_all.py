@@ -52,8 +52,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Send tests that start real processes, and tests that drive a browser, to one xdist worker per kind.
 
     Two stacks starting at once on two cores would miss their deadlines for no fault of the code. Keycloak is a process
-    too, and one worker means one Keycloak per run.
+    too, and one worker means one Keycloak per run. So it does for the control plane of a cluster.
     """
-    for kind, group in (("keycloak", "processes"), ("processes", "processes"), ("browser", "browser")):
+    kinds = {"keycloak": "processes", "processes": "processes", "browser": "browser", "cluster": "cluster"}
+    for kind, group in kinds.items():
         if item.get_closest_marker(kind) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(group))

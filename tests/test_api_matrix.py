@@ -77,6 +77,11 @@ def _pool(world: World) -> Mapping[str, Any]:
     return {"slug": "second", "name": "Second", "cluster": "local", "limit": 4, "profiles": ["gpu-small"]}
 
 
+def _cluster(world: World) -> Mapping[str, Any]:
+    access = {"authentication": "token", "server": "https://10.0.0.8:6443", "token": "opaque"}
+    return {"slug": "berlin", "name": "Berlin", "driver": "kubernetes", "environments": ["dev"], "access": access}
+
+
 def _request(world: World) -> Mapping[str, Any]:
     return {name: world.draft.body[name] for name in world.draft.body} | {"name": "more"}
 
@@ -263,6 +268,11 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("get", "/clusters"): Row(ANYBODY, "endpoints:read"),
     ("get", "/clusters/{slug}"): Row(ANYBODY, "endpoints:read"),
     ("patch", "/clusters/{slug}"): Row(ENGINEERS, "admin", lambda world: {"paused": True}),
+    ("post", "/clusters"): Row(ENGINEERS_CREATE, "admin", _cluster),
+    ("delete", "/clusters/{slug}"): Row(ENGINEERS, "admin"),
+    ("post", "/clusters/{slug}/rotate"): Row(ENGINEERS, "admin", lambda world: _cluster(world)["access"]),
+    ("post", "/clusters/{slug}/test"): Row(ENGINEERS.replace("200", "202"), "admin"),
+    ("get", "/clusters/{slug}/health"): Row("401 403 403 403 403 403 200 200 200 403", "admin"),
     # --- keys: dana's own; owners end any, engineers only revoke
     ("get", "/projects/{slug}/keys"): Row(MEMBERS, "endpoints:read"),
     ("post", "/projects/{slug}/keys"): Row(
@@ -313,7 +323,7 @@ REQUEST_OF = {"submit": "draft", "patch": "draft"}
 def path_of(method: str, path: str, world: World) -> str:
     """The path with the objects of fraud-detection in it."""
     verb = path.rsplit("/", 1)[-1] if method != "patch" else "patch"
-    slug = {"/projects": world.org.fraud.slug, "/pools": world.pool.slug, "/clusters": world.cluster.slug}
+    slug = {"/projects": world.org.fraud.slug, "/pools": world.pool.slug, "/clusters": world.place.slug}
     version = {"submit": "2.0", "retire": "3.0"}.get(verb, world.version.version)
     values = {
         "{slug}": slug.get(f"/{path.split('/')[1]}", world.version.asset.slug),

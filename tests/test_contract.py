@@ -113,6 +113,7 @@ BOM = "/catalog/assets/{slug}/versions/{version}/ml-bom"
 # Documents; and usage has its own test.
 REPLAY = "/requests/{request_id}/replay"
 NO_LISTS = {"/policies", REPLAY, "/usage", "/projects/{slug}/quotas", "/projects/{slug}/limits", BOM}
+NO_LISTS |= {"/clusters/{slug}/health"}
 LISTS = sorted(
     path
     for (method, path) in OPERATIONS

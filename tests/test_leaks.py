@@ -114,6 +114,8 @@ def address(line: Line, zoo: Zoo) -> str:
         "<int:number>": "1",
         "<uuid:key_id>": str(one.key.pk),
         "<uuid:webhook_id>": str(one.webhook.pk),
+        "<slug:cluster>": "local",
+        "<slug:driver>": "kubernetes",
         "<int:pk>": str(asked.pk),
         "<str:token>": mail_link.sign(zoo.org.pat, asked),
         "{slug}": one.asset.slug if catalog else shared or one.project.slug,

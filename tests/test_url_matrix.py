@@ -49,6 +49,8 @@ PROPOSERS = "in  200 403 200 200 200 200 403"
 LEADS = "in  403 403 403 403 403 200 403"
 DECIDED = STEWARDS_ONLY.replace("200", "409")  # the version is approved
 OWNER_ONLY = "in  404 403 403 302 403 403 403"
+PLATFORM_READS = "in  403 403 403 403 200 200 200"
+ENGINEERS_FORM = "in  403 403 403 403 200 403 403"
 HOOK_SEEN = "in  404 404 404 200 200 404 404"
 HOOK = {"name": "tickets", "url": "https://93.184.215.14/tickets", "enabled": "on"}
 
@@ -99,6 +101,13 @@ def _application_form(world: World) -> Mapping[str, str]:
 def _switched_on(world: World) -> Mapping[str, str]:
     digest = next(one.digest for one in baseline().envelopes if one.id == world.verdict.rule)
     return {"reason": "Both agree.", "sample_percent": "10", "digest": digest}
+
+
+def _cluster_form(world: World) -> Mapping[str, str]:
+    return {
+        "slug": "berlin", "name": "Berlin", "driver": "kubernetes", "environments": "dev", "authentication": "token",
+        "server": "https://10.0.0.7:6443", "token": "opaque",
+    }  # fmt: skip
 
 
 PAGES: dict[str, Row] = {
@@ -216,6 +225,24 @@ PAGES: dict[str, Row] = {
     "catalog/<str:slug>/grants/<str:kind>/<int:grant_id>/end/": Row(STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "302")),
     "usage/": Row(EVERYONE_SIGNED_IN),
     "capacity/": Row(EVERYONE_SIGNED_IN),
+    # --- clusters: platform roles look, engineers register and operate
+    "clusters/": Row(PLATFORM_READS),
+    "clusters/new/": Row(ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _cluster_form),
+    "clusters/access/<slug:driver>/": Row(PLATFORM_READS),
+    "clusters/<slug:cluster>/": Row(PLATFORM_READS),
+    "clusters/<slug:cluster>/checks/": Row(PLATFORM_READS.replace("200", "302")),  # htmx gets it as a part
+    "clusters/<slug:cluster>/test/": Row(ONLY_POST, ENGINEERS_FORM.replace("200", "302")),
+    "clusters/<slug:cluster>/change/": Row(
+        ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _form(name="Lab", environments="dev")
+    ),
+    "clusters/<slug:cluster>/rotate/": Row(ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _cluster_form),
+    "clusters/<slug:cluster>/pause/": Row(
+        ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _form(reason="Upgrade until noon.")
+    ),
+    "clusters/<slug:cluster>/resume/": Row(ONLY_POST, ENGINEERS_FORM.replace("200", "302")),
+    "clusters/<slug:cluster>/remove/": Row(
+        ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _form(confirm="outpost", reason="Moved away.")
+    ),
     # --- endpoints
     "endpoints/": Row(EVERYONE_SIGNED_IN),
     # Many at once: who may do it to none is refused, what is hidden is one line of the results.
@@ -453,6 +480,8 @@ def path_of(route: str, world: World) -> str:
         "<int:number>": "1",
         "<uuid:key_id>": str(world.key.pk),
         "<uuid:webhook_id>": str(world.webhook.pk),
+        "<slug:cluster>": world.place.slug,
+        "<slug:driver>": "kubernetes",
         "<str:token>": mail_link.sign(world.org.pat, world.submitted) if "<str:token>" in route else "",
         "<int:mapping_id>": str(world.mapping.pk),
         "<slug:provider_id>": "keycloak",
@@ -536,6 +565,8 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         "<uuid:endpoint_id>": str(uuid.uuid4()),
         "<uuid:key_id>": str(uuid.uuid4()),
         "<uuid:webhook_id>": str(uuid.uuid4()),
+        "<slug:cluster>": "no-such-cluster",
+        "<slug:driver>": "no-such-driver",
         "<str:token>": "no-such-link",
         "<int:mapping_id>": "987654",
         "<slug:provider_id>": "no-such-provider",

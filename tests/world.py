@@ -31,7 +31,16 @@ from projects.saved_views import save_view
 from projects.sso import mappings
 from quotas.models import Pool
 from tests.conftest import Org
-from tests.factories import make_asset, make_cluster, make_endpoint, make_pool, make_profile, make_request, make_version
+from tests.factories import (
+    make_asset,
+    make_cluster,
+    make_endpoint,
+    make_place,
+    make_pool,
+    make_profile,
+    make_request,
+    make_version,
+)
 
 # The columns of both matrices, in this order. None is nobody: no session, no token.
 PERSONAS = (None, "cy", "vic", "dana", "omar", "pat", "yasmine", "aud")
@@ -48,6 +57,7 @@ class World:
     profile: HardwareProfile
     pool: Pool
     cluster: Cluster
+    place: Cluster  # another one, with an API and a credential
     third: Project  # nobody's, with whom `running` is shared
     share: Share
     running: Endpoint
@@ -138,6 +148,7 @@ def furnish(org: Org) -> World:
         profile=profile,
         pool=pool,
         cluster=make_cluster(),
+        place=make_place(org.pat),
         third=third,
         share=share,
         running=running,

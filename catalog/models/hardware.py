@@ -7,7 +7,10 @@ from projects.models import slug_validator
 
 
 class HardwareProfile(models.Model):
-    """What a replica may run on. `memory_bytes` is per accelerator, or of the machine's memory where there is none."""
+    """What a replica may run on. `memory_bytes` is per accelerator, or of the machine's memory where there is none.
+
+    The second part is for clusters of containers: what a node calls the accelerator, and which nodes may be used.
+    """
 
     slug = models.CharField(max_length=40, unique=True, validators=[slug_validator])
     name = models.CharField(max_length=80)
@@ -18,6 +21,14 @@ class HardwareProfile(models.Model):
     currency = models.CharField(max_length=3)
     enabled = models.BooleanField(default=True)
     order = models.PositiveSmallIntegerField(default=100)
+    # nvidia.com/gpu, nvidia.com/mig-3g.40gb, …; "" with accelerators = nvidia.com/gpu
+    resource = models.CharField(max_length=100, blank=True, db_default="", default="")
+    node_selector = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))  # label: value
+    # [{key, operator, value, effect}] as Kubernetes has them; none = that of the resource itself
+    tolerations = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
+    cpu_millis = models.PositiveIntegerField(default=0, db_default=0)  # of one replica; 0 = the driver's default
+    # main memory of one replica beside accelerators; 0 = as much as its accelerators have
+    host_memory_bytes = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         ordering = ["order", "slug"]

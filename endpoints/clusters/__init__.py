@@ -10,10 +10,31 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 Turn = Literal["platform", "you", "nobody"]
 State = Literal["absent", "starting", "loading", "ready", "stopping", "failed"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A registered cluster as its driver needs it: where it is and how the portal gets in.
+
+    `state_dir` is for drivers that keep files, `server` the https:// address of an API, `ca` its authorities (PEM; ""
+    = those that this machine trusts). The portal shows itself by `token`, by `certificate` and `key` (PEM), or, when
+    `in_cluster`, as the service account of its own pod. `settings` are the options of the registration.
+    """
+
+    slug: str
+    state_dir: Path
+    server: str = ""
+    ca: str = ""
+    token: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    in_cluster: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -24,6 +45,11 @@ class Workload:
     engine starts. `memory_bytes` limits one replica, `context_tokens` counts prompt and answer, `concurrency` counts
     requests per replica, `start_timeout_seconds` is the time to the first healthy answer. Engines of the revisions in
     `keep` are left as they are: they answer calls, or finish them, while this revision starts beside them.
+
+    Where engines run in containers: `image` with its digest, `source` the pinned address of the model, `accelerators`
+    of the kind `resource` per replica, at most `accelerator_limit` of them in the namespace of the project and
+    environment (None: as many as it likes), `cpu_millis` thousandths of a core, `host_memory_bytes` of main memory,
+    beside accelerators, too. A cluster that scales by itself keeps between one and `replicas`.
     """
 
     endpoint_id: str
@@ -42,12 +68,26 @@ class Workload:
     start_timeout_seconds: int = 600
     authorization_digest: str = ""
     keep: tuple[int, ...] = ()
+    environment_name: str = ""  # dev, staging or prod
+    image: str = ""
+    arguments: tuple[str, ...] = ()  # added to the command
+    source: str = ""
+    resource: str = ""
+    accelerators: int = 0
+    accelerator_limit: int | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, str], ...] = ()
+    cpu_millis: int = 0
+    host_memory_bytes: int = 0
+    approval: str = ""  # reference of the authorization
+    weight: int | None = None  # share of the calls that a router of the cluster gives it; None: no router decides
 
 
 @dataclass(frozen=True)
 class Replica:
     """One engine as it is now. `index` is its place, unique among all revisions of its endpoint. `reason_code` and
-    `sentence` are empty when there is nothing to say; `note` holds what is true beside the state.
+    `sentence` are empty when there is nothing to say; `note` holds what is true beside the state. `identity` names
+    one life of it where index, start and process id do not.
     """
 
     index: int
@@ -63,13 +103,25 @@ class Replica:
     authorization_digest: str = ""
     note: str = ""
     restarts_itself: bool = False  # True when the cluster starts a failed replica again without another `apply`
+    identity: str = ""
+    occupies: bool = False  # whether it still takes its accelerators though it failed
+    ends_itself: bool = False  # True when the cluster ends a stopping replica without another `apply`
+
+    @property
+    def here(self) -> bool:
+        """Whether something of it still runs or starts, so that its accelerators are not free."""
+        return self.state not in ("absent", "failed") or self.pid is not None or self.occupies
 
 
 @dataclass(frozen=True)
 class Observation:
-    """All replicas that the cluster knows of one endpoint, in the order of their index."""
+    """All replicas that the cluster knows of one endpoint, in the order of their index. `scaled` says, by revision,
+    how many the cluster wants now where it scales by itself; `drifted`, that somebody changed there what was applied.
+    """
 
     replicas: tuple[Replica, ...] = ()
+    scaled: Mapping[int, int] = field(default_factory=dict)
+    drifted: bool = False
 
     @property
     def ready_count(self) -> int:
@@ -84,19 +136,22 @@ class Observation:
     @property
     def present(self) -> bool:
         """Whether anything of the endpoint still runs or starts."""
-        return any(replica.state not in ("absent", "failed") or replica.pid is not None for replica in self.replicas)
+        return any(replica.here for replica in self.replicas)
 
 
 class ClusterError(Exception):
     """The cluster cannot do what is asked: a stable code, one sentence, whose turn it is, and whether trying again
-    can help."""
+    can help, after how many seconds at the earliest."""
 
-    def __init__(self, code: str, sentence: str, turn: Turn = "platform", retry: bool = True) -> None:
+    def __init__(
+        self, code: str, sentence: str, turn: Turn = "platform", retry: bool = True, wait_seconds: float = 0.0
+    ) -> None:
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
         self.turn: Turn = turn
         self.retry = retry
+        self.wait_seconds = wait_seconds
 
 
 class ClusterDriver(Protocol):

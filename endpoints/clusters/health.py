@@ -119,7 +119,8 @@ def _young(record: Record, answer: Answer) -> Condition:
         return Condition("failed", "start_timeout", sentence, "platform")
     if answer == "refused":
         return Condition("starting", "starting", "The engine process has started.")
-    return Condition("loading", "loading", "The engine is loading the model.")
+    sentence = "The engine is loading the model; it answers calls when that is done."
+    return Condition("loading", "loading", sentence)
 
 
 def _remember(files: ReplicaFiles, record: Record, failing_since: float | None) -> None:

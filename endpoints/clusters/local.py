@@ -22,7 +22,7 @@ from signal import SIGKILL, SIGTERM
 from time import monotonic, time
 from typing import ParamSpec, TypeVar
 
-from endpoints.clusters import ClusterError, Observation, Workload, health, processes, replicas, starting
+from endpoints.clusters import ClusterError, Observation, Place, Workload, health, processes, replicas, starting
 from endpoints.clusters.processes import Process
 from endpoints.clusters.replicas import Record, ReplicaFiles
 
@@ -249,6 +249,11 @@ class LocalDriver:
         for process in strays:
             processes.send(process, SIGKILL)
         return strays
+
+
+def driver(place: Place) -> LocalDriver:
+    """Return the driver of `place`: all that it needs is the state directory."""
+    return LocalDriver(place.state_dir)
 
 
 def _sorted(

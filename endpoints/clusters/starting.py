@@ -15,9 +15,9 @@ from time import monotonic
 from typing import Any
 
 from endpoints.clusters import ClusterError, Workload, processes
+from endpoints.engines import filled
 
 HANDSHAKE_SECONDS = 20.0
-_HOLE = re.compile(r"\{(python|port|model|host|name|context|concurrency)\}")
 # Everything else stays with the portal: an engine has no use for its database address, its keys or its broker.
 _INHERITED = re.compile(
     r"PATH|HOME|USER|LANG|LC_[A-Z]+|TZ|TMPDIR|VIRTUAL_ENV|LD_LIBRARY_PATH"
@@ -102,17 +102,11 @@ def order(
 
 
 def command(workload: Workload, port: int, python: str) -> list[str]:
-    """Return the command with its holes filled; other braces (JSON in an argument) stay as they are."""
-    values = {
-        "python": python,
-        "port": str(port),
-        "host": "127.0.0.1",
-        "model": workload.model,
-        "name": workload.name,
-        "context": str(workload.context_tokens),
-        "concurrency": str(workload.concurrency),
-    }
-    return [_HOLE.sub(lambda hole: values[hole[1]], part) for part in workload.command]
+    """Return the command with its holes filled."""
+    return filled(
+        workload.command, python=python, port=str(port), host="127.0.0.1", model=workload.model, name=workload.name,
+        context=str(workload.context_tokens), concurrency=str(workload.concurrency),
+    )  # fmt: skip
 
 
 def environment(workload: Workload, home: Path, token: str, key: str) -> dict[str, str]:

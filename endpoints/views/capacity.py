@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from endpoints import capacity as pools
 from endpoints import idle
 from endpoints.reading import endpoint_or_404
+from endpoints.views.clusters import tabs
 from portal.errors import Conflict
 from portal.http import page
 from projects.principal import PortalRequest
@@ -19,7 +20,11 @@ from projects.principal import PortalRequest
 @require_GET
 def capacity(request: PortalRequest) -> HttpResponse:
     """Who holds which accelerator, until when, how busy; who waits; what could be given back."""
-    context = pools.page(request.principal) | {"crumbs": [("Home", reverse("home")), ("Capacity", "")]}
+    context = pools.page(request.principal) | {
+        "crumbs": [("Home", reverse("home")), ("Capacity", "")],
+        "tabs": tabs(request, "capacity"),
+        "tabs_label": "Capacity",
+    }
     return page(request, "endpoints/capacity.html", context)
 
 

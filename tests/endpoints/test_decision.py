@@ -1,6 +1,7 @@
 """The table of what follows from what."""
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,7 +64,16 @@ TABLE: list[tuple[str, Facts, tuple[Any, ...]]] = [
      (REMOVE, FAILED, "start_timeout", "platform", 2)),
     ("crash beside ready", facts(replica(), crashed(1), replicas=2, attempts=9),
      (NONE, DEGRADED, "restarting", "portal", 9)),
-    ("cluster restarts", facts(crashed(restarts_itself=True)), (NONE, PROVISIONING, "crashed", "portal", 0)),
+    ("cluster restarts", facts(crashed(restarts_itself=True)), (NONE, PROVISIONING, "crashed", "platform", 0)),
+    ("cluster gives up", facts(crashed(occupies=True), attempts=5), (REMOVE, FAILED, "crashed", "platform", 5)),
+    ("cluster waits for room", facts(replica("starting", reason_code="no_free_gpu", sentence="It waits for a GPU.")),
+     (NONE, PROVISIONING, "no_free_gpu", "portal", 0)),
+    ("owner's quota is used up", facts(replica("starting", reason_code="quota", sentence="It is full.", turn="you")),
+     (NONE, PROVISIONING, "quota", "owner", 0)),
+    ("one ends by itself", facts(replica(), replica("stopping", 1, ends_itself=True)),
+     (NONE, READY, "ready", "nobody", 0)),
+    ("old one ends by itself", facts(replica(), replica("stopping", 1, revision=9, ends_itself=True)),
+     (NONE, READY, "ready", "nobody", 0)),
     ("no room", facts(phase=PENDING, seat=Seat("waiting", 2, 3, "gpu")),
      (NONE, PENDING, "waiting_for_capacity", "nobody", 0)),
     ("room", facts(phase=PENDING, seat=Seat("held", 2)), (APPLY, PROVISIONING, "scheduled", "portal", 1)),
@@ -118,12 +128,41 @@ def test_waits_grow_and_the_sentence_keeps_the_engines_words() -> None:
     assert "exit code 3. Start 2 of 5 follows after 2 s." in steps[0].reason.sentence
 
 
+def test_who_waits_for_a_paused_cluster_reads_why() -> None:
+    waits = decide(facts(phase=PENDING, paused=True, paused_why="Upgrade until noon"))
+    assert waits.reason.sentence.endswith("there now. They say: Upgrade until noon.")
+    assert "say" not in decide(facts(phase=PENDING, paused=True)).reason.sentence
+
+
 def test_calls_go_to_the_ready_replicas_and_stay_when_the_cluster_cannot_be_asked() -> None:
     both = decide(facts(replica(), replica("ready", 1), replicas=2))
     assert [one.index for one in both.routes or ()] == [0, 1]
     assert decide(facts(replica("loading"))).routes == ()
     assert decide(facts(phase=Phase.READY, error=ClusterError("away", "Away."))).routes is None
     assert decide(facts(replica(), desired=Desired.SUSPENDED, phase=Phase.READY)).routes == ()
+
+
+def test_what_somebody_changed_in_the_cluster_is_applied_again() -> None:
+    assert decide(facts(replica(), phase=Phase.READY)).action == Action.NONE
+    changed = replace(facts(replica(), phase=Phase.READY), observation=Observation((replica(),), drifted=True))
+    step = decide(changed)
+    assert (step.action, step.phase, step.routes) == (Action.APPLY, Phase.READY, (replica(),))
+    assert decide(replace(changed, paused=True)).action == Action.NONE
+
+
+def test_an_autoscaler_chooses_within_what_was_approved() -> None:
+    def scaled(wanted: int, *replicas: Any) -> Facts:
+        return replace(facts(replicas=3), observation=Observation(replicas, scaled={1: wanted}))
+
+    assert decide(scaled(1, replica())).phase == Phase.READY
+    assert decide(scaled(2, replica())).phase == Phase.DEGRADED
+    assert decide(scaled(9, replica())).phase == Phase.DEGRADED and scaled(9).runnable == 3 and scaled(0).runnable == 1
+
+
+def test_a_cluster_that_asks_for_patience_gets_it() -> None:
+    busy = ClusterError("slow_down", "Slow down.", "nobody", wait_seconds=30)
+    assert decide(facts(error=busy)).look_again == 30
+    assert decide(facts(error=busy, desired=Desired.DELETED)).look_again == 30
 
 
 @pytest.mark.parametrize(("desired", "phase"), [(Desired.SUSPENDED, Phase.SUSPENDED), (Desired.DELETED, Phase.DELETED)])

@@ -159,12 +159,3 @@ def test_delete_wants_the_name_of_a_person_and_is_final(org: Org, home: Path) ->
     for verb in (services.resume, services.suspend, services.delete):
         with pytest.raises(Conflict):
             verb(by, deleted)
-
-
-def test_pausing_a_cluster_is_for_platform_engineers(org: Org) -> None:
-    cluster = factories.make_cluster()
-    with pytest.raises(Forbidden):
-        services.change_cluster(Principal.of(org.omar), cluster, paused=True)
-    assert services.change_cluster(Principal.of(org.pat), cluster, paused=True).paused
-    services.change_cluster(Principal.of(org.pat), cluster, paused=True)
-    assert Row.objects.filter(action="endpoints.change_cluster").count() == 1

@@ -155,6 +155,16 @@ def test_encryption_opens_with_old_keys_and_seals_with_the_newest(settings) -> N
         crypto.decrypt(sealed)
 
 
+def test_a_derived_secret_is_the_same_each_time_and_another_for_each_purpose_and_key(settings) -> None:
+    old, new = crypto.new_encryption_key(), crypto.new_encryption_key()
+    settings.GATEHOUSE_ENCRYPTION_KEYS = [old]
+    (first,) = crypto.derived("engine 1")
+    assert crypto.derived("engine 1") == [first] and crypto.derived("engine 2") != [first] and len(first) >= 43
+    settings.GATEHOUSE_ENCRYPTION_KEYS = [new, old]
+    newest, same = crypto.derived("engine 1")
+    assert same == first != newest
+
+
 def test_a_value_that_is_not_known_is_not_called_none() -> None:
     details = [{"loc": ("body", "soft"), "type": "greater_than_equal", "ctx": {"ge": 0}}]
     assert field_errors(details).sentence == "soft: the least is 0. Choose a larger value."

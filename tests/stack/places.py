@@ -51,6 +51,7 @@ MORE = {
 
 # Addresses that answer a file: a browser keeps it instead of showing it.
 FILES = {
+    "clusters/access/<slug:driver>/",
     "requests/<int:pk>/yaml/",
     "approvals/by-mail/<str:token>/",  # signed by the portal, and only mails hold it
     "catalog/<str:slug>/versions/<str:version>/evidence/",
@@ -78,6 +79,7 @@ class Places:
             failed=_of(self.endpoints["letters"]),
             key=_of(keys[0]),
             webhook=_of(hooks[0]),
+            place=_place(story),
             application=_of(applications[0]),
             review=_of(reviews[0]),
             mapping=_of(mappings[0]),
@@ -120,6 +122,15 @@ def _preview(story: Story) -> SimpleNamespace:
     lead = story.stack.token("yasmine", "policies:read", "policies:write")
     files = story.call("GET", "/policies?files=true", lead)["files"]
     return _of(story.call("POST", "/policies/preview", lead, {"files": files}))
+
+
+def _place(story: Story) -> SimpleNamespace:
+    """A cluster at an address where nothing listens, which says so on its page."""
+    if not any(one["slug"] == "outpost" for one in story.call("GET", "/clusters", "pat")["items"]):
+        access = {"authentication": "token", "server": "https://127.0.0.1:1", "token": "nobody"}
+        fields = {"slug": "outpost", "name": "Outpost", "driver": "kubernetes", "environments": ["prod"]}
+        story.call("POST", "/clusters", story.stack.token("pat", "admin"), fields | {"access": access})
+    return SimpleNamespace(slug="outpost")
 
 
 def _waiver(story: Story) -> SimpleNamespace:

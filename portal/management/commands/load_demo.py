@@ -12,7 +12,7 @@ from django.db import transaction
 from audit.models import Row
 from audit.services import system
 from catalog.models import HardwareProfile
-from endpoints.fleet import create_cluster
+from endpoints.fleet.registering import create_cluster
 from endpoints.models import Cluster
 from portal.crypto import random_text
 from portal.management import history
@@ -66,7 +66,7 @@ class Command(BaseCommand):
             printed = self._people()
             engineer = Principal.of(User.objects.get(username="pat"), via="command")
             self._projects(engineer)
-            if not Cluster.objects.filter(slug="local").exists():
+            if not Cluster.known.filter(slug="local").exists():
                 create_cluster(
                     engineer,
                     slug="local",

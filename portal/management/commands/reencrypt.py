@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Model
 
 from audit.services import record, system
-from endpoints.models import Endpoint
+from endpoints.models import Cluster, Endpoint
 from portal import crypto
 from projects.models import SsoSession, Webhook
 
@@ -42,6 +42,7 @@ PLACES: tuple[tuple[type[Model], str, Change], ...] = (
     (SsoSession, "id_token", _text),
     (SsoSession, "refresh_token", _text),
     (Endpoint, "upstreams", _upstreams),
+    (Cluster, "credential", _text),
 )
 
 

@@ -1,0 +1,1 @@
+"""The `kserve` cluster: one InferenceService or LLMInferenceService per revision of an endpoint."""

@@ -1,0 +1,96 @@
+"""From the objects of one endpoint to its replicas, where KServe stands in between. Pure functions.
+
+KServe's own objects tell little of what is wrong: the Deployment that it made and its pods are read as the `kubernetes`
+driver reads them, and its conditions only where those have nothing to say.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from endpoints.clusters import Observation, Replica
+from endpoints.clusters.explaining import Explanation, Seen, explain
+from endpoints.clusters.explaining.reading import at, is_true, number, text
+from endpoints.clusters.kubernetes import comparing, kinds, state
+from endpoints.clusters.kubernetes.state import Found, Object
+
+WORKLOAD = "app.kubernetes.io/component=llminferenceservice-workload"
+_SAYS_NOTHING = frozenset({"", "starting"})
+
+
+def adopted(deployment: Object, service: Object) -> dict[str, Any]:
+    """Return the Deployment of an LLMInferenceService with the labels of its owner, which KServe does not copy."""
+    meta = deployment["metadata"]
+    labels = {**(meta.get("labels") or {}), **(at(service, "metadata", "labels") or {})}
+    return {**deployment, "metadata": {**meta, "labels": labels}}
+
+
+def observation(found: Found, services: Sequence[Object], keys: Sequence[str], now: datetime) -> Observation:
+    """Return the replicas, oldest first; `services` are KServe's objects of the endpoint, one for each revision."""
+    base = state.observation(found, keys, now)
+    by_revision = {state.revision(one): one for one in services}
+    replicas = [_told(one, by_revision.get(one.revision), found, now) for one in base.replicas]
+    with_children = {state.revision(one) for one in found.deployments}
+    for revision, service in sorted(by_revision.items()):
+        if revision not in with_children and not _ending(service):
+            one = replace(Replica(index=0, state="starting"), revision=revision)
+            replicas += [_told(one, service, found, now)] * wanted(service)
+    numbered = tuple(replace(one, index=index) for index, one in enumerate(replicas))
+    drifted = any(comparing.drifted(one) for one in services if not _ending(one))
+    return Observation(numbered, drifted=drifted)
+
+
+def healthy(found: Found, services: Sequence[Object]) -> bool:
+    """Whether nothing has to be explained: all pods are ready, and KServe leads to them."""
+    there = {state.revision(one) for one in found.deployments} == {state.revision(one) for one in services}
+    return there and found.healthy and all(is_true(one, "Ready") for one in services)
+
+
+def wanted(service: Object) -> int:
+    """Return how many replicas an object of KServe asks for."""
+    for path in (("spec", "replicas"), ("spec", "predictor", "minReplicas")):
+        if (count := number(at(service, *path))) is not None:
+            return min(count, 64)
+    return 1
+
+
+def _told(replica: Replica, service: Object | None, found: Found, now: datetime) -> Replica:
+    """Return a replica with KServe's own words, where nothing else tells why it is not ready."""
+    if service is None:
+        return replica
+    if replica.state == "ready":
+        return _routed(replica, service)
+    if replica.state not in ("starting", "loading") or replica.reason_code not in _SAYS_NOTHING:
+        return replica
+    explained = _explained(service, found, now)
+    if explained is None:
+        return replica
+    said = replace(replica, reason_code=explained.code, sentence=explained.sentence, turn=explained.turn)
+    return replace(said, state="failed", occupies=True) if explained.failed else said
+
+
+def _explained(service: Object, found: Found, now: datetime) -> Explanation | None:
+    large = service.get("kind") == kinds.LLM_INFERENCE_SERVICE.name
+    seen = Seen(
+        inference_service=None if large else service, llm_inference_service=service if large else None,
+        events=found.events, quota=found.quota, namespace=found.namespace,
+    )  # fmt: skip
+    return explain(seen, now)
+
+
+def _routed(replica: Replica, service: Object) -> Replica:
+    """Return a ready replica under the address by which it is called: engines behind a router speak TLS with a
+    certificate that only the router trusts.
+    """
+    if service.get("kind") != kinds.LLM_INFERENCE_SERVICE.name:
+        return replica
+    url = text(at(service, "status", "url"))
+    if url and is_true(service, "Ready"):
+        return replace(replica, url=url.rstrip("/"))
+    sentence = "The engine is ready, and KServe has not made its address yet."
+    return replace(replica, state="loading", url="", reason_code="address_not_ready", sentence=sentence)
+
+
+def _ending(found: Mapping[str, Any]) -> bool:
+    return at(found, "metadata", "deletionTimestamp") is not None

@@ -1,0 +1,1 @@
+"""The `kubernetes` cluster: one namespace per project and environment, one Deployment per revision of an endpoint."""

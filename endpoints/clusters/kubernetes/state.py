@@ -1,0 +1,188 @@
+"""From the objects of one endpoint to its replicas. Pure functions over what was read: neither clock nor cluster."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from endpoints.clusters import Observation, Replica
+from endpoints.clusters.explaining import Explanation, Seen, explain
+from endpoints.clusters.explaining.reading import at, condition, moment, number, objects
+from endpoints.clusters.kubernetes import comparing, manifests, owned, pods
+from endpoints.clusters.kubernetes.space import PORT
+
+Object = Mapping[str, Any]
+
+MOST_RESTARTS = 3  # by the cluster itself; after them the portal counts starts and gives up at some time
+LOST = timedelta(minutes=2)  # past its last moment: its node is gone, and with it what it held
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was read of one endpoint; the second line only where something is not as it should be."""
+
+    deployments: Sequence[Object] = ()
+    pods: Sequence[Object] = ()
+
+    replica_sets: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+    quota: Object | None = None
+    namespace: Object | None = None
+    logs: Mapping[str, str] = field(default_factory=dict)  # by pod: the end of the output of an engine that ended
+
+    @property
+    def healthy(self) -> bool:
+        """Whether as many pods are ready as are wanted, and none is on its way."""
+        living = [pod for pod in self.pods if not over(pod)]
+        wanted = sum(number(at(one, "spec", "replicas")) or 0 for one in self.deployments)
+        return len(living) == wanted and all(ready(pod) for pod in living)
+
+    @property
+    def ended(self) -> list[Object]:
+        """The pods whose engine ended at least once."""
+        return [pod for pod in self.pods if restarts(pod) or at(_engine(pod), "state", "terminated")]
+
+
+def observation(found: Found, keys: Sequence[str], now: datetime) -> Observation:
+    """Return the replicas, oldest first; `keys` are those that engines of the endpoint may ask for, newest first."""
+    by_revision = {revision(one): one for one in found.deployments}
+    key_of = {manifests.fingerprint(key): key for key in keys}
+    replicas = [_replica(pod, by_revision.get(revision(pod)), found, key_of, now) for pod in living(found.pods, now)]
+    for number_, deployment in sorted(by_revision.items()):
+        there = sum(one.revision == number_ and one.state != "stopping" for one in replicas)
+        missing = max(0, (number(at(deployment, "spec", "replicas")) or 0) - there)
+        replicas += [_awaited(deployment, found, now)] * missing
+    numbered = tuple(replace(one, index=index) for index, one in enumerate(replicas))
+    scaled = {
+        revision(one): number(at(one, "spec", "replicas")) or 0
+        for one in found.deployments
+        if owned.annotation(one, manifests.AUTOSCALED)
+    }
+    drift = any(comparing.drifted(one) for one in found.deployments if not ending(one))
+    return Observation(numbered, scaled=scaled, drifted=drift)
+
+
+def living(found: Sequence[Object], now: datetime) -> list[Object]:
+    """Return the pods that are there, oldest first and those that end last: without those that ended for good, and
+    those whose node is lost.
+    """
+    there = [pod for pod in found if not over(pod) and not lost(pod, now)]
+    return sorted(there, key=_rank)
+
+
+def _rank(pod: Object) -> tuple[bool, str, str]:
+    return ending(pod), str(at(pod, "metadata", "creationTimestamp")), str(at(pod, "metadata", "name"))
+
+
+def over(pod: Object) -> bool:
+    """Whether a pod will never run again; the cluster makes another one."""
+    return at(pod, "status", "phase") in ("Failed", "Succeeded")
+
+
+def lost(pod: Object, now: datetime) -> bool:
+    """Whether a pod should have ended long ago and nobody confirms that it did."""
+    last = moment(at(pod, "metadata", "deletionTimestamp"))
+    return last is not None and now - last > LOST
+
+
+def ready(pod: Object) -> bool:
+    """Whether a pod answers calls."""
+    return condition(pod, "Ready").get("status") == "True" and not ending(pod)
+
+
+def revision(found: Object) -> int:
+    """Return the revision that an object belongs to, 0 for none."""
+    return number(owned.label(found, owned.REVISION)) or 0
+
+
+def restarts(pod: Object) -> int:
+    """Return how often the cluster started the engine of a pod again."""
+    return number(_engine(pod).get("restartCount")) or 0
+
+
+def runs(pod: Object) -> bool:
+    """Whether the engine of a pod runs now, healthy or not."""
+    return bool(at(_engine(pod), "state", "running"))
+
+
+def container(pod: Object) -> str:
+    """Return the name of the container that is the engine."""
+    return str(_engine(pod).get("name") or pods.CONTAINER)
+
+
+def given_up(pod: Object, deployment: Object | None) -> bool:
+    """Whether the cluster has tried for long enough to start the engine of a pod: not one that waits for room."""
+    late = condition(deployment or {}, "Progressing").get("reason") == "ProgressDeadlineExceeded"
+    waits = str(at(_engine(pod), "state", "waiting", "reason") or "ContainerCreating")
+    tried = restarts(pod) > 0 or waits not in ("ContainerCreating", "PodInitializing")
+    return restarts(pod) >= MOST_RESTARTS or (late and tried)
+
+
+def _replica(pod: Object, deployment: Object | None, found: Found, keys: Mapping[str, str], now: datetime) -> Replica:
+    key = keys.get(owned.annotation(pod, pods.KEY), "")
+    base = Replica(
+        index=0, state="starting", revision=revision(pod), started_at=_started(pod), identity=_identity(pod),
+        authorization_digest=owned.annotation(pod, owned.APPROVAL_DIGEST),
+    )  # fmt: skip
+    if ending(pod):
+        sentence = "The engine is ending."
+        return replace(base, state="stopping", reason_code="stopping", sentence=sentence, ends_itself=True)
+    if not key:
+        sentence = "The engine asks for a key that the portal does not know any more; it has to start again."
+        return replace(base, state="failed", reason_code="key_lost", sentence=sentence, turn="nobody", occupies=True)
+    if ready(pod):
+        return replace(base, state="ready", url=_url(pod), key=key)
+    told = _told(found, deployment, [pod], now)
+    running = runs(pod)
+    if told is None:
+        return replace(base, state="loading" if running else "starting")
+    said = replace(base, reason_code=told.code, sentence=told.sentence, turn=told.turn)
+    tried = given_up(pod, deployment)
+    if told.failed or tried:
+        return replace(said, state="failed", restarts_itself=not tried, occupies=True)
+    return replace(said, state="loading" if running else "starting")
+
+
+def _awaited(deployment: Object, found: Found, now: datetime) -> Replica:
+    """Return the replica that is wanted and has no pod: the cluster is making one, or may not."""
+    base = Replica(index=0, state="starting", revision=revision(deployment))
+    own = [pod for pod in found.pods if revision(pod) == base.revision and over(pod)]
+    told = _told(found, deployment, own, now)
+    if told is None:
+        return base
+    said = replace(base, reason_code=told.code, sentence=told.sentence, turn=told.turn)
+    return replace(said, state="failed", occupies=True) if told.failed else said
+
+
+def _told(found: Found, deployment: Object | None, about: Sequence[Object], now: datetime) -> Explanation | None:
+    logs = next((found.logs[name] for pod in about if (name := str(at(pod, "metadata", "name"))) in found.logs), "")
+    sets = [one for one in found.replica_sets if deployment and revision(one) == revision(deployment)]
+    seen = Seen(
+        deployment=deployment, replica_sets=sets, pods=about, events=found.events, quota=found.quota,
+        namespace=found.namespace, logs=logs,
+    )  # fmt: skip
+    return explain(seen, now)
+
+
+def ending(found: Object) -> bool:
+    """Whether an object is being deleted."""
+    return at(found, "metadata", "deletionTimestamp") is not None
+
+
+def _engine(pod: Object) -> Mapping[str, Any]:
+    statuses = objects(at(pod, "status", "containerStatuses"))
+    return next((one for one in statuses if str(one.get("name")) in pods.CONTAINERS), {})
+
+
+def _started(pod: Object) -> datetime | None:
+    return moment(at(_engine(pod), "state", "running", "startedAt"))
+
+
+def _identity(pod: Object) -> str:
+    """Return what names one life of an engine: the pod, and how often it was started in it."""
+    return f"{str(at(pod, 'metadata', 'uid'))[:36]}-{restarts(pod)}"
+
+
+def _url(pod: Object) -> str:
+    address = str(at(pod, "status", "podIP") or "")
+    return f"http://{f'[{address}]' if ':' in address else address}:{PORT}" if address else ""

@@ -1,0 +1,145 @@
+"""What the portal's account must be allowed in a cluster: one table, from which the manifest is written and by which
+the connection test asks, verb by verb, so that both cannot differ.
+
+Pure data: nothing here needs Django or the Kubernetes client.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+ACCOUNT = NAMESPACE = "gatehouse"  # name of ServiceAccount and ClusterRole, and the namespace that the account lives in
+# Server-side apply is `patch`, and `create` where the object is not there yet.
+APPLY = ("get", "create", "patch")
+KEEP = ("create", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Some verbs on one resource ("pods/log" is a resource of its own), in all namespaces; `why` is a sentence."""
+
+    group: str  # "" is the core group
+    resource: str
+    verbs: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One verb on one resource: what the connection test asks for."""
+
+    group: str
+    resource: str
+    verb: str
+    why: str
+
+    @property
+    def words(self) -> str:
+        """What stands on the page: "patch deployments.apps"."""
+        return f"{self.verb} {self.resource}{'.' + self.group if self.group else ''}"
+
+
+_SPACE = (
+    Grant("", "namespaces", APPLY, "Each project has a namespace for each environment."),
+    Grant("", "resourcequotas", ("list", *APPLY), "The namespace gets the project's share of accelerators."),
+    Grant("", "limitranges", APPLY, "Containers without limits get some."),
+    Grant("networking.k8s.io", "networkpolicies", APPLY, "Engines talk to nobody who is not allowed to."),
+    Grant("", "serviceaccounts", APPLY, "Engines run under an account that may do nothing."),
+)
+_SEE = (
+    Grant("", "pods/log", ("get",), "The last lines of an engine's output."),
+    Grant("", "events", ("list",), "Why something does not start."),
+    Grant("", "nodes", ("list",), "How many accelerators the nodes report."),
+    Grant("apps", "replicasets", ("list",), "Why a deployment has no pods: quota, admission."),
+)
+_KUBERNETES = (
+    *_SPACE,
+    *_SEE,
+    Grant("", "pods", ("list", "watch", "patch", "delete"), "The state of each engine; which go first; starting anew."),
+    Grant("", "secrets", ("create", "patch", "delete"), "The key that an engine asks for. Reading it is not needed."),
+    Grant("apps", "deployments", ("get", "list", "watch", *KEEP), "Each revision is a deployment."),
+    Grant("", "services", ("get", "list", *KEEP), "The address of an endpoint inside the cluster."),
+    Grant("policy", "poddisruptionbudgets", ("get", "list", *KEEP), "Maintenance of nodes leaves engines running."),
+    Grant("autoscaling", "horizontalpodautoscalers", ("get", "list", *KEEP), "Replicas by load."),
+)
+_KSERVE = (
+    *_SPACE,
+    *_SEE,
+    Grant("", "pods", ("list", "watch", "delete"), "The state of each engine; starting it anew."),
+    Grant("", "secrets", ("create", "patch", "delete"), "The key that an engine asks for. Reading it is not needed."),
+    Grant("apps", "deployments", ("list", "watch"), "KServe makes it, and hides its troubles."),
+    Grant("serving.kserve.io", "inferenceservices", ("get", "list", "watch", *KEEP), "A revision is one of these,"),
+    Grant("serving.kserve.io", "llminferenceservices", ("get", "list", "watch", *KEEP), "or one of these."),
+)
+_KEDA = Grant("keda.sh", "scaledobjects", ("get", "list", *KEEP), "Replicas by load, through KEDA.")
+GRANTS: Mapping[str, tuple[Grant, ...]] = {"kubernetes": _KUBERNETES, "kserve": _KSERVE}
+SETTINGS = ("autoscaler",)  # the options on which the table depends
+
+
+def grants(driver: str, settings: Mapping[str, Any]) -> tuple[Grant, ...]:
+    """Return the table of `driver` under the options of a registration."""
+    keda = driver == "kubernetes" and settings.get("autoscaler") == "keda"  # KServe makes such objects itself
+    return (*GRANTS[driver], _KEDA) if keda else GRANTS[driver]
+
+
+def asks(driver: str, settings: Mapping[str, Any]) -> Iterator[Ask]:
+    """Yield every single thing that `driver` must be allowed, in the order of its manifest."""
+    for grant in grants(driver, settings):
+        for verb in grant.verbs:
+            yield Ask(grant.group, grant.resource, verb, grant.why)
+
+
+def objects(
+    driver: str, settings: Mapping[str, Any], *, namespace: str = NAMESPACE, account: str = ACCOUNT
+) -> list[dict[str, Any]]:
+    """Return namespace, ServiceAccount, ClusterRole and binding for exactly `driver`, as objects of the API."""
+    labels = {"app.kubernetes.io/name": "gatehouse", "app.kubernetes.io/component": "cluster-access"}
+    whole, own = {"name": account, "labels": labels}, {"name": account, "namespace": namespace, "labels": labels}
+    rules = [
+        {"apiGroups": [grant.group], "resources": [grant.resource], "verbs": list(grant.verbs)}
+        for grant in grants(driver, settings)
+    ]
+    role = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": own, "automountServiceAccountToken": False},
+        {"apiVersion": f"{role}/v1", "kind": "ClusterRole", "metadata": whole, "rules": rules},
+        {
+            "apiVersion": f"{role}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": whole,
+            "roleRef": {"apiGroup": role, "kind": "ClusterRole", "name": account},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        },
+    ]
+
+
+def manifest(driver: str, settings: Mapping[str, Any], *, namespace: str = NAMESPACE, account: str = ACCOUNT) -> str:
+    """Return what `kubectl apply -f` takes, with the reason of each rule as a comment."""
+    head = (
+        f"# What Gatehouse needs in a cluster that it steers by the driver {driver}, and no more. Nothing here lets\n"
+        "# it read secrets, run commands in pods, or change roles.\n"
+    )
+    made = objects(driver, settings, namespace=namespace, account=account)
+    return head + "---\n".join(_text(one, grants(driver, settings)) for one in made)
+
+
+def _text(one: Mapping[str, Any], table: Iterable[Grant]) -> str:
+    rest = {name: value for name, value in one.items() if name != "rules"}
+    text = str(yaml.dump(rest, Dumper=_Flat, sort_keys=False, width=120))
+    return text + "rules:\n" + "".join(map(_rule, table)) if "rules" in one else text
+
+
+def _rule(grant: Grant) -> str:
+    values = (f'["{grant.group}"]', f'["{grant.resource}"]', f"[{', '.join(grant.verbs)}]")
+    return "  # {}\n  - apiGroups: {}\n    resources: {}\n    verbs: {}\n".format(grant.why, *values)
+
+
+class _Flat(yaml.SafeDumper):
+    """Writes values out instead of anchors and aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Never an alias."""
+        return True

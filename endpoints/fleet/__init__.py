@@ -1,0 +1,1 @@
+"""Clusters as something that a platform engineer registers and operates."""
