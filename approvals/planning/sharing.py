@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Sum, TextField
+from django.db.models import OuterRef, Q, Subquery, Sum, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -27,6 +27,11 @@ from quotas import histogram
 from quotas.models import UsageHour
 from quotas.rollups import floor
 
+COLUMNS = (  # of an endpoint, as far as it is offered
+    *("name", "environment", "data_classification", "shareable", "upstreams", "ends_on", "project__slug"),
+    *("revision__version", "revision__concurrency", "revision__profile__slug"),
+    *("revision__profile__price_per_hour", "revision__profile__currency"),
+)
 MOST, READ = 3, 8  # that are offered; that are looked at
 DAYS = 7  # of token metrics that count
 FRESH = dt.timedelta(minutes=5)  # an engine that was not read for longer is gone
@@ -102,34 +107,56 @@ class Running:
 
 def running(version: Version, mine: Iterable[int], project: Project | None = None) -> list[Running]:
     """Return what runs `version` and has room: endpoints of the projects `mine`, and those whose owners offer them; own
-    ones first (two queries at most). `project`: the one that asks.
+    ones first (three queries at most). `project`: the one that asks.
     """
     own = list(mine)
-    rows = _candidates(version, own, project)
+    rows = _candidates(version, own)
     now = timezone.now()
     hours = _hours([str(item.pk) for item in rows], now) if rows else {}
+    shares = _shares(rows, {*own, project.pk} if project else set(own))
     since = floor(now - dt.timedelta(hours=1), "hour")
-    found = [_running(item, hours.get(str(item.pk), {}), since, version, own=item.project_id in own) for item in rows]
+    found = [
+        _running(
+            item, hours.get(str(item.pk), {}), since, version, own=item.project_id in own,
+            granted=not shares[item.pk].isdisjoint(own), granted_here=bool(project and project.pk in shares[item.pk]),
+        )
+        for item in rows
+    ]  # fmt: skip
     free = [item for item in found if item.spare > 0]
     return sorted(free, key=lambda item: (not item.own, not item.granted, item.endpoint.project.slug, item.name))
 
 
-def _candidates(version: Version, mine: list[int], project: Project | None) -> list[Any]:
+def _candidates(version: Version, mine: list[int]) -> list[Any]:
+    """Return what runs `version`, with what its engines said last as `busy` and `queued` (one query)."""
     counts = EngineCount.objects.filter(endpoint=OuterRef("pk"), at__gte=timezone.now() - FRESH).order_by()
     engines = counts.values("endpoint")
-    shares = sharing.living_shares().filter(endpoint=OuterRef("pk"))
-    own = Endpoint.objects.filter(project__in=mine, phase=Phase.READY, revision__version=version)
-    rows: QuerySet[Endpoint] = own | sharing.shareable(version)
-    return list(
-        rows.select_related("project", "revision__version__asset", "revision__profile")
+    own = Q(project__in=mine, phase=Phase.READY)
+    rows = list(
+        Endpoint.objects.filter(own | sharing.offered(), revision__version=version)
+        .select_related("project", "revision__profile")
+        .only(*COLUMNS)
         .annotate(
-            granted=Exists(shares.filter(project__in=mine)),
-            granted_here=Exists(shares.filter(project=project.pk if project else None)),
             busy=Subquery(engines.annotate(sum=Sum("running")).values("sum")),
             queued=Subquery(engines.annotate(sum=Sum("waiting")).values("sum")),
         )
         .order_by("project__slug", "name")[:READ]
     )
+    for item in rows:
+        if item.revision is not None:
+            item.revision.version = version
+    return rows
+
+
+def _shares(rows: Sequence[Endpoint], projects: set[int]) -> dict[Any, set[int]]:
+    """Return which of `projects` may call each of `rows` by a share that holds now (one query, and none where all of
+    them are of the only project: what is its own is never shared with it).
+    """
+    found: dict[Any, set[int]] = {item.pk: set() for item in rows}
+    if any({item.project_id} != projects for item in rows):
+        held = sharing.living_shares().filter(endpoint__in=list(found), project__in=projects).order_by()
+        for endpoint, project in held.values_list("endpoint_id", "project_id"):
+            found[endpoint].add(project)
+    return found
 
 
 def _hours(identifiers: Sequence[str], now: dt.datetime) -> dict[str, dict[dt.datetime, Hour]]:
@@ -147,15 +174,16 @@ def _hours(identifiers: Sequence[str], now: dt.datetime) -> dict[str, dict[dt.da
 
 
 def _running(
-    item: Any, hours: Mapping[dt.datetime, Hour], since: dt.datetime, version: Version, *, own: bool
-) -> Running:
+    item: Any, hours: Mapping[dt.datetime, Hour], since: dt.datetime, version: Version, *, own: bool, granted: bool,
+    granted_here: bool,
+) -> Running:  # fmt: skip
     busiest = max(hours, key=lambda start: (hours[start].tokens, hours[start].calls, start), default=None)
     peak, revision = hours[busiest] if busiest else Hour(), item.revision
     return Running(
         endpoint=item,
         own=own,
-        granted=item.granted,
-        granted_here=item.granted_here,
+        granted=granted,
+        granted_here=granted_here,
         seats=len(item.upstreams) * revision.concurrency,
         busy=round(item.busy or 0),
         waiting=round(item.queued or 0),
