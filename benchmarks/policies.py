@@ -90,8 +90,9 @@ def _live(client: Client, form: dict[str, Any]) -> None:
 
 
 def _preview(person: User, plan: dict[str, Any]) -> float:
+    project, state = Project.objects.get(slug="bench"), RequestState.REJECTED
     Request.objects.bulk_create(
-        Request(kind="endpoint", requester=person, state=RequestState.REJECTED, submission=1, plan=plan)
+        Request(kind="endpoint", project=project, requester=person, state=state, submission=1, plan=plan)
         for _ in range(scaled(REQUESTS))
     )
     lead = User.objects.create_user(username="lead")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import OuterRef, Q, Subquery, Sum, TextField
+from django.db.models import Exists, OuterRef, Q, Subquery, Sum, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -107,56 +107,46 @@ class Running:
 
 def running(version: Version, mine: Iterable[int], project: Project | None = None) -> list[Running]:
     """Return what runs `version` and has room: endpoints of the projects `mine`, and those whose owners offer them; own
-    ones first (three queries at most). `project`: the one that asks.
+    ones first (two queries at most). `project`: the one that asks.
     """
     own = list(mine)
-    rows = _candidates(version, own)
+    rows = _candidates(version, own, project)
     now = timezone.now()
     hours = _hours([str(item.pk) for item in rows], now) if rows else {}
-    shares = _shares(rows, {*own, project.pk} if project else set(own))
     since = floor(now - dt.timedelta(hours=1), "hour")
-    found = [
-        _running(
-            item, hours.get(str(item.pk), {}), since, version, own=item.project_id in own,
-            granted=not shares[item.pk].isdisjoint(own), granted_here=bool(project and project.pk in shares[item.pk]),
-        )
-        for item in rows
-    ]  # fmt: skip
+    found = [_running(item, hours.get(str(item.pk), {}), since, version, own=item.project_id in own) for item in rows]
     free = [item for item in found if item.spare > 0]
     return sorted(free, key=lambda item: (not item.own, not item.granted, item.endpoint.project.slug, item.name))
 
 
-def _candidates(version: Version, mine: list[int]) -> list[Any]:
-    """Return what runs `version`, with what its engines said last as `busy` and `queued` (one query)."""
+def _candidates(version: Version, mine: list[int], project: Project | None) -> list[Any]:
+    """Return what runs `version` (one query), with `granted` and `granted_here` as in Running, and `busy` and `queued`
+    as its engines said last.
+    """
     counts = EngineCount.objects.filter(endpoint=OuterRef("pk"), at__gte=timezone.now() - FRESH).order_by()
     engines = counts.values("endpoint")
+    shares = sharing.living_shares().filter(endpoint=OuterRef("pk"))
+    granted = {"granted": Exists(shares.filter(project__in=mine))}
+    if project is not None and mine != [project.pk]:
+        granted["granted_here"] = Exists(shares.filter(project=project.pk))
     own = Q(project__in=mine, phase=Phase.READY)
-    rows = list(
+    rows: list[Any] = list(
         Endpoint.objects.filter(own | sharing.offered(), revision__version=version)
         .select_related("project", "revision__profile")
         .only(*COLUMNS)
         .annotate(
+            **granted,
             busy=Subquery(engines.annotate(sum=Sum("running")).values("sum")),
             queued=Subquery(engines.annotate(sum=Sum("waiting")).values("sum")),
         )
         .order_by("project__slug", "name")[:READ]
     )
     for item in rows:
+        if "granted_here" not in granted:
+            item.granted_here = item.granted and project is not None
         if item.revision is not None:
             item.revision.version = version
     return rows
-
-
-def _shares(rows: Sequence[Endpoint], projects: set[int]) -> dict[Any, set[int]]:
-    """Return which of `projects` may call each of `rows` by a share that holds now (one query, and none where all of
-    them are of the only project: what is its own is never shared with it).
-    """
-    found: dict[Any, set[int]] = {item.pk: set() for item in rows}
-    if any({item.project_id} != projects for item in rows):
-        held = sharing.living_shares().filter(endpoint__in=list(found), project__in=projects).order_by()
-        for endpoint, project in held.values_list("endpoint_id", "project_id"):
-            found[endpoint].add(project)
-    return found
 
 
 def _hours(identifiers: Sequence[str], now: dt.datetime) -> dict[str, dict[dt.datetime, Hour]]:
@@ -174,16 +164,15 @@ def _hours(identifiers: Sequence[str], now: dt.datetime) -> dict[str, dict[dt.da
 
 
 def _running(
-    item: Any, hours: Mapping[dt.datetime, Hour], since: dt.datetime, version: Version, *, own: bool, granted: bool,
-    granted_here: bool,
-) -> Running:  # fmt: skip
+    item: Any, hours: Mapping[dt.datetime, Hour], since: dt.datetime, version: Version, *, own: bool
+) -> Running:
     busiest = max(hours, key=lambda start: (hours[start].tokens, hours[start].calls, start), default=None)
     peak, revision = hours[busiest] if busiest else Hour(), item.revision
     return Running(
         endpoint=item,
         own=own,
-        granted=granted,
-        granted_here=granted_here,
+        granted=item.granted,
+        granted_here=item.granted_here,
         seats=len(item.upstreams) * revision.concurrency,
         busy=round(item.busy or 0),
         waiting=round(item.queued or 0),
