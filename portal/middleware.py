@@ -55,14 +55,17 @@ def _with_nul(values: QueryDict) -> str:
     return next((name for name, texts in values.lists() if any("\0" in text for text in (name, *texts))), "")
 
 
+def _nul_in(field: str) -> Invalid:
+    return Invalid.field(field, f"{field} holds a NUL character. Remove it and try again.")
+
+
 def _refusal(request: HttpRequest) -> GatehouseError | None:
     """Return why a request is not even looked at; drop NULs from the filters of a page, where they match nothing."""
     if "\0" in request.path:
         return NotFound("There is no such address.")
     field = _with_nul(request.GET).replace("\0", "")[:60]
-    sentence = f"{field} holds a NUL character. Remove it and try again."
     if field and request.path.startswith("/api/"):
-        return Invalid.field(field, sentence)
+        return _nul_in(field)
     if field:
         kept = QueryDict(mutable=True)
         for name, texts in request.GET.lists():
@@ -94,5 +97,4 @@ class expected_errors:
         field = _with_nul(request.POST) if isinstance(exception, DataError) else ""
         if not field:
             return None
-        shown = field.replace("\0", "")[:60] or "A field's name"
-        return views.expected(request, Invalid.field(shown, f"{shown} holds a NUL character. Remove it and try again."))
+        return views.expected(request, _nul_in(field.replace("\0", "")[:60] or "A field's name"))
