@@ -5,6 +5,10 @@ PYTHON := .venv/bin/python
 WORKERS ?= 2
 TESTS ?=
 
+# Hundreds of processes start while the tests run, and half a dozen with the portal: without kept bytecode each compiles
+# everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast demo bench check format clean venv venv-dev
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 from approvals import services
 from approvals.lead_time import LOADER
 from approvals.models import Choice, Decision, Request, RequestKind, RequestState
+from approvals.stages import keeping
 from audit.services import record, system
 from catalog import collecting, proposing
 from catalog import services as catalog
@@ -92,6 +93,7 @@ def admit(by: Principal, version: Version, *, reason: str) -> bool:
             submitted_at=timezone.now(),
         )
         move(Request.objects.filter(pk=made.pk), RequestState.DRAFT, RequestState.SUBMITTED)
+        stages = keeping.write(made, timezone.now())
         record(
             "approvals.submit", by=Principal(user=loader, via="command"), obj=made, after={"version": str(version.pk)}
         )
@@ -106,15 +108,18 @@ def admit(by: Principal, version: Version, *, reason: str) -> bool:
             requester=loader,
             reviewer=by.person,
             submission=1,
+            stage=stages[0],
             decision=Choice.APPROVE,
             reason=reason,
             plan_digest=made.plan_digest,
             plan_digest_now=made.plan_digest,
             via=by.via,
         )
+        keeping.advance(made, stages, stages[0])
         move(
             Request.objects.filter(pk=made.pk), RequestState.SUBMITTED, RequestState.APPROVED, decided_at=timezone.now()
         )
+        keeping.close(made)
         record(
             "approvals.approve",
             by=by,

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from ninja import Body as JsonBody
 from ninja import Router
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from approvals import interchange, reports, services
 from approvals.bodies import BODIES
@@ -67,7 +67,7 @@ class OneDecisionIn(DecisionIn):
 class BulkIn(DecisionIn):
     """One decision on several requests, whatever their kinds."""
 
-    ids: list[int] = Field(min_length=1, max_length=MAX_BULK)
+    ids: list[StrictInt] = Field(min_length=1, max_length=MAX_BULK)
 
 
 class RenewIn(Body):
@@ -182,8 +182,9 @@ def list_requests(
 def decide_many(request: PortalRequest, body: BulkIn) -> HttpResponse:
     """One decision on up to 100 requests, each in its own transaction; one result per id."""
     choice = _choice(body.decision)
-    results = [_decide_one(request.principal, item, choice, body.reason) for item in dict.fromkeys(body.ids)]
-    return answer(request, {"items": results})
+    # With an Idempotency-Key all of them are one transaction: two callers take the same locks in the same order.
+    said = {item: _decide_one(request.principal, item, choice, body.reason) for item in sorted(set(body.ids))}
+    return answer(request, {"items": [said[item] for item in dict.fromkeys(body.ids)]})
 
 
 def _decide_one(principal: Principal, request_id: int, choice: Choice, reason: str) -> dict[str, Any]:

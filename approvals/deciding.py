@@ -121,7 +121,8 @@ def _approve(held: Session, reason: str) -> Request:
     endpoint = KINDS[body.kind].apply(held.acting, current, body, judged.found)
     if endpoint is not None:
         Request.objects.filter(pk=current.pk).update(endpoint=endpoint)
-        waivers.carry(current, endpoint)
+        if endpoint.project_id == current.project_id:  # else another project's, which only lets this one call it
+            waivers.carry(current, endpoint)
     current.refresh_from_db()
     clock.stopped(current)
     telling.decided(current, held.who, Choice.APPROVE, reason)

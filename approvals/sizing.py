@@ -7,14 +7,14 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from catalog import fit
 from catalog.models import HardwareProfile, Kind, Version
 from endpoints.models import Cluster
 from quotas.gpus import GpuLimit
-from quotas.models import Pool, Reservation, ReservationState
-from quotas.services import room as room_of
+from quotas.models import Pool, ReservationState
 
 CENT = Decimal("0.01")
 
@@ -120,18 +120,27 @@ def gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
-def line_of(pool: Pool) -> Line:
-    """Return how `pool` stands now (two queries)."""
-    now = room_of(pool)
-    ahead = Reservation.objects.filter(pool=pool, state=ReservationState.WAITING).count()
-    return Line(now.limit, now.held, now.available, now.waiting, ahead)
+def queued(pools: QuerySet[Pool]) -> QuerySet[Pool]:
+    """Return `pools` with what waits for each, for `line_of`."""
+    waiting = Q(reservations__state=ReservationState.WAITING)
+    return pools.annotate(
+        asked=Sum("reservations__amount", filter=waiting, default=0), ahead=Count("reservations", filter=waiting)
+    )
 
 
-def room(pool: Pool | None, gpus: int, line: Line | None = None) -> dict[str, Any]:
-    """Return whether `pool` has room for `gpus` accelerators now. `line`: how it stands, when that is known already."""
+def line_of(pool: Any) -> Line:
+    """Return how a pool stood when it was read with `queued`."""
+    free = max(0, min(pool.limit, pool.observed) - pool.held)
+    return Line(pool.limit, pool.held, free, pool.asked, pool.ahead)
+
+
+def room(pool: Pool | None, gpus: int, known: Line | None = None) -> dict[str, Any]:
+    """Return whether `pool` has room for `gpus` accelerators now. `known`: how it stands, where that was read; else it
+    is read (one query).
+    """
     if pool is None or not gpus:
         return {"pool": None, "needed": 0, "sentence": "No accelerator is needed, so nothing has to wait."}
-    now = line or line_of(pool)
+    now = known or line_of(queued(Pool.objects.filter(pk=pool.pk)).get())
     ahead = now.ahead
     # Whoever waits does so because it does not fit, so a newcomer that fits starts at once (quotas/services.py).
     position = 0 if gpus <= now.available else ahead + 1

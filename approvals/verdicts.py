@@ -3,7 +3,7 @@ say it the same way.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 PASS, INFO, WARN, FAIL, WAIVED = "pass", "info", "warn", "fail", "waived"
@@ -33,7 +33,7 @@ class Check:
 
     def json(self) -> dict[str, Any]:
         """Return the check as the plan keeps it."""
-        return asdict(self) | {"controls": list(self.controls)}
+        return vars(self) | {"controls": list(self.controls)}
 
 
 def ordered(checks: Iterable[Check]) -> list[Check]:

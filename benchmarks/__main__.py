@@ -16,6 +16,7 @@ ON_STORES = (
     "credentials",
     "hashing",
     "policies",
+    "queue",
 )  # with measure(store) -> list[Result], run in a process of its own per database
 BENCHES = (*ALONE, *ON_STORES)
 

@@ -4,15 +4,14 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
-from django.db.models import Case, Count, Exists, IntegerField, QuerySet, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, Count, Exists, IntegerField, Max, QuerySet, Subquery, Sum, Value, When
 
 from catalog.models import STATE_ORDER, Audience, Kind, Listing, reviews
 from catalog.search import CONTEXTS, EVIDENCE, KEYS, SIZES, TITLES, Filters, Fit, label, searched
-from projects.models import User
+from projects.compiled import Compiled
 from projects.principal import Principal
 
 Group = tuple[Mapping[str, tuple[str, ...]], int]  # values by facet, and how many listings have them
@@ -33,33 +32,49 @@ class Stamp:
     """What every change of an audience's listings changes, too: they are never updated, always written anew."""
 
     audience: str
-    proposed: bool  # whether the person has listings of their own beside those of the audience
-    granted: bool  # whether grants open further ones to the person
-    many: int  # those that are for the whole audience
-    newest: int
-    at: dt.datetime | None
+    proposed: bool = False  # whether the person has listings of their own beside those of the audience
+    granted: bool = False  # whether grants open further ones to the person
+    many: int = 0  # those that are for the whole audience
+    ids: int = 0  # all of their ids added up: also what is committed after others that began later changes it
+    newest: int = 0
+    at: dt.datetime | None = None
 
 
 def stamp(principal: Principal) -> Stamp:
-    """Return the stamp of the listings that `principal` sees (one query, from indexes)."""
-    whole = reviews(principal)
-    audience = Audience.REVIEWERS if whole else Audience.PUBLIC
-    rows = _of(audience).order_by()
-    number = rows.values("audience").annotate(number=Count("pk")).values("number")
-    row = User.objects.filter(pk=principal.person.pk).values_list(
-        Value(False) if whole else Exists(Listing.objects.own(principal)),
-        Value(False) if whole else Exists(Listing.objects.granted(principal)),
-        Coalesce(Subquery(number), 0),
-        Coalesce(Subquery(Listing.objects.order_by("-pk").values("pk")[:1]), 0),
-        Subquery(Listing.objects.filter(audience=audience).order_by("-created_at").values("created_at")[:1]),
-    )
-    return Stamp(str(audience), *row.get())
+    """Return the stamp of the listings that `principal` sees, from indexes (one query; one more for who does not review
+    where assets are not for everyone).
+    """
+    whole, person = reviews(principal), principal.person.pk
+    audience = str(Audience.REVIEWERS if whole else Audience.PUBLIC)
+    rows = _MARKS[audience].rows(person)
+    if not rows:  # none is for everybody: no numbers, and nothing is known of the others
+        proposed = not whole and Listing.objects.own(principal).exists()
+        return Stamp(audience, proposed, not whole and Listing.objects.granted(principal).exists())
+    many, ids, newest, at, limited, own = rows[0]
+    granted = bool(limited) and not whole and Listing.objects.granted(principal).exists()
+    return Stamp(audience, bool(own) and not whole, granted, many, int(ids), newest, at)
+
+
+def _marks(person: int, audience: str, listings: QuerySet[Listing]) -> QuerySet[Listing, Any]:
+    whole = Listing.objects.filter(audience=audience)
+    youngest = whole.order_by("-created_at").values("created_at")[:1]
+    own = Listing.objects.filter(audience=Audience.OWN, person=person)
+    marked = listings.filter(audience=audience).order_by().values("audience")
+    marked = marked.annotate(many=Count("pk"), ids=Sum("pk"), newest=Max("pk"))
+    limited = Exists(whole.filter(listed=True))
+    return marked.values_list("many", "ids", "newest", Subquery(youngest), limited, Exists(own))
 
 
 def _of(audience: str) -> QuerySet[Listing]:
     """Return the listings that everybody of an audience sees."""
-    rows = Listing.objects.filter(audience=audience)
-    return rows if audience == Audience.REVIEWERS else rows.filter(listed=False)
+    return _EVERYBODYS[audience].filter(audience=audience)
+
+
+_EVERYBODYS: Mapping[str, QuerySet[Listing]] = {
+    Audience.REVIEWERS: Listing.objects.all(),
+    Audience.PUBLIC: Listing.objects.filter(listed=False),
+}
+_MARKS = {name: Compiled(partial(_marks, audience=str(name), listings=rows), -1) for name, rows in _EVERYBODYS.items()}
 
 
 @lru_cache(maxsize=8)
@@ -68,11 +83,11 @@ def _all_groups(stamp: Stamp, limits: tuple[Fit, ...]) -> Groups:
     return tuple(_groups(_of(stamp.audience), limits))
 
 
-def _remembered(granted: QuerySet[Listing], stamp: Stamp, limits: Sequence[Fit]) -> Iterator[Group]:
+def _remembered(principal: Principal, stamp: Stamp, limits: Sequence[Fit]) -> Iterator[Group]:
     """Return the groups of what the whole audience sees, which are remembered, and of what grants add."""
     yield from _all_groups(replace(stamp, granted=False), tuple(limits))
     if stamp.granted:
-        yield from _groups(granted, limits)
+        yield from _groups(Listing.objects.granted(principal), limits)
 
 
 def count(principal: Principal, filters: Filters, limits: Sequence[Fit], stamp: Stamp) -> Counted:
@@ -85,10 +100,10 @@ def count(principal: Principal, filters: Filters, limits: Sequence[Fit], stamp: 
     known: dict[str, set[str]] = {key: set(filters.chosen.get(key, ())) for key in KEYS}
     total = found = 0
     if filters.words() or stamp.proposed:
-        listings = Listing.objects.visible_to(principal, proposed=stamp.proposed)
+        listings = Listing.objects.visible_to(principal, proposed=stamp.proposed, granted=stamp.granted)
         groups = _groups(searched(listings, filters), limits)
     else:
-        groups = _remembered(Listing.objects.granted(principal), stamp, limits)
+        groups = _remembered(principal, stamp, limits)
     for values, number in groups:
         total += number
         missed = [key for key, wanted in chosen.items() if wanted.isdisjoint(values[key])]

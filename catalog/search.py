@@ -206,4 +206,13 @@ def shown(found: QuerySet[Listing], sort: str, start: int) -> list[Listing]:
     findings = Prefetch(
         "version__evidence", queryset=Evidence.objects.defer("report")
     )  # megabytes, and nobody reads them
-    return list(rows.select_related("asset", "version").prefetch_related(findings))
+    return list(rows.select_related("asset", "version").only(*_SHOWN).prefetch_related(findings))
+
+
+# What a card or a line of the table reads; the texts and documents of an asset are for its own page.
+_SHOWN = (
+    "kind", "state", "parameters", "context_tokens", "needed_bytes", "tasks", "created_at",
+    "asset__slug", "asset__kind", "asset__name", "asset__publisher", "asset__summary", "asset__access",
+    "version__asset", "version__version", "version__state", "version__state_reason", "version__licence",
+    "version__runtime", "version__needs", "version__facts",
+)  # fmt: skip

@@ -88,6 +88,7 @@ def add_version(by: Principal, asset: Asset, spec: VersionSpec) -> Version:
         proposing.require_propose(by)
         proposing.require_room(by, 1)
         _refuse_false_demo(spec)
+        hold(asset.pk)  # two of one name at once: the second one is told
         if asset.versions.filter(version=spec.version).exists():
             raise Conflict(
                 f"{asset.slug} has a version {spec.version} already, and versions never change. "

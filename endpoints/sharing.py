@@ -29,10 +29,15 @@ def living_shares(today: dt.date | None = None) -> QuerySet[Share]:
     return Share.objects.filter(Q(ends_on__isnull=True) | Q(ends_on__gte=day), ended_at__isnull=True)
 
 
+def offered() -> Q:
+    """Return the condition of endpoints that answer calls and whose owners let other projects ask for access."""
+    return Q(shareable=True, desired=Desired.RUNNING, phase__in=[Phase.READY, Phase.DEGRADED])
+
+
 def shareable(version: Version) -> QuerySet[Endpoint]:
     """Return the endpoints of `version` that answer calls and whose owners let other projects ask for access."""
-    rows = Endpoint.objects.filter(shareable=True, desired=Desired.RUNNING, phase__in=[Phase.READY, Phase.DEGRADED])
-    return rows.filter(revision__version=version).select_related("project", "revision__profile", "revision__version")
+    rows = Endpoint.objects.filter(offered(), revision__version=version)
+    return rows.select_related("project", "revision__profile", "revision__version")
 
 
 def shared_with(principal: Principal) -> QuerySet[Share]:

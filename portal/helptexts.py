@@ -175,7 +175,8 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     ),
     "search": (
         "catalog",
-        "Every word must stand somewhere in the name, the project or the model. R-12, or just 12, finds that request.",
+        "Every word must stand somewhere in the name, the project or the model. R-12, or just 12, finds that request; "
+        "ast-001 finds that rule of the policies.",
         "You find only what you may see: people of your own projects, and nothing of projects that you are not in.",
     ),
     "help": _INDEX,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from django.conf import settings
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.decorators import sync_only_middleware
 
@@ -18,7 +19,6 @@ from projects.principal import PortalRequest
 
 Handler = Callable[[HttpRequest], HttpResponse]
 log = logging.getLogger(__name__)
-PROTOCOLS = ("/api/", "/identity/o/api/")  # they answer bad bodies in shapes of their own
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -55,14 +55,17 @@ def _with_nul(values: QueryDict) -> str:
     return next((name for name, texts in values.lists() if any("\0" in text for text in (name, *texts))), "")
 
 
+def _nul_in(field: str) -> Invalid:
+    return Invalid.field(field, f"{field} holds a NUL character. Remove it and try again.")
+
+
 def _refusal(request: HttpRequest) -> GatehouseError | None:
     """Return why a request is not even looked at; drop NULs from the filters of a page, where they match nothing."""
     if "\0" in request.path:
         return NotFound("There is no such address.")
     field = _with_nul(request.GET).replace("\0", "")[:60]
-    sentence = f"{field} holds a NUL character. Remove it and try again."
     if field and request.path.startswith("/api/"):
-        return Invalid.field(field, sentence)
+        return _nul_in(field)
     if field:
         kept = QueryDict(mutable=True)
         for name, texts in request.GET.lists():
@@ -86,18 +89,12 @@ class expected_errors:
             return problem(error, getattr(request, "request_id", ""))
         return views.expected(request, error)
 
-    def process_view(self, request: HttpRequest, *_view: object) -> HttpResponse | None:
-        """Refuse a form with a NUL as a whole, once the CSRF check has read it."""
-        if request.method != "POST" or request.path.startswith(PROTOCOLS):
-            return None
-        field = _with_nul(request.POST)
-        if not field:
-            return None
-        shown = field.replace("\0", "")[:60] or "A field's name"
-        return views.expected(request, Invalid.field(shown, f"{shown} holds a NUL character. Remove it and try again."))
-
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer for expected errors only; the rest stays a 500."""
-        if not isinstance(exception, GatehouseError):
+        if isinstance(exception, GatehouseError):
+            return views.expected(request, exception)
+        # Fields refuse a NUL themselves and keep what was typed; where one was only looked up, PostgreSQL refuses it.
+        field = _with_nul(request.POST) if isinstance(exception, DataError) else ""
+        if not field:
             return None
-        return views.expected(request, exception)
+        return views.expected(request, _nul_in(field.replace("\0", "")[:60] or "A field's name"))

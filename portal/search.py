@@ -1,4 +1,4 @@
-"""Search over everything that the person may see: assets, endpoints, requests, projects, people."""
+"""Search over everything that the person may see: assets, endpoints, requests, projects, people, policies."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from approvals.models import Request
+from approvals.policies.active import active
 from approvals.views.cells import state_chip as request_chip
+from approvals.views.policies_cells import severity_chip
 from catalog import cells as catalog_cells
 from catalog.models import Kind, Listing, VersionState
 from endpoints import cells as endpoint_cells
@@ -72,12 +74,14 @@ def search(request: PortalRequest) -> HttpResponse:
 
 
 def find(principal: Principal, text: str, most: int) -> list[Group]:
-    """Return what `principal` may see that holds every word of `text`, at most `most` of a kind: six queries.
+    """Return what `principal` may see that holds every word of `text`, at most `most` of a kind: seven queries.
 
     A number, also as R-12, finds the request with that number first.
     """
     words = text.split()
-    kinds: list[Callable[[Principal, list[str], int], Group]] = [_assets, _endpoints, _requests, _projects, _people]
+    kinds: list[Callable[[Principal, list[str], int], Group]] = [
+        _assets, _endpoints, _requests, _projects, _people, _policies,
+    ]  # fmt: skip
     return [group for kind in kinds if (group := kind(principal, words, most)).hits]
 
 
@@ -180,3 +184,26 @@ def _people(principal: Principal, words: list[str], most: int) -> Group:
         full = person.get_full_name()
         hits.append(Hit(f"{person.username} ({full})" if full else person.username, url, ", ".join(held)))
     return Group("People", "user", hits, more)
+
+
+def _policies(principal: Principal, words: list[str], most: int) -> Group:
+    """Find the rules of the bundle that counts, by id and title; whoever is signed in is judged by them and reads
+    them. The bundle itself is found by its name and version.
+    """
+    if not principal.is_authenticated:
+        return Group("Policies", "policy")
+    now, lowered = active(), [word.lower() for word in words]
+
+    def holds(*texts: str) -> bool:
+        return all(word in " ".join(texts).lower() for word in lowered)
+
+    hits = [
+        Hit(rule.title, reverse("policy_rule", args=[rule.id]), rule.id, severity_chip(rule.severity))
+        for rule in now.bundle.rules
+        if holds(rule.id, rule.title)
+    ]
+    if holds("policy policies bundle", now.bundle.name, now.version):
+        count = len(now.bundle.rules)
+        context = f"Bundle {now.version} · {count} rule{'' if count == 1 else 's'}"
+        hits.insert(0, Hit(now.bundle.name, reverse("policy_list"), context))
+    return Group("Policies", "policy", hits[:most], len(hits) > most, _list("policy_list", words))

@@ -1,9 +1,10 @@
-"""The furnished organisation is made once for tests that follow each other and want it, since that takes longer than
-most of them: each works in a savepoint of its own, on copies of the objects, so none sees what another one did.
+"""What takes longer to make than most of the tests that want it is made once for those that follow each other: each
+works in a savepoint of its own, on copies of the objects, so none sees what another one did.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,26 +15,29 @@ from pytest_django import DjangoDbBlocker
 from tests.conftest import NoBroker, Org, people
 from tests.world import World, furnish
 
+# By the name of the fixture that hands out copies: what makes it, given a folder. A file of tests may add its own.
+MAKERS: dict[str, Callable[[Path], Any]] = {"world": lambda folder: furnish(people())}
+
 
 class Shared:
-    """One furnished organisation in an open transaction, or none."""
+    """What one maker made, in an open transaction, or nothing."""
 
     def __init__(self) -> None:
-        self.world: World | None = None
+        self.made: Any = None
         self.outer: Any = None
         self.blocker: DjangoDbBlocker | None = None
 
-    def enter(self, blocker: DjangoDbBlocker, state: Any) -> None:
+    def enter(self, name: str, blocker: DjangoDbBlocker, folders: pytest.TempPathFactory) -> None:
         """Make it where there is none."""
-        if self.world is not None:
+        if self.made is not None:
             return
-        self.blocker = blocker
-        with blocker.unblock(), pytest.MonkeyPatch.context() as patch, override_settings(STATE_DIR=state):
+        self.blocker, folder = blocker, folders.mktemp(name)
+        with blocker.unblock(), pytest.MonkeyPatch.context() as patch, override_settings(STATE_DIR=folder):
             patch.setattr("endpoints.nudge.current_app", NoBroker)
             self.outer = transaction.atomic()
             self.outer._from_testcase = True  # as Django's own tests mark theirs: code may ask for the outermost one
             self.outer.__enter__()
-            self.world = furnish(people())
+            self.made = MAKERS[name](folder)
 
     def leave(self) -> None:
         """Undo it."""
@@ -42,44 +46,50 @@ class Shared:
         with self.blocker.unblock():
             transaction.set_rollback(True)
             self.outer.__exit__(None, None, None)
-        self.world = self.outer = None
+        self.made = self.outer = None
 
 
 SHARED = Shared()
 
 
-def wants(item: Any) -> bool:
-    """Whether a test works in the furnished organisation."""
-    return "world" in getattr(item, "fixturenames", ())
+def wants(item: Any) -> str:
+    """The name of what a test shares with others, or ""."""
+    return next((name for name in MAKERS if name in getattr(item, "fixturenames", ())), "")
+
+
+def copied() -> Any:
+    """What was made, for one test."""
+    return copy.deepcopy(SHARED.made)
 
 
 @pytest.fixture(autouse=True)
 def _shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Stands before `db`: autouse fixtures come first. No other fixture may be called `world`."""
-    if wants(request.node):
+    """Stands before `db`: autouse fixtures come first. No other fixture may be called like one of the makers."""
+    if name := wants(request.node):
         request.getfixturevalue("django_db_setup")
-        SHARED.enter(request.getfixturevalue("django_db_blocker"), tmp_path_factory.getbasetemp())
+        SHARED.enter(name, request.getfixturevalue("django_db_blocker"), tmp_path_factory)
 
 
 @pytest.fixture
 def world(db: None, state_dir: Any, monkeypatch: pytest.MonkeyPatch) -> World:
     """An object of every kind."""
     monkeypatch.setattr("endpoints.nudge.current_app", NoBroker)
-    return copy.deepcopy(SHARED.world)  # type: ignore[return-value]
+    found: World = copied()
+    return found
 
 
 @pytest.fixture
 def org(db: None, request: pytest.FixtureRequest) -> Org:
-    """Personas and projects; those of the furnished organisation where the test has it."""
-    if wants(request.node):
-        found: Org = request.getfixturevalue("world").org
+    """Personas and projects; those of what the test shares with others where it does."""
+    if name := wants(request.node):
+        found: Org = request.getfixturevalue(name).org
         return found
     return people()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(nextitem: Any) -> Iterator[None]:
-    """The organisation goes with the last test of a row that wanted it."""
+def pytest_runtest_teardown(item: Any, nextitem: Any) -> Iterator[None]:
+    """It goes with the last test of a row that wanted it."""
     yield
-    if not wants(nextitem):
+    if wants(nextitem) != wants(item):
         SHARED.leave()

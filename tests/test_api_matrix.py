@@ -388,7 +388,8 @@ def test_every_operation_has_a_row() -> None:
 def test_matrix(method: str, path: str, world: World, api_for: Any) -> None:
     """Each caller gets what the table says; refusals are problem documents; each call is undone before the next."""
     row, wrong = OPERATIONS[method, path], []
-    _versions(world)
+    if path.endswith(("/submit", "/retire")):
+        _versions(world)
     where = f"/api/v1{path_of(method, path, world)}"
     for caller, expected in zip(CALLERS, row.line.split(), strict=True):
         with transaction.atomic():

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 
+from approvals.models import Decision, Stage, StageState, Submission
 from audit.models import Row as AuditRow
 from catalog.models import Asset, Version, VersionState
 from tests.conftest import ApiClient, Org
@@ -72,3 +74,6 @@ def test_catalog_load(org: Org, settings: Any) -> None:
     assert AuditRow.objects.filter(action="catalog.approve").count() == Version.objects.count()
     approvals = AuditRow.objects.filter(action="catalog.approve").values_list("after", flat=True)
     assert {json.loads(after)["state"] for after in approvals} == {"approved"}
+    assert set(Stage.objects.values_list("state", flat=True)) == {StageState.PASSED}
+    decided = Decision.objects.filter(stage__request=F("request"), request__waiting_on="")
+    assert decided.count() == Submission.objects.exclude(closed_at=None).count() == Version.objects.count()

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,18 +37,30 @@ UNAUDITED_FUNCTIONS = {
 WRITES = {"create", "bulk_create", "save", "update", "delete", "get_or_create", "update_or_create", "bulk_update"}
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
-    for app in APPS:
-        for path in sorted((ROOT / app).rglob("*.py")):
-            if "migrations" not in path.parts:
-                yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+# One worker reads the sources, and reads each of them once.
+pytestmark = pytest.mark.xdist_group("house rules")
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for app in APPS
+        for path in sorted((ROOT / app).rglob("*.py"))
+        if "migrations" not in path.parts
+    }
+
+
+@cache
+def walk(tree: ast.AST) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree))
 
 
 def test_states_change_only_through_move() -> None:
     """`x.state = …` and `.update(state=…)` outside portal/states.py would skip the arrows and the compare-and-set."""
     found = []
-    for name, tree in sources():
-        for node in ast.walk(tree):
+    for name, tree in sources().items():
+        for node in walk(tree):
             if isinstance(node, ast.Assign | ast.AugAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 attributes = {target.attr for target in targets if isinstance(target, ast.Attribute)}
@@ -66,9 +79,10 @@ def test_states_change_only_through_move() -> None:
     assert found == []
 
 
+@cache
 def _called(function: ast.AST) -> set[str]:
     names = set()
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name):
                 names.add(node.func.id)
@@ -77,9 +91,10 @@ def _called(function: ast.AST) -> set[str]:
     return names
 
 
+@cache
 def _writes(function: ast.AST) -> bool:
     """Whether a function changes rows: calls `move`, or a write method on a manager or model instance."""
-    for node in ast.walk(function):
+    for node in walk(function):
         if not isinstance(node, ast.Call):
             continue
         if isinstance(node.func, ast.Name) and node.func.id == "move":
@@ -98,10 +113,10 @@ def _writes(function: ast.AST) -> bool:
 
 
 def _service_modules() -> Iterator[tuple[str, ast.Module]]:
-    for name, tree in sources():
+    for name, tree in sources().items():
         imports = {
             alias.name
-            for node in ast.walk(tree)
+            for node in walk(tree)
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("audit")
             for alias in node.names
         }
@@ -174,15 +189,13 @@ def test_audit_has_no_foreign_keys() -> None:
 def test_no_import_inside_a_function() -> None:
     """Except AppConfig.ready, where Django demands it, and manage.py."""
     found = []
-    for name, tree in sources():
+    for name, tree in sources().items():
         if name.endswith("apps.py"):
             continue
-        for function in ast.walk(tree):
+        for function in walk(tree):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 found += [
-                    f"{name}:{node.lineno}"
-                    for node in ast.walk(function)
-                    if isinstance(node, ast.Import | ast.ImportFrom)
+                    f"{name}:{node.lineno}" for node in walk(function) if isinstance(node, ast.Import | ast.ImportFrom)
                 ]
     assert found == []
 
@@ -190,7 +203,7 @@ def test_no_import_inside_a_function() -> None:
 def test_public_functions_of_services_have_docstrings() -> None:
     bare = [
         f"{name}:{node.name}"
-        for name, tree in sources()
+        for name, tree in sources().items()
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not ast.get_docstring(node)
     ]

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,8 @@ from portal.listing import known
 from projects.models import Membership, Role, User
 from projects.permissions import SCOPES
 from projects.principal import Principal
-from tests.conftest import ApiClient, Org
+from tests import sharing
+from tests.conftest import ApiClient, NoBroker, people
 from tests.factories import request_body
 from tests.leak_kit import Habitat, Zoo, frame_of, furnish, leaked, more_quokkas, wanted, words_of
 from tests.leak_tables import (
@@ -57,11 +57,15 @@ Clients = dict[str, Client]
 WORDS_IN_FILTERS = ("asset", "publisher", "slug", "endpoint", "person", "costcentre", "waiting", "key")
 
 
+sharing.MAKERS["zoo"] = lambda folder: furnish(people(), folder / "calls")
+
+
 @pytest.fixture
-def zoo(org: Org, state_dir: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Zoo:
-    monkeypatch.setattr("endpoints.nudge.current_app", type("Broker", (), {"send_task": lambda *a, **k: None})())
+def zoo(db: None, state_dir: Any, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Zoo:
+    monkeypatch.setattr("endpoints.nudge.current_app", NoBroker)
     settings.API_RATE_PER_MINUTE = 1_000_000
-    return furnish(org, tmp_path / "calls")
+    found: Zoo = sharing.copied()
+    return found
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from approvals.access.sight import Question, Sight
 from approvals.access.ways import HOLDERS, Holder, Way, until
 from approvals.access.ways import PROJECT as GUEST
 from approvals.access.words import ASSET, INVOKE, KINDS, PROJECT, SEE, WORDS
+from approvals.stages import delegating
 from catalog.models import Asset
 from endpoints.sharing import living_shares
 from projects.models import ApiKey, Application, KeyState, Project, User
@@ -189,4 +190,5 @@ def _people(
     members = Q(memberships__project__in=scope)
     others = Q(pk__in=keys.order_by().values("person")) | Q(pk__in=applications.order_by().values("account"))
     platform = Q() if asked.asset is not None else Q(groups__isnull=False)
-    return User.objects.filter(pk__in=active.filter(members | platform | others).order_by().values("pk"))
+    lent = Q(pk__in=delegating.holding().order_by().values("delegate"))
+    return User.objects.filter(pk__in=active.filter(members | platform | others | lent).order_by().values("pk"))

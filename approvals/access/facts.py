@@ -13,6 +13,7 @@ from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from approvals.access.ways import APPLICATION, KEY, PERSON, SERVICE, Holder, Member
+from approvals.stages import delegating
 from catalog.mcp.granted import usable as usable_servers
 from catalog.models import (
     Access,
@@ -34,6 +35,8 @@ from projects.models import ApiKey, Application, GroupMapping, Membership, User
 from projects.oauth.living import why_ended
 from projects.permissions import SHORT_LIVED
 from projects.principal import NOWHERE, Principal
+
+LENT = "lent"  # in the place of a membership's source: somebody lets this one decide for them
 
 
 @dataclass(frozen=True)
@@ -227,18 +230,42 @@ def running(endpoints: Q, shares: Q) -> tuple[list[Running], list[Shared]]:
 
 
 def people(users: QuerySet[User]) -> dict[int, Holder]:
-    """Return people and service accounts by id, in the order of `users` (two queries, and one to read `users`)."""
-    principals = Principal.many(users)
+    """Return people and service accounts by id, in the order of `users`, with those who lent to them (two queries, and
+    one to read `users`).
+    """
+    asked = {user.pk: user for user in users}
     members: dict[int, dict[int, Member]] = defaultdict(dict)
+    lent: list[tuple[int, int, datetime]] = []  # who decides, for whom, until when
     mapped = GroupMapping.objects.filter(project=OuterRef("project_id"), role=OuterRef("role")).values("group")[:1]
-    rows = Membership.objects.filter(user__in=list(principals)).order_by()
+    rows = Membership.objects.filter(user__in=list(asked)).order_by()
     columns = ("user_id", "project_id", "project__slug", "role", "created_at", "source")
-    for pk, project_id, *rest in rows.values_list(*columns, Coalesce(Subquery(mapped), Value(""))):
-        members[pk][project_id] = Member(*rest)
-    return {
-        pk: Holder(one.name, SERVICE if one.person.is_service else PERSON, one, members[pk])
-        for pk, one in principals.items()
+    nothing = Value("", output_field=CharField())
+    given = delegating.holding().filter(delegate__is_service=False).order_by()
+    theirs = given.values_list("delegate_id", "delegator_id", nothing, nothing, "ends_at", Value(LENT), nothing)
+    known = rows.values_list(*columns, Coalesce(Subquery(mapped), Value("")))
+    for pk, about, slug, role, at, source, group in known.union(theirs, all=True):
+        if source == LENT and pk in asked:
+            lent.append((pk, about, at))
+        elif source != LENT:
+            members[pk][about] = Member(slug, role, at, source, group)
+    principals = _principals(users, asked, {delegator for _, delegator, _ in lent})
+    found = {
+        pk: Holder(one.username, SERVICE if one.is_service else PERSON, principals[pk], members[pk])
+        for pk, one in asked.items()
     }
+    for pk, delegator, ends_at in sorted(lent):
+        if (lends := principals.get(delegator)) is not None:  # who holds nothing has nothing to lend
+            one = Holder(lends.name, PERSON, lends, ends_at=ends_at)
+            found[pk] = replace(found[pk], lent=(*found[pk].lent, one))
+    return found
+
+
+def _principals(users: QuerySet[User], asked: dict[int, User], lenders: set[int]) -> dict[int, Principal]:
+    """Return the principals of `users`, which were read as `asked`, and of `lenders` who hold anything (one query)."""
+    if not lenders:
+        return Principal.many(users)
+    some = Principal.holders(User.objects.filter(pk__in=[*asked, *lenders]))
+    return {pk: Principal(user=one) for pk, one in asked.items()} | {one.person.pk: one for one in some}
 
 
 def with_keys(holders: dict[int, Holder], keys: QuerySet[ApiKey]) -> tuple[dict[int, Holder], list[Holder]]:
@@ -266,18 +293,21 @@ def with_keys(holders: dict[int, Holder], keys: QuerySet[ApiKey]) -> tuple[dict[
         ended = "" if usable(key) else record.why_not(timezone.now().timestamp())
         if not belongs(principal):
             ended = ended or f"{key.person.username} is no longer a member of {key.project.slug}."
-        found.append(Holder(key.prefix, KEY, principal, owner.members, ended, key.expires_at, (record,)))
+        lent = tuple(replace(one, principal=replace(one.principal, project_id=key.project_id)) for one in owner.lent)
+        found.append(Holder(key.prefix, KEY, principal, owner.members, ended, key.expires_at, (record,), lent))
         before = held[key.person_id]
         held[key.person_id] = replace(before, calls=(*before.calls, record))
     return held, found
 
 
 def applications(holders: dict[int, Holder], rows: QuerySet[Application]) -> list[Holder]:
-    """Return the applications that come as a service account among `holders` (one query).
+    """Return the applications that come as a service account among `holders` (one query; none where there is none).
 
     Without a person they get no scope that decides; those that act for whoever signed in are that person.
     """
-    found = []
+    found: list[Holder] = []
+    if all(one.kind != SERVICE for one in holders.values()):
+        return found
     for one in rows.select_related("client", "owner", "account").order_by("client_id"):
         account = holders.get(one.account_id) if one.account_id is not None else None
         if account is None:

@@ -136,6 +136,8 @@ class Judge:
         yield from ways(holder, decides(target.pk), target.pk, what=NOT_OWN)
         what = f"what other projects ask of its endpoints, {NOT_OWN}"
         yield from _roles(ways(holder, decides_access(target.pk), target.pk, what=what))
+        for one in holder.lent:
+            yield from _for(one, self._project_decide(one, word, target))
 
     # --- Assets -------------------------------------------------------------------------------------------------------
 
@@ -217,6 +219,8 @@ class Judge:
         for project_id in self._hosts(asset):
             what = f"what other projects ask of its endpoints, {NOT_OWN}"
             yield from _roles(ways(holder, decides_access(project_id), project_id, what=what))
+        for one in holder.lent:
+            yield from _for(one, self._asset_decide(one, asset))
 
     # --- Calls --------------------------------------------------------------------------------------------------------
 
@@ -308,6 +312,13 @@ def _any(pairs: Iterable[tuple[type, str]]) -> Ask:
 def _roles(found: Iterable[Way]) -> list[Way]:
     """Return the ways of a role in a project: what a platform role allows was said before."""
     return [way for way in found if way.project_id is not None]
+
+
+def _for(delegator: Holder, found: Iterable[Way]) -> Iterator[Way]:
+    """Yield what somebody may decide for a delegator; what was lent to the delegator is not among it."""
+    for way in found:
+        words = f"for {delegator.name}{until(delegator.ends_at)}, {way.sentence}"
+        yield Way("delegation", delegator.name, words, delegator.ends_at, way.project_id)
 
 
 def _share_way(share: Shared) -> Way:

@@ -3,7 +3,7 @@ action that is counted before it happens.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from allauth.idp.oidc.models import Token
 from allauth.mfa.models import Authenticator
@@ -14,6 +14,7 @@ from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
 from approvals.deciding import slug_of
+from approvals.kinds import ended
 from approvals.models import AccessReviewItem, Outcome, Request, RequestKind, RequestState
 from approvals.objective import clock
 from approvals.stages import delegating, keeping
@@ -167,12 +168,14 @@ def _end_access(by: Principal, person: User, why: str) -> None:
 
 def _hand_back(by: Principal, person: User, why: str) -> None:
     """Withdraw what waits for nobody any more, give open reviews to the platform, and end delegations."""
+    gives_back = replace(by, groups=by.groups | {PLATFORM_ENGINEERS})  # who may take the leave may do that, too
     for request in Request.objects.filter(requester=person, state__in=OPEN).select_related("project"):
         own = Request.objects.filter(pk=request.pk)
         if move(own, request.state, RequestState.WITHDRAWN, updated_at=timezone.now()):
             if request.state == RequestState.SUBMITTED:
                 keeping.close(request)
                 clock.stopped(request)
+                ended(gives_back, request, None)
             before = {"state": request.state}
             record("approvals.withdraw", by=by, obj=request, project=slug_of(request), before=before, reason=why)
     _reviews(person).update(reviewer=None)

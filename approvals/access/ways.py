@@ -19,8 +19,8 @@ HOLDERS = (PERSON, SERVICE, KEY, APPLICATION, PROJECT)  # in this order within a
 
 @dataclass(frozen=True)
 class Way:
-    """One way by which something is allowed. `kind`: role, group, preset, grant, share, scope, membership or key;
-    `project_id`: the project whose readers may know of it, none: everybody.
+    """One way by which something is allowed. `kind`: role, group, preset, grant, share, scope, membership, key or
+    delegation; `project_id`: the project whose readers may know of it, none: everybody.
     """
 
     kind: str
@@ -50,7 +50,8 @@ class Holder:
     """Somebody or something that may be allowed something, with the principal that the enforcement would make of it.
 
     `members` are of the person behind it, by project id. `ended` says why a key or application is refused everywhere;
-    `calls` are the keys that a person holds, or the key itself, as the gateway knows them.
+    `calls` are the keys that a person holds, or the key itself, as the gateway knows them. `lent`: those who let it
+    decide for them, until their `ends_at`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Holder:
     ended: str = ""
     ends_at: datetime | None = None
     calls: tuple[KeyRecord, ...] = ()
+    lent: tuple["Holder", ...] = ()
 
     @property
     def person(self) -> User:

@@ -2,11 +2,10 @@
 
 from django.http import HttpResponse
 from ninja import Router
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from approvals.envelopes import services
 from approvals.envelopes.reading import standing_json, standings
-from portal.errors import Invalid
 from projects.api import Body, answer, idempotent, scope
 from projects.principal import PortalRequest
 
@@ -18,7 +17,7 @@ class ModeIn(Body):
 
     mode: str = Field(max_length=20, description="live, shadow or off")
     reason: str = Field("", max_length=8192)
-    sample_percent: int | None = Field(None, description="Of what it approves, to be read later by a person.")
+    sample_percent: StrictInt | None = Field(None, description="Of what it approves, to be read later by a person.")
     digest: str = Field("", max_length=80)
 
 
@@ -39,8 +38,6 @@ def switch_all_off(request: PortalRequest, body: OffIn) -> HttpResponse:
 @idempotent
 def set_mode(request: PortalRequest, rule: str, body: ModeIn) -> HttpResponse:
     """Let an auto-approve rule decide, put it into shadow, or switch it off."""
-    if isinstance(body.sample_percent, bool):
-        raise Invalid.field("sample_percent", "sample_percent cannot be true or false.")
     services.set_mode(
         request.principal,
         rule,

@@ -12,6 +12,7 @@ from audit.services import record
 from portal.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.http import clean_text
 from portal.states import move
+from projects.oauth.reading import behind
 from projects.permissions import require, require_anywhere
 from projects.principal import Principal
 
@@ -99,7 +100,8 @@ def object_to(by: Principal, verdict: Verdict, *, remark: str) -> Verdict:
 def _read(by: Principal, verdict: Verdict, said: Reading, remark: str) -> Verdict:
     require(by, "read", verdict)
     request = verdict.request
-    if request.requester_id == by.person.pk:
+    asked = request.requester
+    if asked.pk == by.person.pk or (asked.is_service and by.person.pk in behind(asked.username)):
         raise Forbidden("Nobody reads an approval of an own request. Ask another reviewer.", code="own_request")
     with transaction.atomic():
         rows = Verdict.objects.filter(pk=verdict.pk)

@@ -14,6 +14,7 @@ from approvals.policies.judging import matching_envelopes
 from approvals.policies.rules import Envelope
 from approvals.verdicts import INFO, PASS
 from portal.errors import GatehouseError
+from projects.oauth.reading import behind
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ def submitted(request: Request, plan: Mapping[str, Any]) -> None:
         if mode == Mode.OFF:
             continue
         why = barrier if holds else "Its condition does not hold."
+        if not why and mode == Mode.LIVE and row is not None:
+            why = _own(request, row)
         approves = not why
         if approves and mode == Mode.LIVE and approved:
             mode, why = Mode.SHADOW, f"{approved} had approved it already."
@@ -83,6 +86,14 @@ def obstacle(plan: Mapping[str, Any]) -> str:
         return "It would wait for room in the pool."
     human = next((stage for stage in plan["stages"] if stage["human"]), None)
     return f"The stage {human['name']} needs a person." if human else ""
+
+
+def _own(request: Request, row: EnvelopeMode) -> str:
+    """Return why a rule does not decide for who let it decide, also through an application; "" for everybody else."""
+    asks, let = request.requester, row.changed_by
+    if let is None or not (let == asks or (asks.is_service and let.pk in behind(asks.username))):
+        return ""
+    return f"{let.username} let this rule decide, so what they ask for themselves waits for people."
 
 
 def sampled(request: Request, percent: int) -> bool:

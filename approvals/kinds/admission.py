@@ -215,8 +215,14 @@ def ended(by: Principal, request: Request, reason: str | None) -> None:
 
 def own_proposal(request: Request, person: User) -> bool:
     """Whether `request` asks to let in for the first time what `person` proposed, whoever sent it to review."""
+    version = proposal(request)
+    return version is not None and version.proposed_by_id == person.pk
+
+
+def proposal(request: Request) -> Version | None:
+    """Return the version that `request` asks to let in for the first time, None where it asks for something else."""
     version = request.version if request.kind == RequestKind.ADMISSION else None
-    return version is not None and version.approved_at is None and version.proposed_by_id == person.pk
+    return version if version is not None and version.approved_at is None else None
 
 
 def apply(by: Principal, request: Request, body: AdmissionBody, found: Resolved) -> None:

@@ -13,9 +13,9 @@ from approvals.planning.around import Around, around
 from approvals.planning.loads import loads, measured
 from approvals.planning.reading import Reader
 from approvals.planning.sharing import Running
-from approvals.sizing import Line, place
+from approvals.sizing import Line, line_of, place, queued
 from catalog.evidence.licence import terms
-from catalog.models import Asset, HardwareProfile, Version, with_pins
+from catalog.models import Access, Asset, HardwareProfile, Version, with_pins
 from endpoints.models import Cluster, Endpoint
 from endpoints.services import Authorization, open_endpoint
 from portal.errors import Conflict, Invalid
@@ -75,21 +75,28 @@ def resolve(by: Principal, body: EndpointBody, known: Project | None = None) -> 
     if project is None or version is None or profile is None or problems:
         refuse(problems)
     require_open(by, version.asset, project)
-    pools = list(profile.pools.all()) if profile.accelerator_count else []
+    pools = list(queued(profile.pools.all())) if profile.accelerator_count else []
     pool, cluster = place(profile, pools, Cluster.objects.all(), body.environment or "")
-    return Resolved(project, version, profile, pool, cluster, None, body.name or "", body.environment or "")
+    now = line_of(pool) if pool else None
+    return Resolved(project, version, profile, pool, cluster, now, body.name or "", body.environment or "")
 
 
 def find_version(by: Principal, asset: str, name: str, problems: dict[str, str]) -> Version | None:
     """Return a version of the catalog that the caller may read, or add to `problems` why there is none."""
-    visible = Version.objects.visible_to(by)
-    found = with_pins(visible.select_related("asset")).filter(asset__slug=asset, version=name)
+    found = with_pins(Version.objects.select_related("asset")).filter(asset__slug=asset, version=name)
     version: Version | None = found.first()
-    if version is None:
-        known = Asset.objects.filter(slug=asset, versions__in=visible).exists()
-        field, value = ("version", name) if known else ("asset", asset)
-        problems[field] = f"{field} {value!r} is not in the catalog. Choose an approved version from the catalog."
-    return version
+    if version is not None and _reads(by, version):
+        return version
+    known = Asset.objects.filter(slug=asset, versions__in=Version.objects.visible_to(by)).exists()
+    field, value = ("version", name) if known else ("asset", asset)
+    problems[field] = f"{field} {value!r} is not in the catalog. Choose an approved version from the catalog."
+    return None
+
+
+def _reads(by: Principal, version: Version) -> bool:
+    """Whether `by` may read `version`: no query for what is for everyone and was approved once, which everybody may."""
+    everybody = version.asset.access == Access.EVERYONE and version.approved_at is not None
+    return everybody or Version.objects.visible_to(by).filter(pk=version.pk).exists()
 
 
 def find_profile(slug: str, problems: dict[str, str]) -> HardwareProfile | None:

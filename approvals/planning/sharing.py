@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Sum, TextField
+from django.db.models import Exists, OuterRef, Q, Subquery, Sum, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -27,6 +27,11 @@ from quotas import histogram
 from quotas.models import UsageHour
 from quotas.rollups import floor
 
+COLUMNS = (  # of an endpoint, as far as it is offered
+    *("name", "environment", "data_classification", "shareable", "upstreams", "ends_on", "project__slug"),
+    *("revision__version", "revision__concurrency", "revision__profile__slug"),
+    *("revision__profile__price_per_hour", "revision__profile__currency"),
+)
 MOST, READ = 3, 8  # that are offered; that are looked at
 DAYS = 7  # of token metrics that count
 FRESH = dt.timedelta(minutes=5)  # an engine that was not read for longer is gone
@@ -115,21 +120,33 @@ def running(version: Version, mine: Iterable[int], project: Project | None = Non
 
 
 def _candidates(version: Version, mine: list[int], project: Project | None) -> list[Any]:
+    """Return what runs `version` (one query), with `granted` and `granted_here` as in Running, and `busy` and `queued`
+    as its engines said last.
+    """
     counts = EngineCount.objects.filter(endpoint=OuterRef("pk"), at__gte=timezone.now() - FRESH).order_by()
     engines = counts.values("endpoint")
     shares = sharing.living_shares().filter(endpoint=OuterRef("pk"))
-    own = Endpoint.objects.filter(project__in=mine, phase=Phase.READY, revision__version=version)
-    rows: QuerySet[Endpoint] = own | sharing.shareable(version)
-    return list(
-        rows.select_related("project", "revision__version__asset", "revision__profile")
+    granted = {"granted": Exists(shares.filter(project__in=mine))}
+    if project is not None and mine != [project.pk]:
+        granted["granted_here"] = Exists(shares.filter(project=project.pk))
+    own = Q(project__in=mine, phase=Phase.READY)
+    rows: list[Any] = list(
+        Endpoint.objects.filter(own | sharing.offered(), revision__version=version)
+        .select_related("project", "revision__profile")
+        .only(*COLUMNS)
         .annotate(
-            granted=Exists(shares.filter(project__in=mine)),
-            granted_here=Exists(shares.filter(project=project.pk if project else None)),
+            **granted,
             busy=Subquery(engines.annotate(sum=Sum("running")).values("sum")),
             queued=Subquery(engines.annotate(sum=Sum("waiting")).values("sum")),
         )
         .order_by("project__slug", "name")[:READ]
     )
+    for item in rows:
+        if "granted_here" not in granted:
+            item.granted_here = item.granted and project is not None
+        if item.revision is not None:
+            item.revision.version = version
+    return rows
 
 
 def _hours(identifiers: Sequence[str], now: dt.datetime) -> dict[str, dict[dt.datetime, Hour]]:

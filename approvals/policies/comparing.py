@@ -44,14 +44,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two bundles, and of each the part that the other one does not have like that: only that part can differ, so only
-    that is judged of most objects.
+    """Two bundles, of each the part that the other one does not have like that (only that part can differ, so only
+    that is judged of most objects), and what both have alike.
     """
 
     now: Bundle
     then: Bundle
     before: Bundle
     after: Bundle
+    alike: Bundle
     stages: bool  # whether stages differ
     envelopes: bool
 
@@ -64,6 +65,7 @@ def pair(now: Bundle, then: Bundle) -> Pair:
         then,
         replace(now, rules=tuple(rule for rule in now.rules if new.get(rule.id) != known[rule.id])),
         replace(then, rules=tuple(rule for rule in then.rules if known.get(rule.id) != new[rule.id])),
+        replace(now, rules=tuple(rule for rule in now.rules if new.get(rule.id) == known[rule.id])),
         [_meaning(one) for one in now.stages] != [_meaning(one) for one in then.stages],
         [_meaning(one) for one in now.envelopes] != [_meaning(one) for one in then.envelopes],
     )
@@ -92,7 +94,8 @@ def compare(both: Pair, document: Mapping[str, Any], *, waived: frozenset[str], 
     if not parts:
         return None
     parts.sort(key=lambda part: ORDER.get(part.then, len(ORDER)))
-    worsts = [worst(verdicts(bundle, document, waived)) for bundle in (both.now, both.then)]
+    alike = verdicts(both.alike, document, waived)
+    worsts = [worst({**alike, **found}) for found in (before, after)]
     return Change(worsts[0], worsts[1], parts[:MOST_PARTS])
 
 

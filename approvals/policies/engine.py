@@ -59,6 +59,8 @@ def compile_(text: str) -> Any:
         program = _environment().compile(text)
     except RuntimeError as error:
         raise _placed(str(error)) from error
+    except TypeError as error:  # half of a surrogate pair, which YAML can write as an escape
+        raise ExpressionError("The expression holds a character that is none. Remove it.") from error
     if program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionError(
             f"The expression gives {program.return_type()}; it must give true or false. Compare something.", 1, 1

@@ -66,10 +66,10 @@ def _broken(rule: Rule, why: str) -> Check:
 
 
 def _check(rule: Rule, verdict: str, reason: str, fix: str) -> Check:
-    controls = tuple(f"{name} {item}" for name, items in rule.controls.items() for item in items)
     return Check(
-        rule.id, rule.title, verdict, reason, fix, rule.field, "policy", rule.severity, rule.waivable, controls=controls
-    )
+        rule.id, rule.title, verdict, reason, fix, rule.field, "policy", rule.severity, rule.waivable,
+        controls=rule.supports,
+    )  # fmt: skip
 
 
 def needed_stages(bundle: Bundle, document: Mapping[str, Any]) -> list[StageRule]:

@@ -26,10 +26,12 @@ from approvals.policies.engine import MAX_EXPRESSION
 from portal.http import field_errors
 
 DEPTH, NODES = 12, 20_000
+DIGITS = 40  # of a number: one that cannot even be written down ends the process of the runtime that is given it
 MOST_TESTS, MOST_PEOPLE = 60, 5
 PATH = re.compile(r"bundle\.yaml|(rules|stages|envelopes)/[a-z0-9][a-z0-9-]{0,59}\.yaml")
 PLACES = "bundle.yaml, or rules, stages or envelopes/<id>.yaml; an id is lower-case letters, digits and hyphens"
 KINDS = frozenset({*BODIES, "waiver"})
+INTEGER = "tag:yaml.org,2002:int"
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, where PyYAML was built with it
 
 
@@ -183,7 +185,7 @@ def plain(text: str, say: Say) -> Any:
         wrong = _shape_of(text)
         if not wrong:
             node = yaml.compose(text, Loader=Loader)
-            wrong = _twice(node) if node is not None else "it is empty. Write its fields, or remove the file"
+            wrong = _strange(node) if node is not None else "it is empty. Write its fields, or remove the file"
         if not wrong:
             # A subclass of SafeLoader: plain values, never an object.
             return yaml.load(text, Loader=Loader)  # noqa: S506
@@ -222,10 +224,12 @@ def _shape_of(text: str) -> str:
     return ""
 
 
-def _twice(node: yaml.Node) -> str:
-    """Return which key stands twice in a mapping, or ""."""
+def _strange(node: yaml.Node) -> str:
+    """Return which key stands twice in a mapping, or which number is too long, or ""."""
+    if isinstance(node, yaml.ScalarNode) and node.tag == INTEGER and len(node.value) > DIGITS:
+        return f"line {_row(node)}: a number has more than {DIGITS} digits. Shorten it"
     if isinstance(node, yaml.SequenceNode):
-        return next((found for item in node.value if (found := _twice(item))), "")
+        return next((found for item in node.value if (found := _strange(item))), "")
     if not isinstance(node, yaml.MappingNode):
         return ""
     seen = set()
@@ -235,7 +239,7 @@ def _twice(node: yaml.Node) -> str:
             what = "a key is no text" if name is None else f"the key {name[:40]!r} stands twice. Keep one"
             return f"line {_row(key)}: {what}"
         seen.add(name)
-        found = _twice(value)
+        found = _strange(key) or _strange(value)
         if found:
             return found
     return ""

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from approvals.policies import engine
@@ -68,6 +69,11 @@ class Rule:
     controls: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     tests: tuple[Test, ...] = ()
     path: str = ""
+
+    @cached_property
+    def supports(self) -> tuple[str, ...]:
+        """What it supports, as its checks name it: the framework and the id."""
+        return tuple(f"{name} {item}" for name, items in self.controls.items() for item in items)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,13 @@ def living(person: User) -> QuerySet[Delegation]:
     return Delegation.objects.filter(mine, revoked_at__isnull=True, ends_at__gt=timezone.now())
 
 
+def holding() -> QuerySet[Delegation]:
+    """Return the delegations that count now: as `standing.lenders`, for everybody at once."""
+    now = timezone.now()
+    rows = Delegation.objects.filter(revoked_at__isnull=True, starts_at__lte=now, ends_at__gt=now)
+    return rows.filter(delegator__is_active=True, delegator__is_service=False, delegate__is_active=True)
+
+
 def seen(by: Principal) -> QuerySet[Delegation]:
     """Return the delegations that `by` may see: the own ones; governance leads and auditors all."""
     return visible(by, Delegation.objects.select_related("delegator", "delegate"))

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 
 from approvals import builtin
-from approvals.kinds.admission import own_proposal
-from approvals.models import Decision, Request, RequestState, Stage, StageState
+from approvals.kinds.admission import own_proposal, proposal
+from approvals.models import Decision, Request, RequestKind, RequestState, Stage, StageState
 from approvals.stages import keeping, machine
 from approvals.stages.standing import Barred, Refusal, Seat, Standing, split, tokens
 from approvals.waivers import judging
 from portal.errors import Conflict, Forbidden
-from projects.models import Application, User
+from projects.models import User
+from projects.oauth.reading import behind
 from projects.permissions import can, require
 from projects.principal import Principal
 
@@ -118,22 +119,30 @@ def open_stage(request: Request, stages: list[Stage]) -> Stage:
 
 
 def barring(request: Request) -> Barred:
-    """Return who must not decide `request`, themselves or through a delegate: who asked, also through a service account
-    that they answer for; who proposed what is to be let in; whom a waiver concerns.
+    """Return who must not decide `request`, themselves or through a delegate: who asked; who proposed what is to be let
+    in; whom a waiver concerns; and who is behind the application that did one of that (at most three queries more).
     """
-    answerable = set[int]()
-    if request.requester.is_service:
-        answerable = set(Application.objects.filter(account=request.requester_id).values_list("owner_id", flat=True))
+    asked = behind(request.requester.username) if request.requester.is_service else frozenset[int]()
+    meant = frozenset[int]()
+    if request.kind == RequestKind.WAIVER:
+        meant = behind(str(request.plan.get("about", {}).get("requester", "")))
+    elif (version := proposal(request)) is not None and version.proposed_by is not None:
+        meant = behind(version.proposed_by.username)
 
     def barred(person: User) -> Refusal | None:
         if builtin.is_own(person, request.requester_id):
             return Refusal("barred", f"{request} was asked by {person.username}, for whom nobody decides it.", OWN)
-        if person.pk in answerable:
-            return Refusal("barred", f"{request} was asked by an application that {person.username} answers for.", OWN)
+        if person.pk in asked:
+            return Refusal("barred", f"{request} was asked by an application of {person.username}.", OWN)
         if own_proposal(request, person):
             return Refusal("barred", "Nobody decides on an own proposal. Ask another reviewer.", OWN)
         words = judging.barred(person, request)
-        return Refusal("barred", words, "own_waiver") if words else None
+        if words:
+            return Refusal("barred", words, "own_waiver")
+        if person.pk in meant:
+            code = "own_waiver" if request.kind == RequestKind.WAIVER else OWN
+            return Refusal("barred", f"An application of {person.username} asked for what {request} is about.", code)
+        return None
 
     return barred
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Prefetch, Q, Sum
+from django.db.models import Prefetch
 
 from approvals.bodies import EndpointBody
 from approvals.kinds.endpoint import Resolved
 from approvals.policies import document as documents
-from approvals.sizing import Line, place
+from approvals.sizing import Line, line_of, place, queued
 from catalog import fit
 from catalog.holders import open_where
 from catalog.models import HardwareProfile, Kind, Version, VersionState, with_pins
@@ -20,7 +20,7 @@ from projects.middleware import offered_on
 from projects.models import Project
 from projects.permissions import can
 from projects.principal import PortalRequest, Principal
-from quotas.models import Pool, ReservationState
+from quotas.models import Pool
 
 Choice = tuple[str, str, bool]  # value, label, disabled
 NOTHING: Choice = ("", "Choose …", False)
@@ -48,18 +48,15 @@ class Offer:
         rows = rows.filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
         versions = list(rows.select_related("asset").order_by("asset__name", "-approved_at", "-id"))
         where = open_where(principal, [project.pk for project in projects], [version.asset for version in versions])
-        waiting = Q(reservations__state=ReservationState.WAITING)
-        pools = Pool.objects.annotate(
-            asked=Sum("reservations__amount", filter=waiting, default=0), ahead=Count("reservations", filter=waiting)
-        )
-        profiles = list(HardwareProfile.objects.filter(enabled=True).prefetch_related(Prefetch("pools", pools)))
+        pools = Prefetch("pools", queued(Pool.objects.all()))
+        profiles = list(HardwareProfile.objects.filter(enabled=True).prefetch_related(pools))
         return cls(
             projects=projects,
             versions=[version for version in versions if where[version.asset_id] or not projects],
             profiles=profiles,
             clusters=list(Cluster.objects.all()) if placed else [],
             roles=principal.roles,
-            lines={pool.pk: _line(pool) for profile in profiles for pool in profile.pools.all()},
+            lines={pool.pk: line_of(pool) for profile in profiles for pool in profile.pools.all()},
             open=where,
         )
 
@@ -113,11 +110,6 @@ class Offer:
 def own_projects(request: PortalRequest) -> list[Project]:
     """Return the projects in which the person may send requests, by slug, and leave what was read for the frame."""
     return [one for one in offered_on(request) if can(request.principal, "request", one)]
-
-
-def _line(pool: Any) -> Line:
-    free = max(0, min(pool.limit, pool.observed) - pool.held)
-    return Line(pool.limit, pool.held, free, pool.asked, pool.ahead)
 
 
 def narrow(offer: Offer, typed: dict[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from approvals import services
 from approvals.models import EnvelopeMode, Request, RequestState
 from approvals.objective import clock
-from approvals.stages.reading import readable, require_reviewer, waiting_for
+from approvals.stages.reading import readable, require_reviewer, waits_for
 from approvals.stages.standing import Standing
 from approvals.views.opened import opened_cells, with_pool
 from approvals.views.queue_list import ACTIONS, DEFAULTS, QUEUE, lean, lines, waiting, whole
@@ -145,7 +145,7 @@ def _decide(request: PortalRequest, pk: int, verb: str) -> HttpResponse:
             raise
         return _refused(request, standing, pk, error, reason, 403)
     asked = _read(request)
-    mine = waiting(request, standing).filter(pk__in=waiting_for(request.principal, standing).values("pk"))
+    mine = waiting(request, standing).filter(waits_for(request.principal, standing))
     decided.due_at = current.due_at  # where it stood: the clock of what is decided has stopped
     following: Request | None = listing.following(asked, lean(mine), decided)
     messages.success(

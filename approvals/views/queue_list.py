@@ -12,7 +12,7 @@ from approvals.models import Request, RequestKind, RequestState, Stage, StageSta
 from approvals.objective import calendar, clock, report
 from approvals.objective.words import against
 from approvals.stages.keeping import roles_now
-from approvals.stages.reading import waiting_for
+from approvals.stages.reading import waiting_for, waits_for
 from approvals.stages.standing import Standing
 from approvals.stages.words import role_name
 from approvals.views import cells
@@ -120,9 +120,7 @@ QUEUE = Listing(
         Filter(
             "mine",
             "Waits for me",
-            lambda rows, value, request: rows.filter(
-                pk__in=waiting_for(request.principal, Standing.seen(request)).values("pk")
-            ),
+            lambda rows, value, request: rows.filter(waits_for(request.principal, Standing.seen(request))),
             kind="flag",
         ),
         Filter(

@@ -111,7 +111,15 @@ def _parsed(expression: str) -> Any:
         return None
     try:
         return _spdx().parse(expression)
-    except (ExpressionError, ExpressionParseError, AttributeError, RecursionError, TypeError):
+    except (
+        ExpressionError,
+        ExpressionParseError,
+        AssertionError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+        TypeError,
+    ):
         return None  # the parser itself stumbles over some of them
 
 

@@ -24,21 +24,25 @@ class Audience(models.TextChoices):
 class ListingQuerySet(models.QuerySet["Listing"]):
     """Reading listings."""
 
-    def visible_to(self, principal: "Principal", *, proposed: bool | None = None) -> Self:
+    def visible_to(self, principal: "Principal", *, proposed: bool | None = None, granted: bool | None = None) -> Self:
         """Return one listing for each asset that `principal` may see.
 
         `proposed`: whether there are listings of their own, where the caller knows (one query otherwise). Hardly
-        anybody has any, and without them the database walks an index instead of the table.
+        anybody has any, and without them the database walks an index instead of the table. `granted`: False where the
+        caller knows that `self.granted` is empty; nobody then looks at the grants.
         """
         if reviews(principal):
             return self.filter(audience=Audience.REVIEWERS)
-        reached, own = Q(listed=False) | granted_to(principal, "asset"), Listing.objects.own(principal)
+        own = Listing.objects.own(principal)
         if not (own.exists() if proposed is None else proposed):
-            return self.filter(reached, audience=Audience.PUBLIC)
+            public = self.filter(audience=Audience.PUBLIC)
+            if granted is False:
+                return public.filter(listed=False)
+            return public.filter(Q(listed=False) | granted_to(principal, "asset"))
         return self.filter(
             Q(audience=Audience.PUBLIC) & ~Q(asset__in=own.values("asset"))
             | Q(audience=Audience.OWN, person=principal.user),
-            reached,
+            Q(listed=False) | granted_to(principal, "asset"),
         )
 
     def granted(self, principal: "Principal") -> Self:

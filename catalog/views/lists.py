@@ -56,7 +56,7 @@ def catalog_list(request: PortalRequest) -> HttpResponse:
     profiles = list(HardwareProfile.objects.filter(enabled=True))
     limits = search.fits(profiles, settings.GPU_MEMORY_UTILISATION)
     stamp = facets.stamp(request.principal)
-    every = Listing.objects.visible_to(request.principal, proposed=stamp.proposed)
+    every = Listing.objects.visible_to(request.principal, proposed=stamp.proposed, granted=stamp.granted)
     rows = search.narrowed(every, filters, limits)
     if request.GET.get("format") == "csv":
         return _file(search.ordered(rows, filters.sort), chosen)

@@ -1,7 +1,7 @@
 """Template tags and filters of every page: icons, human units, relative times, small ordering helpers for partials."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -286,13 +286,15 @@ def ago(value: date | datetime | None) -> SafeString | str:
             near = (_("in %(time)s") if days > 0 else _("%(time)s ago")) % {"time": near}
         text, title = (day(value), near) if abs(days) > FAR_DAYS else (near, day(value))
         return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(), title, text)
-    local = timezone.localtime(value)
+    return _moment(value, timezone.get_current_timezone(), relative(value, timezone.now()))
+
+
+@lru_cache(maxsize=1024)
+def _moment(value: datetime, zone: tzinfo, words: str) -> SafeString:
+    local = timezone.localtime(value, zone)
     exact = f"{local.day} {local:%b %Y, %H:%M:%S %Z}"
     return format_html(
-        '<time datetime="{}" title="{}" data-relative>{}</time>',
-        value.isoformat(timespec="seconds"),
-        exact,
-        relative(value, timezone.now()),
+        '<time datetime="{}" title="{}" data-relative>{}</time>', value.isoformat(timespec="seconds"), exact, words
     )
 
 

@@ -6,17 +6,32 @@ from typing import Any
 
 from allauth.idp.oidc.models import Token
 
+from audit.models import Row
 from projects.models import ApiKey, Application, KeyState, User
 from projects.oauth.living import in_words, last_day, why_ended
 from projects.tokens import CLIENT_ID
 
 MOST = 500  # tokens of a person that are looked at
+SHOWN = ("applications.create", "applications.rotate")  # whoever did that has read the secret
 
 
 def living_tokens(application: Application) -> int:
     """Return how many access tokens of an application work now."""
     rows = Token.objects.valid().filter(client=application.client_id, type=Token.Type.ACCESS_TOKEN)
     return int(rows.count())
+
+
+def behind(account: str) -> frozenset[int]:
+    """Return the ids of the people who may be behind what the service account with this user name does: who answers
+    for its application, and who was ever handed the secret (one query, three where there is an application).
+    """
+    rows = list(Application.objects.filter(account__username=account).values_list("pk", "owner_id"))
+    if not rows:
+        return frozenset()
+    kept = Row.objects.filter(object_kind="application", object_id__in=[str(pk) for pk, _ in rows], action__in=SHOWN)
+    names = [actor.removeprefix("user:") for actor in kept.values_list("actor", flat=True).distinct()]
+    holders = User.objects.filter(public_id__in=[name for name in names if ":" not in name])
+    return frozenset({owner for _, owner in rows} | set(holders.values_list("pk", flat=True)))
 
 
 def effects_of_end(application: Application) -> list[dict[str, Any]]:

@@ -65,7 +65,8 @@ def _token(request: HttpRequest) -> str:
     """Return the one logout token of a form; raises BadToken for any other body."""
     bad = jwt.BadToken("malformed", "Send one logout_token as a form.")
     length = request.headers.get("Content-Length", "0")
-    if request.content_type not in FORMS or not length.isdigit() or int(length) > MOST_BYTES:
+    known = length.isascii() and length.isdigit() and len(length) < 10  # "²" is a digit, and no number
+    if request.content_type not in FORMS or not known or int(length) > MOST_BYTES:
         raise bad
     try:
         found = request.POST.getlist("logout_token")

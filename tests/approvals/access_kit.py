@@ -23,7 +23,7 @@ from approvals.deciding import may_decide
 from approvals.kinds import endpoint as endpoint_kind
 from approvals.kinds import mcp_access
 from approvals.kinds.base import project_for
-from approvals.models import Request
+from approvals.models import Delegation, Request
 from catalog.mcp.granted import usable
 from catalog.models import USE, Asset, AssetGroupGrant, AssetProjectGrant, AssetUserGrant, Kind, ServerGrant, Version
 from endpoints.gateways.builtin.records import SCOPE, KeyRecord
@@ -95,6 +95,7 @@ def grow(graph: Graph, dice: random.Random) -> Graph:
     """Throw people, presets, memberships, grants, shares, keys and applications at it."""
     slugs = _presets(dice)
     _people(graph, dice, slugs)
+    _delegations(graph, dice)
     _grants(graph, dice)
     _shares(graph, dice)
     for number in range(dice.randint(2, 5)):
@@ -137,6 +138,17 @@ def _people(graph: Graph, dice: random.Random, presets: dict[str, list[str]]) ->
         Asset.objects.filter(pk=raw.pk).update(proposed_by=dice.choice(graph.people))
     if dice.random() < 0.5:
         Version.objects.filter(asset=raw).update(proposed_by=dice.choice(graph.people))
+
+
+def _delegations(graph: Graph, dice: random.Random) -> None:
+    """Some let others decide for them, now or at another time; some of those hand it on, which counts for nothing."""
+    for _ in range(dice.choice([0, 1, 3])):
+        delegator, delegate = dice.sample(graph.people, 2)
+        begins, over = timezone.now() + dice.choice([-DAY, -DAY, DAY]), dice.random() < 0.2
+        Delegation.objects.create(
+            delegator=delegator, delegate=delegate, starts_at=begins, ends_at=begins + 2 * DAY, reason="Away.",
+            revoked_at=timezone.now() if over else None,
+        )  # fmt: skip
 
 
 def _end(dice: random.Random) -> dt.datetime | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from approvals.access.words import WORDS
 from projects.models import User
 from projects.principal import Principal
 from tests.approvals.access_kit import Graph, allowed, grow, principals, still
+from tests.approvals.stage_kit import lend
 from tests.conftest import Org
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
@@ -72,3 +74,20 @@ def test_the_answer_is_what_the_enforcement_does(org: Org, graph: Graph, seed: i
 def test_the_answer_is_what_the_enforcement_does_on_random_graphs(org: Org, graph: Graph, seed: int) -> None:
     assert User.objects.filter(username="founder").exists()
     rolled_back(org, graph, seed)
+
+
+def test_a_delegate_decides_through_the_delegator(org: Org) -> None:
+    """The way names who lends and until when; what was lent is not handed on."""
+    lend(org.pat, org.vic)
+    lend(org.vic, org.cy)
+    lend(org.ravi, org.vic, revoked_at=timezone.now())
+    who = sight(Principal.of(org.aud))
+
+    def decides(name: str) -> list[Any]:
+        (row,) = Explorer(who, question(who, user=name, project="fraud-detection")).rows(word="decide")
+        return [(way.kind, way.name, way.sentence[:14], way.ends_at is not None) for way in row.through]
+
+    assert decides("vic") == [("delegation", "pat", "for pat until ", True)]
+    assert decides("cy") == []
+    everybody = Explorer(who, question(who, project="fraud-detection")).rows(word="decide")
+    assert {row.who for row in everybody} == {"omar", "pat", "ravi", "vic", "yasmine"}

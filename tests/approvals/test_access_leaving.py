@@ -7,6 +7,7 @@ import pytest
 from allauth.idp.oidc.models import Token
 from django.utils import timezone
 
+from approvals import admission
 from approvals.access import leaving
 from approvals.models import Request
 from audit.models import Row
@@ -16,6 +17,7 @@ from portal.errors import Conflict, Forbidden, Invalid
 from projects import keys, tokens
 from projects.models import ApiKey, Membership, Notification, User
 from projects.principal import Principal
+from tests.approvals.test_admission import propose
 from tests.conftest import Org
 from tests.factories import make_asset, make_endpoint, make_request
 
@@ -46,6 +48,18 @@ def test_the_preview_counts_and_changes_nothing(org: Org, held: dict[str, Any]) 
     assert (found.keys, found.tokens, found.memberships, found.grants, found.requests) == (1, 1, 1, 1, 2)
     assert found.endpoints == (f"fraud-detection/{held['endpoint'].name}",) and found.ownerless == ()
     assert Row.objects.count() == rows and keys.find(held["key"][1]) is not None
+
+
+def test_what_a_leaver_sent_to_review_goes_back(org: Org) -> None:
+    """Nothing waits for a decision that nobody will be asked for; a steward can send it again."""
+    version = propose(org.dana)
+    made = admission.submit(Principal.of(org.dana), version)
+    leaving.leave(Principal.of(org.pat), org.dana, reason="Joins another company.")
+    version.refresh_from_db()
+    made.refresh_from_db()
+    assert (made.state, version.state) == ("withdrawn", "draft")
+    assert Row.objects.filter(action="catalog.take_back", object_id=str(version.pk)).count() == 1
+    assert admission.submit(Principal.of(org.ravi), version).state == "submitted"
 
 
 def test_it_ends_everything_at_once(org: Org, held: dict[str, Any], client_for: Any) -> None:

@@ -16,6 +16,7 @@ from catalog.models import USE, AssetUserGrant
 from endpoints import services as endpoints
 from projects.models import Membership, Project, Source, User
 from projects.principal import Principal
+from tests.approvals.stage_kit import lend
 from tests.conftest import Org
 from tests.factories import make_asset, make_endpoint, make_version
 
@@ -138,6 +139,7 @@ def test_a_long_list_goes_on(org: Org, client_for: ClientFor) -> None:
 @pytest.mark.parametrize("why", [False, True])
 def test_the_cost_does_not_grow(org: Org, client_for: ClientFor, query: str, why: bool) -> None:
     make_endpoint(org.dana, version=make_version(asset=make_asset("model")), name="scoring")
+    lend(org.ravi, org.dana)
     path = f"/access/?{query}"
     if why:
         path = f"/access/why/?{query}&why=manage" + ("" if "user" in query else "&user=vic")

@@ -23,7 +23,7 @@ from projects.principal import Principal
 from tests.conftest import Org
 from tests.factories import CARD, DEMO_COMMAND, NEEDS, make_asset, make_version
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]  # as a whole: the quick suite has a minute
 
 VERSION: dict[str, Any] = {
     "version": "1.0", "source": "builtin://demo", "licence": "Apache-2.0", "needs": NEEDS,

@@ -8,11 +8,11 @@ from approvals import admission, services
 from approvals.models import Request
 from catalog import services as catalog
 from catalog.models import Asset, Tool, Version
-from catalog.specs import CardSpec
+from catalog.specs import CardSpec, VersionSpec
 from portal.errors import Conflict
 from projects.models import User
 from projects.principal import Principal
-from tests.approvals.test_admission import propose
+from tests.approvals.test_admission import VERSION, propose
 from tests.approvals.test_concurrency import approving, at_once
 from tests.catalog.mcp_kit import ACCOUNTS, approved, make_server
 from tests.conftest import Org
@@ -39,6 +39,19 @@ def test_two_requests_for_the_same_server_at_the_same_instant(org: Org) -> None:
         (waiting,) = Request.objects.filter(kind="mcp-access", state="submitted")
         assert not Request.objects.filter(kind="mcp-access", state="draft").exists()
         services.withdraw(Principal.of(waiting.requester), waiting)
+
+
+def test_two_versions_of_one_name_at_the_same_instant(org: Org) -> None:
+    """One is there, and the other proposer is told so."""
+    propose(org.dana)
+    asset = Asset.objects.get(slug="tiny")
+    for number in range(5):
+        spec = VersionSpec.model_validate({**VERSION, "version": f"2.{number}"})
+
+        def adding(user: User, spec: VersionSpec = spec) -> Callable[[], str]:
+            return lambda: str(catalog.add_version(Principal.of(user), asset, spec).state)
+
+        assert at_once(adding(org.pat), adding(org.yasmine)) == ["draft", "name_taken"]
 
 
 def test_a_card_that_changes_while_its_version_is_let_in(org: Org) -> None:

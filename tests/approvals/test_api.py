@@ -154,7 +154,12 @@ def test_bulk_decides_each_on_its_own(org: Org, api_for: Api) -> None:
         (999_999, 404, "not_found", None),
     ]  # fmt: skip
     assert Decision.objects.filter(decision="approve").count() == 1
-    for ids in ([], list(range(101)), ["x"], "1", None):
+    first, second = make_request(org.dana), make_request(org.dana)
+    both = {"ids": [second.pk, first.pk], "decision": "reject", "reason": "No."}
+    assert [item["id"] for item in api.post("/requests/decisions", both).json()["items"]] == both["ids"]
+    order = Decision.objects.filter(decision="reject").order_by("pk").values_list("request", flat=True)
+    assert list(order) == [done.pk, first.pk, second.pk], "locks are taken in one order, whoever asks"
+    for ids in ([], list(range(101)), ["x"], [True], "1", None):
         problem(api.post("/requests/decisions", {"ids": ids, "decision": "approve"}), 422, "invalid")
 
 

@@ -49,6 +49,8 @@ def judged(expression: str):
         ("WITH", "fail"),
         ("(" * 200 + "MIT" + ")" * 200, "fail"),
         ("MIT\x00", "fail"),
+        ("( ) MIT", "fail"),
+        ("((( AND MIT AND Apache-2.0", "fail"),
     ],
 )
 def test_verdicts(expression, verdict):

@@ -8,8 +8,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from approvals.policies.active import active
 from portal import search
 from projects.models import Membership, Project, User
+from projects.principal import ANONYMOUS
+from tests.approvals.policies import kit
 from tests.conftest import Org
 from tests.factories import make_asset, make_endpoint, make_request, make_version
 
@@ -56,7 +59,7 @@ def test_a_number_finds_its_request_first(org: Org) -> None:
 def test_people_are_those_of_own_projects_only(org: Org) -> None:
     User.objects.create_user(username="dora-service", is_service=True)
     User.objects.create_user(username="donald", is_active=False)
-    assert found(org, org.vic, "an") == {"People": ["dana"]}
+    assert found(org, org.vic, "an")["People"] == ["dana"]
     assert found(org, org.cy, "dana") == {}
     assert found(org, org.aud, "dana") == {"People": ["dana"]}
     assert found(org, org.pat, "dora-service") == found(org, org.pat, "donald") == {}
@@ -72,6 +75,28 @@ def test_every_word_must_stand_somewhere(org: Org) -> None:
     make_endpoint(org.dana, name="scoring-a")
     assert found(org, org.dana, "scoring fraud")["Endpoints"] == ["scoring-a"]
     assert "Endpoints" not in found(org, org.dana, "scoring search-ranking")
+
+
+def test_rules_are_found_by_id_and_by_title(org: Org, client_for: ClientFor) -> None:
+    for text in ("ast-001", "AST-001", "content pinned"):
+        assert "Content is pinned" in found(org, org.cy, text)["Policies"], "whoever is judged by a rule reads it"
+    page = client_for(org.dana).get("/search/?q=ast-001").content.decode()
+    assert 'href="/policies/rules/ast-001/"' in page and "Content is pinned" in page
+    assert found(org, org.dana, "ast-", most=2)["Policies"] == ["Content is pinned", "Weights are signed"]
+    group = search.find(org.principal(org.dana), "ast-", 2)[-1]
+    assert group.more and group.all_url == "/policies/?q=ast-"
+    bundle = search.find(org.principal(org.dana), "gatehouse baseline", 8)[-1].hits[0]
+    assert (bundle.name, bundle.url) == ("Gatehouse baseline", "/policies/")
+    assert search._policies(ANONYMOUS, ["ast-001"], 8).hits == []
+
+
+def test_only_the_bundle_that_counts_is_searched(org: Org) -> None:
+    kit.publish(org, kit.rule())
+    assert "Policies" not in found(org, org.dana, "content pinned")
+    now = active()
+    rule = now.bundle.rules[0]
+    assert found(org, org.dana, rule.id)["Policies"] == [rule.title]
+    assert found(org, org.dana, now.version)["Policies"] == [now.bundle.name]
 
 
 def test_wildcards_are_letters(org: Org) -> None:
@@ -130,4 +155,4 @@ def test_queries_do_not_grow(org: Org, client_for: ClientFor) -> None:
     grow(range(2))
     few = queries()
     grow(range(2, 14))
-    assert queries() == few <= 8
+    assert queries() == few <= 9

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.test import Client
+from django.db import DataError
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 
+from portal.middleware import expected_errors
 from projects.models import Membership, Project, Role, User
 from tests.conftest import Org
 from tests.factories import make_endpoint, make_request
@@ -63,8 +66,10 @@ def test_a_refusal_without_a_role_says_only_its_sentence(org: Org, client_for: C
     assert "Only dana, who made" in response.content.decode()
 
 
-def test_a_form_with_a_nul_is_refused_by_the_name_of_its_field(org: Org, client_for: ClientFor) -> None:
-    typed = {"delegate": "a\0b", "ends_on": "2026-12-02", "reason": "Away for three days."}
-    response = client_for(org.pat).post("/approvals/delegations/", typed)
-    assert response.status_code == 422
-    assert "delegate holds a NUL character. Remove it and try again." in response.content.decode()
+def test_a_nul_that_only_the_database_refuses_is_refused_by_the_name_of_its_field(org: Org) -> None:
+    request = RequestFactory().post("/somewhere/", {"delegate": "a\0b"})
+    answer = expected_errors(lambda _: HttpResponse()).process_exception(request, DataError("no NUL (0x00) bytes"))
+    assert answer is not None and answer.status_code == 422
+    assert "delegate holds a NUL character. Remove it and try again." in answer.content.decode()
+    plain = RequestFactory().post("/somewhere/", {"delegate": "pat"})
+    assert expected_errors(lambda _: HttpResponse()).process_exception(plain, DataError("too long")) is None

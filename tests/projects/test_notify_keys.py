@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import pytest
 import time_machine
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ def told() -> list[tuple[str, str]]:
     return sorted((name, once.split(":")[1]) for name, once in rows)
 
 
+@pytest.mark.slow
 def test_fourteen_and_three_days_before_each_once(org: Org) -> None:
     make_key(org, days=90)
     start = timezone.now()

@@ -170,6 +170,9 @@ def test_bodies_that_are_no_form(issuer: Issuer) -> None:
         (b"logout_token=a", f"{FORM}; charset=utf-16"),
     ):  # fmt: skip
         assert client.post(LOGOUT, body, content_type=kind).status_code == 400, body[:30]
+    for length in ("²", "٣", "9" * 5000, "-1", ""):  # the first two are digits, and no numbers
+        answer = client.post(LOGOUT, b"logout_token=a", content_type=FORM, headers={"Content-Length": length})
+        assert answer.status_code == 400, length[:10]
     assert client.get(LOGOUT).status_code == 405
     assert client.post(LOGOUT.replace("keycloak", "other"), {"logout_token": token}).status_code == 404
 

@@ -5,6 +5,7 @@ directory of its own.
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "correct horse battery staple"
 START_SECONDS = 120
+# What the launcher does between the broker and the server.
+PREPARE = """
+import os
+from portal.launcher import config, console, prepare
+found = config.read(os.environ)
+prepare.Preparation(found, os.environ, console.Console(found.logs / "launcher.log"), console.Signals()).run()
+"""
 
 
 def wait_for(probe: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -59,7 +67,11 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start the launcher and wait until the portal answers."""
+        """Start the launcher and wait until the portal answers. A new state directory is a copy of a prepared one: what
+        a first start does takes most of a minute, and tests/portal/test_launcher.py looks at it.
+        """
+        if not (self.state / "prepared.json").exists():
+            shutil.copytree(self.prepared(), self.state, dirs_exist_ok=True)
         log = (self.state / "launcher-output.log").open("ab")
         self.launcher = subprocess.Popen(
             [sys.executable, "-m", "portal.launcher"],
@@ -70,6 +82,17 @@ class Stack:
             start_new_session=True,
         )
         wait_for(lambda: self.status("/health/ready") == 200, START_SECONDS, f"the portal to answer; see {log.name}")
+
+    def prepared(self) -> Path:
+        """A state directory beside this one with keys, database, demo organisation and static files; made once."""
+        state = self.state.parent / "prepared-state"
+        if not (state / "prepared.json").exists():
+            done = subprocess.run(
+                [sys.executable, "-c", PREPARE], cwd=ROOT, env=Stack(state).env, capture_output=True, text=True,
+                timeout=START_SECONDS, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
+        return state
 
     def stop(self) -> int:
         """Stop in order and return the exit code."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -159,6 +160,9 @@ def _thing(request: Any, endpoint: Any) -> str:
 def _body(thing: str) -> WaiverBody | None:
     """Return a body that is only about `thing`; None for what names nothing."""
     kind, _, key = thing.partition(":")
-    if kind == "r" and key.isascii() and key.isdigit() and len(key) <= 18:
-        return WaiverBody.model_validate({"request": int(key)})
-    return WaiverBody.model_validate({"endpoint": key}) if kind == "e" and key else None
+    try:
+        if kind == "r" and key.isascii() and key.isdigit() and len(key) <= 18:
+            return WaiverBody.model_validate({"request": int(key)})
+        return WaiverBody.model_validate({"endpoint": str(UUID(key))}) if kind == "e" else None
+    except ValueError:  # no number that a request has, no id of an endpoint
+        return None

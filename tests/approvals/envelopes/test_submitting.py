@@ -9,7 +9,7 @@ from approvals.models import Decision, Mode, Reading, Request, RequestState, Ver
 from audit.models import Row
 from endpoints.models import Endpoint
 from portal.errors import Conflict
-from projects.models import User
+from projects.models import Membership, User
 from tests.approvals.envelopes.kit import DEV, SMALL, publish, switch
 from tests.conftest import Org
 from tests.factories import engineer, make_pool, make_profile, make_request, make_version
@@ -63,6 +63,17 @@ def test_it_leaves_to_people_what_is_outside_or_warns(org: Org, fields: dict[str
     made = ask(org.dana, **fields)
     assert made.state == RequestState.SUBMITTED
     assert not said(made).approves and words in said(made).why
+
+
+def test_it_decides_nothing_for_who_let_it_decide(org: Org) -> None:
+    """A lead who also builds would approve their own request by way of the rule."""
+    publish(DEV)
+    switch("live")
+    Membership.objects.create(project=org.fraud, user=org.yasmine, role="developer")
+    made = ask(org.yasmine)
+    assert made.state == RequestState.SUBMITTED
+    assert not said(made).approves and "yasmine let this rule decide" in said(made).why
+    assert ask(org.dana).state == RequestState.APPROVED
 
 
 def test_it_leaves_to_people_what_must_wait_for_room(org: Org) -> None:

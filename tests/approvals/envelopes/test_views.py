@@ -135,6 +135,8 @@ def test_by_api(org: Org, api_for: Any) -> None:
     ):  # fmt: skip
         assert lead.post(path, body | wrong).status_code == 422, wrong
     assert lead.post(path, body | {"digest": "sha256:other"}).status_code == 409
+    for percent in (True, 10.5, "10"):  # true would be one percent
+        assert lead.post(path, body | {"sample_percent": percent}).status_code == 422, percent
     assert lead.post("/policies/envelopes/no-such/mode", body).status_code == 404
     assert api_for(org.pat, "policies:write").post(path, body).status_code == 403
     assert api_for(org.yasmine, "policies:read").post(path, body).status_code == 403

@@ -184,3 +184,11 @@ def test_of_a_published_bundle_only_the_shape_is_read() -> None:
     """Another engine may know less: what compiles no more fails where it is evaluated."""
     files = changed(expression="request.gone_in_this_release <= 3 && nope()")
     assert read(files, checked=False).rules[0].expression.startswith("request.gone")
+
+
+@pytest.mark.parametrize("text", ["count: {}\n", "tests: [{{given: {{request: {{replicas: {}}}}}}}]\n", "a: -{}\n"])
+def test_a_number_that_cannot_be_written_down(text: str) -> None:
+    """Python refuses to print it, and the runtime of CEL would take the whole process with it."""
+    found = problems(bundle({"rules/a.yaml": text.format(f"0x{'f' * 5000}")}))["rules/a.yaml"]
+    assert "line 1: a number has more than 40 digits" in found
+    assert "a number" in problems(bundle({"rules/a.yaml": f"? 0x{'f' * 50}\n: 1\n"}))["rules/a.yaml"]

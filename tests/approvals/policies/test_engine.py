@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from approvals.policies import engine
+from approvals.policies import engine, placing
 from approvals.policies.engine import ExpressionError
 
 DATA = {"request": {"days": 3, "name": "a"}, "tools": [{"name": str(number)} for number in range(1000)]}
@@ -71,6 +71,14 @@ def test_what_could_grow_is_refused_before_it_runs(text: str) -> None:
     """Each doubles or nests: thirty doublings of four bytes are four gigabytes."""
     with pytest.raises(ExpressionError):
         engine.compile_(text)
+
+
+def test_half_a_character_is_an_error() -> None:
+    """YAML can write it as an escape, and the runtime takes no such text."""
+    with pytest.raises(ExpressionError, match="character that is none"):
+        engine.compile_("request.name == '\ud800'")
+    (problem,) = placing.problems("id: a\nexpression: \"request.name == '\\ud800'\"\n")
+    assert problem.line == 2 and "character that is none" in problem.sentence
 
 
 def test_texts_and_comments_are_no_code() -> None:

@@ -11,6 +11,7 @@ from approvals import services
 from approvals.models import Delegation, Request, RequestState, Waiver, WaiverState
 from approvals.waivers import services as waivers
 from audit.models import Row
+from endpoints import services as endpoints
 from portal.errors import Conflict, Forbidden, Invalid
 from projects.models import GOVERNANCE_LEADS, User
 from projects.principal import Principal
@@ -62,6 +63,30 @@ def test_approval_carries_the_waiver_to_the_endpoint(org: Org) -> None:
     waiver = Waiver.objects.get(request=sent)
     assert done.endpoint is not None and waiver.endpoint == done.endpoint
     assert Row.objects.filter(action="waivers.carry", object_id=str(waiver.pk)).exists()
+
+
+@pytest.mark.parametrize("thing", ["e:abc", f"e:{'x' * 60}", "e:", "r:0", "r:-1", "r:²", f"r:{'9' * 18}", "x", "e:{0}"])
+def test_a_form_about_nothing_that_there_is(org: Org, client_for: Any, thing: str) -> None:
+    """What the address or the field names is no request and no endpoint: the form opens, and sending it says so."""
+    client, (kind, _, key) = client_for(org.dana), thing.partition(":")
+    asked = {"kind": "waiver", "request" if kind == "r" else "endpoint": key}
+    assert client.get("/requests/new/", asked).status_code == 200
+    typed = {"kind": "waiver", "thing": thing, "check": RULE, "owner": "omar", "ends_on": soon(), "purpose": "Why."}
+    assert client.post("/requests/new/", typed).status_code == 200
+    assert client.post("/requests/new/", typed | {"action": "send"}).status_code == 422
+    assert not Request.objects.exists()
+
+
+def test_what_lets_a_project_call_lets_nothing_pass_for_whose_endpoint_it_is(org: Org) -> None:
+    """A waiver of a request for access is the asking project's: the endpoint of the other one keeps its rules."""
+    endpoint = make_request(org.dana, state="approved").endpoint
+    endpoints.set_shareable(org.principal(org.omar), endpoint, True)
+    rule(kinds=["access"], expression="false", message="Never.")
+    draft = make_request(org.cy, kind="access", state="draft", endpoint=endpoint, project="search-ranking")
+    waiver = grant(org.cy, draft, owner="cy")
+    services.approve(engineer(), services.submit(org.principal(org.cy), draft))
+    waiver.refresh_from_db()
+    assert (waiver.request, waiver.endpoint, waiver.state) == (draft, None, WaiverState.ACTIVE)
 
 
 def test_expired_between_sending_and_approval(org: Org) -> None:
