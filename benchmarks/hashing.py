@@ -14,7 +14,7 @@ from django.conf import settings
 
 from benchmarks.paired import milliseconds
 from benchmarks.results import Result
-from benchmarks.stores import scaled
+from benchmarks.stores import repeated, scaled
 from catalog import reading
 from catalog.hashing import hash_file
 from catalog.models import Asset, Pin, PinState, Version
@@ -93,7 +93,7 @@ def _in_turns(*calls: Callable[[], object]) -> list[float]:
     """Return the median milliseconds of each, after one round to warm up."""
     for call in calls:
         call()
-    rounds = [[milliseconds(call) for call in calls] for _ in range(ROUNDS)]
+    rounds = [[milliseconds(call) for call in calls] for _ in range(repeated(ROUNDS))]
     return [statistics.median(times) for times in zip(*rounds, strict=True)]
 
 

@@ -13,6 +13,7 @@ from approvals.models import Request
 from benchmarks import seed_pages
 from benchmarks.paired import milliseconds, paired, percentile
 from benchmarks.results import Result
+from benchmarks.stores import repeated
 from catalog.models import Asset
 from endpoints.models import Endpoint
 from projects.models import ApiKey, User
@@ -73,7 +74,7 @@ def timed(client: Client, path: str) -> tuple[list[float], int]:
     with CaptureQueriesContext(connection) as seen:
         _page(client, path)
     queries = len(seen.captured_queries)  # now: the next request forgets them
-    return [milliseconds(lambda: _page(client, path)) for _ in range(CALLS)], queries
+    return [milliseconds(lambda: _page(client, path)) for _ in range(repeated(CALLS))], queries
 
 
 def _naive(person: User) -> dict[str, Callable[[], object]]:

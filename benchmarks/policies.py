@@ -23,7 +23,7 @@ from approvals.policies.sample import SAMPLE
 from benchmarks.pages import client_of
 from benchmarks.paired import milliseconds, paired, percentile
 from benchmarks.results import Result
-from benchmarks.stores import scaled
+from benchmarks.stores import repeated, scaled
 from catalog.models import Asset, Evidence, HardwareProfile, Version, VersionState
 from endpoints.models import Cluster, Endpoint, Phase, Revision
 from projects.models import Membership, Project, Role, User
@@ -44,10 +44,10 @@ def measure(store: str) -> list[Result]:
     person, body = seed()
     by = Principal.of(person)
     services.check(by, body)
-    times = [milliseconds(lambda: services.check(by, body)) for _ in range(PLANS)]
+    times = [milliseconds(lambda: services.check(by, body)) for _ in range(repeated(PLANS))]
     bare, whole = paired(_many(lambda: _bare(by, body)), _many(lambda: services.check(by, body)))
     client, form = client_of(person), body | {"action": "plan"}
-    live = [milliseconds(lambda: _live(client, form)) for _ in range(PLANS // 4)]
+    live = [milliseconds(lambda: _live(client, form)) for _ in range(repeated(PLANS // 4))]
     rules = sum(rule.applies_to == "request" for rule in baseline().rules)
     return [
         Result(f"evaluations of rules, {store}", "per s", RATE, _rate(), note=SPEED),
@@ -69,7 +69,7 @@ def _rate() -> float:
     bundle = baseline()
     evaluated = _evaluations(bundle)
     judge(bundle, SAMPLE)
-    seconds = statistics.median(milliseconds(lambda: judge(bundle, SAMPLE)) for _ in range(ROUNDS)) / 1000
+    seconds = statistics.median(milliseconds(lambda: judge(bundle, SAMPLE)) for _ in range(repeated(ROUNDS))) / 1000
     return evaluated / seconds
 
 

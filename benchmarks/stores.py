@@ -43,6 +43,11 @@ def scaled(amount: int) -> int:
     return max(1, int(amount * float(os.environ.get("BENCH_SCALE", "1"))))
 
 
+def repeated(times: int) -> int:
+    """Return how often something is timed: `times`, in small runs three times."""
+    return times if scaled(1000) >= 1000 else min(times, 3)
+
+
 @contextmanager
 def stores() -> Iterator[list[Store]]:
     """Yield the databases of this machine, each migrated and empty."""
