@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from approvals.models import DataClassification
 from endpoints.models import Environment
+from endpoints.rollouts import CANARY_PERCENT
 from portal.errors import Invalid
 from portal.http import clean_text, field_errors
 from projects.models import is_slug, slug_validator
@@ -73,7 +74,7 @@ class RevisionBody(RequestBody):
     """Another version, profile or size of a running endpoint. Without `asset` it stays the same one."""
 
     NAMES: ClassVar[tuple[str, ...]] = ("endpoint", "asset", "version", "hardware_profile")
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "asset"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "asset", "canary_percent"})
 
     kind: Literal["revision"] = "revision"
     endpoint: str | None = Field(None, max_length=40, description="Id of the endpoint.")
@@ -83,6 +84,14 @@ class RevisionBody(RequestBody):
     replicas: int | None = Field(None, ge=1, le=MAX_REPLICAS)
     concurrency: int | None = Field(None, ge=1, le=MAX_CONCURRENCY)
     context_tokens: int | None = Field(None, ge=1, le=MAX_CONTEXT)
+    canary_percent: int | None = Field(
+        None, ge=1, le=CANARY_PERCENT, description="Share of the calls that it gets on trial; none: it takes over."
+    )
+
+    def stored(self) -> dict[str, Any]:
+        """Return the body as it is kept and digested; without a canary as it was before there were any."""
+        found = super().stored()
+        return {name: value for name, value in found.items() if name != "canary_percent" or value is not None}
 
 
 class RenewalBody(RequestBody):

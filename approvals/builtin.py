@@ -17,7 +17,9 @@ from quotas.models import Pool
 
 @dataclass(frozen=True)
 class Case:
-    """What the rules look at. `quota` None: no accelerator is asked for; `own_gpus` the endpoint has already."""
+    """What the rules look at. `quota` None: no accelerator is asked for; `own_gpus` the endpoint has already;
+    `containers`: engines of the cluster run from images.
+    """
 
     version: Version
     profile: HardwareProfile
@@ -33,6 +35,7 @@ class Case:
     project: str = ""
     quota: GpuLimit | None = None
     own_gpus: int = 0
+    containers: bool = False
 
 
 Rule = Callable[[Case], Check]
@@ -62,16 +65,16 @@ def _drifted(code: str, title: str, verdict: str, version: Version, drifted: str
 
 
 def only_models(case: Case) -> Check:
-    """Endpoints serve models; an MCP server is granted, not provisioned."""
-    ok = case.version.asset.kind == "model"
-    return Check(
-        "cat-002",
-        "Asset can be served",
-        PASS if ok else FAIL,
-        "The asset is a model." if ok else f"{case.version.asset.name} is an MCP server, which runs elsewhere.",
-        "" if ok else "Choose a model.",
-        "asset",
-    )
+    """Endpoints serve models; an MCP server is granted, not provisioned. In a cluster a model comes with an image."""
+    title, version, image = "Asset can be served", case.version, str(case.version.runtime.get("image") or "")
+    if version.asset.kind != "model":
+        sentence = f"{version.asset.name} is an MCP server, which runs elsewhere."
+        return Check("cat-002", title, FAIL, sentence, "Choose a model.", "asset")
+    if case.containers and "@sha256:" not in image:
+        which = "names an image without a digest" if image else "names no image"
+        sentence = f"{case.cluster} runs containers, and {version.asset.slug} {version.version} {which}."
+        return Check("cat-002", title, FAIL, sentence, "Choose a version whose image ends in @sha256:….", "version")
+    return Check("cat-002", title, PASS, "The asset is a model.", "", "asset")
 
 
 def fits_memory(case: Case) -> Check:

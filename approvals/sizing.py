@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from catalog import fit
 from catalog.models import HardwareProfile, Kind, Version
+from endpoints.fleet.access import has_api
 from endpoints.models import Cluster
 from quotas.gpus import GpuLimit
 from quotas.models import Pool, ReservationState
@@ -35,12 +36,12 @@ def place(
 ) -> tuple[Pool | None, Cluster | None]:
     """Return where it would run: the first pool of the profile whose cluster serves the environment, and that cluster.
 
-    A profile without accelerators needs no pool. When no pool's cluster serves the environment the first pool is
-    returned alone.
+    A profile without accelerators needs no pool, and runs on this machine where that serves the environment: clusters
+    with an API want images. When no pool's cluster serves the environment the first pool is returned alone.
     """
     serving = {cluster.slug: cluster for cluster in clusters if environment in cluster.environments}
     if not profile.accelerator_count:
-        return None, next(iter(serving.values()), None)
+        return None, min(serving.values(), key=has_api, default=None)
     offered = sorted(pools, key=lambda pool: pool.slug)
     pool = next((pool for pool in offered if pool.cluster in serving), None)
     return (pool, serving[pool.cluster]) if pool else (next(iter(offered), None), None)

@@ -63,6 +63,13 @@ def stores() -> Iterator[list[Store]]:
             yield [*found, _migrated("PostgreSQL", Path(folder, "state"), {"DATABASE_URL": url})]
 
 
+@contextmanager
+def sqlite() -> Iterator[Store]:
+    """Yield SQLite alone, migrated and empty: for what takes minutes and depends on more than the database."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        yield _migrated("SQLite", Path(folder, "sqlite"), {})
+
+
 def _migrated(name: str, state: Path, extra: Mapping[str, str]) -> Store:
     state.mkdir(mode=0o700)
     kept = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}

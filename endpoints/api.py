@@ -8,9 +8,8 @@ from django.db import transaction
 from django.http import HttpResponse
 from ninja import Field, Query, Router
 
-from endpoints import services, serving
+from endpoints import engine_logs, services, serving, telling
 from endpoints.clusters import ClusterError
-from endpoints.drivers import driver_for
 from endpoints.models import Endpoint, Phase
 from endpoints.reading import endpoint_or_404, whole
 from portal.errors import Invalid, Unavailable
@@ -73,8 +72,10 @@ def endpoint_json(row: Endpoint, reader: Principal | None = None) -> dict[str, A
         "suspend_at": row.suspend_at if not shared else None,
         "url": f"{settings.BASE_URL}/v1",
         "model": f"{row.project.slug}/{row.name}",
+        "progress": [] if shared or not revision else telling.document(row, revision.number),
         "revision": revision.number if revision else None,
         "next_revision": row.next_revision.number if row.next_revision else None,
+        "canary_percent": row.canary_percent,
         "asset": revision.version.asset.slug if revision else None,
         "version": revision.version.version if revision else None,
         "hardware_profile": revision.profile.slug if revision else None,
@@ -196,13 +197,17 @@ def list_revisions(
 
 
 @router.get("/endpoints/{endpoint_id}/logs", auth=scope("endpoints:read"))
-def get_logs(request: PortalRequest, endpoint_id: UUID, lines: int = 200) -> HttpResponse:
-    """The last lines of each engine's output, oldest first."""
+def get_logs(
+    request: PortalRequest, endpoint_id: UUID, lines: int = 200, replica: int | None = None, previous: bool = False
+) -> HttpResponse:
+    """The last lines of each engine's output or of one replica's, oldest first; `previous` for the run before this one,
+    where the cluster keeps it apart.
+    """
     row = endpoint_or_404(request.principal, endpoint_id)
     if not 1 <= lines <= MAX_LINES:
         raise Invalid.field("lines", f"lines is {lines}; it must lie between 1 and {MAX_LINES:,}.")
     try:
-        text = driver_for(row.cluster).logs(str(row.pk), lines)
+        text = engine_logs.tail(row, lines, replica=replica, previous=previous)
     except ClusterError as error:
         raise Unavailable(error.sentence, code=error.code) from error
     return answer(request, {"items": text.splitlines(), "next": None})

@@ -9,9 +9,12 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
+from endpoints import stepper, telling
+from endpoints.clusters import Stage
 from endpoints.decision import RESTARTING
 from endpoints.keys import answers, may_change
 from endpoints.models import Desired, Endpoint, Event, Phase, Revision
+from endpoints.stepper import clock
 from portal.templatetags.gatehouse import day, duration_h, money
 from projects.models import PLATFORM_ENGINEERS, ApiKey, KeyState
 from projects.permissions import allows
@@ -41,6 +44,7 @@ IN_PLACE = {"revision_opened", "replacing", "rolled_back"}  # a beginning too, u
 ROLLOUT = (*((name, f"rollout_{code}") for name, code in (
     ("Scheduled", "scheduled"), ("Starting", "starting"), ("Loading", "loading"))), ("Takes over", "rolled_out"),
 )  # fmt: skip
+ANSWERING = {Phase.READY, Phase.DEGRADED}
 SETTLED = {Phase.READY, Phase.FAILED, Phase.SUSPENDED, Phase.DELETED}
 REFERENCE = re.compile(r"R-([1-9][0-9]{0,15})", re.ASCII)
 STEPS = (("Scheduled", "scheduled"), ("Starting", "starting"), ("Loading", "loading"), ("Ready", "ready"))
@@ -87,8 +91,11 @@ def broken_chip(row: Endpoint) -> Cell:
 
 def settled(row: Endpoint) -> bool:
     """Whether nothing changes before somebody acts, so that a page may stop asking."""
-    if row.desired == Desired.RUNNING and row.phase != Phase.FAILED and (row.rolling_out or row.drain_until):
+    moves = (row.rolling_out and row.reason_code != "canary") or row.drain_until  # a canary waits for somebody
+    if row.desired == Desired.RUNNING and row.phase != Phase.FAILED and moves:
         return False
+    if row.phase == Phase.READY and row.reason_turn in {"owner", "platform"} and row.due_at is not None:
+        return False  # its cluster cannot be asked, for example: that may end by itself
     at_rest = {Desired.RUNNING: SETTLED, Desired.SUSPENDED: {Phase.SUSPENDED}, Desired.DELETED: {Phase.DELETED}}
     return row.phase in at_rest[Desired(row.desired)]
 
@@ -120,7 +127,10 @@ def steps(row: Endpoint, events: Sequence[Event]) -> list[Cell]:
     for one in series[last:] if last is not None else ():
         seen.setdefault(one.code, one.at)
     accepted = series[0].at if series else row.created_at
-    made = [{"name": "Accepted", "state": "done", "time": _clock(accepted)}]
+    made = [{"name": "Accepted", "state": "done", "time": clock(accepted)}]
+    if told := _told(row):
+        broke = row.phase_since if row.phase == Phase.FAILED else timezone.now() if _broken(row) else None
+        return made + stepper.lines(told, accepted, done=row.phase in ANSWERING, failed_at=broke)
     running = row.phase in {Phase.READY, Phase.DEGRADED}
     reached = len(STEPS) if running else max((i + 1 for i, (_, code) in enumerate(STEPS) if code in seen), default=0)
     before = accepted
@@ -129,9 +139,21 @@ def steps(row: Endpoint, events: Sequence[Event]) -> list[Cell]:
         time = _since(before, at) if at else ("at once" if running else "")
         before = at or before
         if code == "ready" and running:
-            time = f"since {_clock(row.phase_since)}"
+            time = f"since {clock(row.phase_since)}"
         made.append({"name": name, "state": _step_state(row, index, reached), "time": time})
     return made
+
+
+def _told(row: Endpoint) -> tuple[Stage, ...]:
+    """Return the steps of the start of what runs, where the cluster tells them."""
+    if row.revision is None or row.phase == Phase.PENDING:
+        return ()
+    return telling.stages(row, row.revision.number)
+
+
+def _broken(row: Endpoint) -> bool:
+    """Whether what is being started will be started once more."""
+    return row.reason_code == RESTARTING or bool(row.reason_tried)
 
 
 def _begins(row: Endpoint, events: Sequence[Event], index: int) -> bool:
@@ -156,7 +178,11 @@ def rollout_steps(row: Endpoint, events: Sequence[Event]) -> list[Cell]:
     for one in series:
         seen.setdefault(one.code, one.at)
     before = series[0].at if series else row.created_at
-    made = [{"name": "Opened", "state": "done", "time": _clock(before)}]
+    made = [{"name": "Opened", "state": "done", "time": clock(before)}]
+    if told := telling.stages(row, row.next_revision.number):
+        failed = timezone.now() if row.reason_tried else None
+        made += stepper.lines(told, before, done=all(one.ended for one in told), failed_at=failed)
+        return [*made, {"name": ROLLOUT[-1][0], "state": "pending", "time": ""}]
     reached = max((index for index, (_, code) in enumerate(ROLLOUT) if code in seen), default=-1)
     for index, (name, code) in enumerate(ROLLOUT):
         at = seen.get(code)
@@ -287,11 +313,6 @@ def key_line(key: ApiKey, reader: Principal, names: dict[str, str] | None, may: 
         "chip": {"label": KeyState(key.state).label, "colour": colour, "icon": icon, "kind": "filled"},
         "endpoints": ", ".join(bound) or "all endpoints", "actions": actions,
     }  # fmt: skip
-
-
-def _clock(moment: dt.datetime) -> str:
-    local = timezone.localtime(moment)
-    return f"{local.day} {local:%b, %H:%M}"
 
 
 def _since(before: dt.datetime, at: dt.datetime) -> str:

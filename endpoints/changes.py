@@ -120,7 +120,8 @@ def want(
         routes: dict[str, object] = {"upstreams": []} if target != Desired.RUNNING else {"attempts": 0}
         moved = move(
             Endpoint.objects.filter(pk=endpoint.pk, **guard), before, target, field="desired",
-            reason_code=code, reason_sentence=sentence, reason_turn=turn, due_at=None, **routes, **(also or {}),
+            reason_code=code, reason_sentence=sentence, reason_turn=turn, reason_tried="", reason_next="", due_at=None,
+            **routes, **(also or {}),
         )  # fmt: skip
         if not moved:
             now = fresh(endpoint)

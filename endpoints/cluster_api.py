@@ -6,7 +6,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from ninja import Field, Router
 
-from endpoints.fleet import asking, maintenance, registering
+from endpoints.fleet import admitting, asking, maintenance, registering, rendering
 from endpoints.models import Cluster
 from portal.errors import Invalid, NotFound
 from portal.http import cursor_page, require_match
@@ -49,6 +49,13 @@ class ClusterPatch(Body):
     reason: str = Field("", max_length=400)
 
 
+class AdmissionIn(Body):
+    """The mode: off, audit or enforce; `reason` is kept in the audit log."""
+
+    mode: str = Field(max_length=20)
+    reason: str = Field(max_length=400)
+
+
 def cluster_json(cluster: Cluster, reader: Principal) -> dict[str, Any]:
     """Return a cluster as the API shows it to `reader`: to platform roles with where it is and how it is, to everybody
     else that it exists. The credential is shown to nobody.
@@ -72,11 +79,28 @@ def cluster_json(cluster: Cluster, reader: Principal) -> dict[str, Any]:
         "credential_since": cluster.credential_since,
         "credential_ends": cluster.credential_ends,
         "options": cluster.options,
+        "admission": cluster.admission,
         "version": cluster.version,
         "problem": {"code": cluster.problem_code, "sentence": cluster.problem_sentence}
         if cluster.problem_code
         else None,
     }  # fmt: skip
+
+
+def admission_json(cluster: Cluster) -> dict[str, Any]:
+    """Return the admission policy of a cluster; `seen` is what the last test saw there: none, audit or enforce, with
+    " stale" where it is not what stands in `manifest`; "" = not known.
+    """
+    made = rendering.rendered(cluster)
+    return {
+        "mode": cluster.admission,
+        "seen": admitting.state(cluster),
+        "digest": made.digest,
+        "refuses": list(made.refuses),
+        "warns": list(made.advises),
+        "not_rendered": [{"id": one.id, "title": one.title, "reason": one.why} for one in made.left_out],
+        "manifest": rendering.manifest(cluster),
+    }
 
 
 def health_json(cluster: Cluster) -> dict[str, Any]:
@@ -170,6 +194,23 @@ def test_cluster(request: PortalRequest, slug: str) -> HttpResponse:
     """Ask for a connection test; its findings stand in `health` some seconds later."""
     cluster = asking.ask_for_test(request.principal, _cluster(request.principal, slug))
     return answer(request, health_json(cluster), status=202)
+
+
+@router.get("/clusters/{slug}/admission", auth=scope("admin"))
+def get_admission(request: PortalRequest, slug: str) -> HttpResponse:
+    """What a cluster refuses by itself, or would, and the manifest for it (platform roles)."""
+    cluster = _cluster(request.principal, slug)
+    require(request.principal, "inspect", cluster)
+    return answer(request, admission_json(cluster))
+
+
+@router.post("/clusters/{slug}/admission", auth=scope("admin"))
+@idempotent
+def set_admission(request: PortalRequest, slug: str, body: AdmissionIn) -> HttpResponse:
+    """Choose the mode: off, audit, enforce, one step at a time. Apply the manifest of the answer afterwards."""
+    cluster = _cluster(request.principal, slug)
+    cluster = admitting.set_mode(request.principal, cluster, mode=body.mode, reason=body.reason)
+    return answer(request, admission_json(cluster))
 
 
 def _cluster(principal: Principal, slug: str) -> Cluster:

@@ -62,7 +62,7 @@ def decide(facts: Facts) -> Step:
 
 
 def gone(facts: Facts) -> Step:
-    """Return the step that follows when the cluster says that nothing is left."""
+    """Return the step that follows when the cluster says that nothing is left, or that nothing runs any more."""
     if facts.desired == Desired.DELETED:
         return Step(Phase.DELETED, Reason("deleted", "It is deleted; nothing of it runs.", "nobody"), release=True)
     if facts.desired == Desired.SUSPENDED:
@@ -128,7 +128,8 @@ def _ready(facts: Facts, now: _Replicas) -> Step:
         return replace(step, drain=True, look_again=LOOK_SECONDS)
     if now.surplus and facts.draining and facts.drain_until:
         return replace(step, look_again=(facts.drain_until - facts.now).total_seconds())
-    if now.to_end or facts.observation.drifted:
+    weighed = facts.next is None and facts.observation.weights.get(facts.revision) is not None
+    if now.to_end or facts.observation.drifted or (weighed and not facts.canary):
         return replace(step, action=Action.APPLY, look_again=LOOK_SECONDS)
     if now.surplus:
         return replace(step, look_again=LOOK_SECONDS)
@@ -144,6 +145,8 @@ def _ready_sentence(facts: Facts, now: _Replicas) -> str:
     if facts.growth is not None and facts.growth.state == "waiting" and facts.next is None:
         more = facts.replicas - facts.runnable
         parts.append(f"{more} more {'waits' if more == 1 else 'wait'} for {facts.growth.queue}.")
+    # What a cluster says of engines that are ready: that their autoscaler is blind, for example.
+    parts += list(dict.fromkeys(one.sentence for one in now.ready if one.next))
     return " ".join([*parts, facts.remark]).strip()
 
 
@@ -249,7 +252,8 @@ def _wind_down(facts: Facts) -> Step:
     if facts.error is not None:
         reason = _of_error(facts.error)
         return Step(phase, reason, attempts=facts.attempts, look_again=_wait(facts.error))
-    return Step(phase, reason, Action.REMOVE, facts.attempts, look_again=LOOK_SECONDS)
+    action = Action.REMOVE if facts.desired == Desired.DELETED else Action.SUSPEND
+    return Step(phase, reason, action, facts.attempts, look_again=LOOK_SECONDS)
 
 
 def _error(facts: Facts, error: ClusterError) -> Step:

@@ -40,13 +40,15 @@ def place(cluster: Cluster) -> Place:
         certificate=credential.certificate,
         key=credential.key,
         in_cluster=cluster.authentication == Authentication.IN_CLUSTER,
-        settings=cluster.options,
+        settings={**cluster.options, "admission": cluster.admission},
     )
 
 
-def workload(endpoint: Endpoint, revision: Revision, replicas: int, keep: Collection[int] = ()) -> Workload:
-    """Return what a driver is told about `replicas` of `revision`, beside revisions to `keep`; wants version, profile
-    and project selected.
+def workload(
+    endpoint: Endpoint, revision: Revision, replicas: int, keep: Collection[int] = (), weight: int | None = None
+) -> Workload:
+    """Return what a driver is told about `replicas` of `revision`, beside revisions to `keep` and with `weight` per
+    cent of the calls; wants version, profile and project selected.
 
     The profile's memory limits a replica only where it is the machine's own: an accelerator's memory is not the
     process's. Beside accelerators main memory is as large as theirs unless the profile says how large. Raises
@@ -88,6 +90,7 @@ def workload(endpoint: Endpoint, revision: Revision, replicas: int, keep: Collec
         cpu_millis=profile.cpu_millis,
         host_memory_bytes=profile.host_memory_bytes or profile.memory_bytes * max(count, 1),
         approval=revision.authorization_reference,
+        weight=weight,
     )
 
 

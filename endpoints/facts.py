@@ -16,6 +16,7 @@ class Action(StrEnum):
 
     NONE = "none"
     APPLY = "apply"
+    SUSPEND = "suspend"
     REMOVE = "remove"
 
 
@@ -103,6 +104,7 @@ class Facts:
     fallback_amount: int = 0  # accelerators that it would need
     drain_until: datetime | None = None
     remark: str = ""
+    canary: int = 0  # per cent of the calls that the next revision gets when it is ready; 0: all, it takes over
     proven: bool = True  # whether this revision is known to have worked
 
     @property
@@ -139,6 +141,7 @@ class Step:
     why: str = ""  # of a turn: the sentence for people
     next_attempts: int = 0
     of_next: bool = False  # the action is for the next revision
+    both: bool = False  # the action is for the next revision, too
     keep: tuple[int, ...] = ()
     drain: bool = False  # the engines that are not needed any more begin to finish their calls
     resize: int | None = None

@@ -64,6 +64,8 @@ class Cluster(models.Model):
     paused_reason = models.CharField(max_length=300, blank=True, default="", db_default="")
     paused_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     paused_since = models.DateTimeField(null=True)
+    # What it does by itself with what was not approved: off, audit (record), enforce (refuse).
+    admission = models.CharField(max_length=8, default="off", db_default="off")
 
     objects = _Registered()
     known = models.Manager["Cluster"]()  # those that were removed, too
@@ -73,6 +75,28 @@ class Cluster(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+
+class Watch(models.Model):
+    """How a cluster is looked at: which watcher process follows it, and when the sweep compared all of it."""
+
+    cluster = models.OneToOneField(Cluster, primary_key=True, on_delete=models.CASCADE, related_name="watch")
+
+    # A lease, renewed by its holder; written by watchers alone.
+    holder = models.CharField(max_length=64, blank=True, default="", db_default="")
+    until = models.DateTimeField(null=True)
+    live_since = models.DateTimeField(null=True)  # all streams are open since then; None = some are not
+    sign_at = models.DateTimeField(null=True)  # when every stream had said something last
+    problem = models.CharField(max_length=500, blank=True, default="", db_default="")  # why a stream is not open
+
+    # The sweep's own: `looking_until` is a claim, `looked_at` the end of the last whole comparison.
+    looking_until = models.DateTimeField(null=True)
+    looked_at = models.DateTimeField(null=True)  # None = wanted now
+    look_seconds = models.FloatField(default=0, db_default=0)  # that it took
+    look_failures = models.PositiveSmallIntegerField(default=0, db_default=0)  # in a row
+
+    def __str__(self) -> str:
+        return f"watch of {self.cluster_id}"
 
 
 class Desired(models.TextChoices):
@@ -154,6 +178,11 @@ class Endpoint(models.Model):
     reason_code = models.CharField(max_length=40, default="accepted")
     reason_sentence = models.CharField(max_length=500, default="The request is approved; a worker picks it up now.")
     reason_turn = models.CharField(max_length=20, default="portal")  # portal | platform | owner | nobody
+    # parts of the sentence, where the cluster explains itself: what it has tried, and what is to be done
+    reason_tried = models.CharField(max_length=200, blank=True, default="", db_default="")
+    reason_next = models.CharField(max_length=500, blank=True, default="", db_default="")
+    # revision → its steps with begin and end as the cluster tells them; endpoints/telling.py writes and reads it
+    progress = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     # a hold blocks resume; only its setter's service clears it
     hold_reason = models.CharField(max_length=300, blank=True)
     hold_by = models.CharField(max_length=80, blank=True)
@@ -171,6 +200,8 @@ class Endpoint(models.Model):
     fallback_scale = models.PositiveSmallIntegerField(null=True)  # what `scale` was while it ran
     next_beside = models.BooleanField(default=True, db_default=True)  # False: `next_revision` waits to take the place
     next_attempts = models.PositiveSmallIntegerField(default=0, db_default=0)  # starts of `next_revision`
+    # per cent of the calls that `next_revision` gets once it is ready; none: all of them, it takes over
+    canary_percent = models.PositiveSmallIntegerField(null=True)
     # what stays true beside the reason until the next rollout: the last one failed, and why
     remark = models.CharField(max_length=300, blank=True, db_default="", default="")
     # engines that get no calls any more finish those they have until then

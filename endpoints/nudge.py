@@ -3,6 +3,7 @@ an endpoint.
 """
 
 import logging
+from typing import Any
 from uuid import UUID
 
 from celery import current_app
@@ -22,10 +23,24 @@ def nudge(
     `countdown` and `expires` are seconds. Never raises: without a broker the next sweep does the same work.
     """
 
-    def send() -> None:
-        try:
-            current_app.send_task(TASK, args=[str(endpoint_id), due], countdown=countdown, expires=expires)
-        except (OperationalError, OSError) as error:
-            log.warning("endpoints.nudge_failed endpoint=%s error=%s", endpoint_id, error)
+    def after_commit() -> None:
+        send(endpoint_id, due=due, countdown=countdown, expires=expires)
 
-    transaction.on_commit(send)
+    transaction.on_commit(after_commit)
+
+
+def send(
+    endpoint_id: UUID | str, *, due: str = "", countdown: float | None = None, expires: float | None = None
+) -> bool:
+    """Nudge at once, whatever the transaction; False when there is no broker."""
+    return post(TASK, [str(endpoint_id), due], countdown=countdown, expires=expires)
+
+
+def post(task: str, args: list[Any], *, countdown: float | None = None, expires: float | None = None) -> bool:
+    """Hand a message to the broker; False when there is none, which the next sweep makes up for."""
+    try:
+        current_app.send_task(task, args=args, countdown=countdown, expires=expires)
+    except (OperationalError, OSError) as error:
+        log.warning("endpoints.nudge_failed task=%s about=%s error=%s", task, args[0], error)
+        return False
+    return True

@@ -23,6 +23,8 @@ def chip(row: Endpoint, revision: Revision) -> Cell:
     """Return what a revision is now, or what became of it."""
     if revision.pk == row.next_revision_id:
         label, colour, icon = "On its way", "blue", "progress"
+        if row.canary_percent is not None:
+            label, colour, icon = f"Canary, {row.canary_percent} % of the calls", "orange", "progress"
     elif revision.pk == row.revision_id:
         runs = row.desired == Desired.RUNNING
         label, colour, icon = ("Runs", "green", "ok") if runs else ("Runs when it is resumed", "grey", "pause")

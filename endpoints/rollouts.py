@@ -1,15 +1,18 @@
 """Rolling out a revision, and going back to one. The worker takes the steps (`turnover.py`); here is how it begins.
 
 What runs stays while the next revision starts beside it, if there is room for both; else it waits for room, or the next
-one takes its place when the accelerators that are held already are enough.
+one takes its place when the accelerators that are held already are enough. A canary never takes the place of what it
+is compared with.
 """
+
+from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
 from audit.services import Actor, record
 from catalog.models import HardwareProfile, Version, VersionState, with_pins
-from endpoints import seats, serving
+from endpoints import facts, seats, serving
 from endpoints.changes import Authorization, fresh, locked, not_blocked, runs
 from endpoints.models import Desired, Endpoint, Phase, Revision, RevisionOutcome
 from endpoints.nudge import nudge
@@ -26,6 +29,7 @@ from quotas.models import ReservationState
 MAX_REPLICAS = 64
 MAX_NUMBER = 100_000_000
 ANSWERING = {Phase.READY, Phase.DEGRADED}
+CANARY_PERCENT = 50  # of the calls at most: above that it is no trial any more, promote it
 
 
 def open_revision(
@@ -38,13 +42,16 @@ def open_revision(
     concurrency: int,
     context_tokens: int,
     authorization: Authorization,
+    canary_percent: int | None = None,
 ) -> Revision:
     """Write the next revision of `endpoint` and begin to roll it out; the caller has the authority for it.
 
-    `context_tokens` counts prompt and answer, `concurrency` requests per replica. A suspended endpoint runs it when it
-    is resumed. Raises Invalid for a number out of bounds, and Conflict: `rollout_running`, `wrong_state` for a deleted
-    endpoint, `no_pool`, `gpu_quota`.
+    `context_tokens` counts prompt and answer, `concurrency` requests per replica. With `canary_percent` it gets that
+    share of the calls when it is ready, and takes over when it is promoted. A suspended endpoint runs it when it is
+    resumed. Raises Invalid for a number out of bounds, and Conflict: `rollout_running`, `wrong_state` for a deleted
+    endpoint, `nothing_to_compare` for a canary of one that does not answer, `no_pool`, `gpu_quota`.
     """
+    check_percent(canary_percent)
     for field, value, limit in (
         ("replicas", replicas, MAX_REPLICAS), ("concurrency", concurrency, MAX_NUMBER),
         ("context_tokens", context_tokens, MAX_NUMBER),
@@ -71,20 +78,29 @@ def open_revision(
                 "revision": revision.number, "version": f"{version.asset.slug}@{version.version}",
                 "hardware_profile": profile.slug, "replicas": replicas, "concurrency": concurrency,
                 "context": context_tokens, "authorization": authorization.reference, "digest": authorization.digest,
+                "canary_percent": canary_percent,
             },
         )  # fmt: skip
-        _begin(by, current, revision)
+        _begin(by, current, revision, canary_percent)
     return revision
 
 
-def rollback(by: Principal, endpoint: Endpoint, number: int) -> Endpoint:
-    """Go back to revision `number`; to the one that runs, to cancel a rollout.
+def check_percent(percent: int | None) -> None:
+    """Raise Invalid for a share of calls that a canary cannot have."""
+    if percent is not None and (isinstance(percent, bool) or not 1 <= percent <= CANARY_PERCENT):
+        raise Invalid.field("canary_percent", f"canary_percent is {percent}; a canary gets 1 to {CANARY_PERCENT} %.")
 
-    Raises Forbidden, NotFound, Invalid for a number that it never had, and Conflict: `already_so`, `rollout_running`,
-    `wrong_state`, `version_blocked`, `version_drifted`, `version_retired`, `revision_altered`, `authorization_ended`,
-    `no_pool`, `gpu_quota`.
+
+def rollback(by: Principal, endpoint: Endpoint, number: int, *, canary_percent: int | None = None) -> Endpoint:
+    """Go back to revision `number`; to the one that runs, to cancel a rollout. With `canary_percent` it begins as a
+    canary with that share of the calls.
+
+    Raises Forbidden, NotFound, Invalid for a number that it never had or a share out of bounds, and Conflict:
+    `already_so`, `rollout_running`, `wrong_state`, `version_blocked`, `version_drifted`, `version_retired`,
+    `revision_altered`, `authorization_ended`, `nothing_to_compare`, `no_pool`, `gpu_quota`.
     """
     require(by, "rollback", endpoint)
+    check_percent(canary_percent)
     with transaction.atomic():
         current = locked(endpoint)
         rows = with_pins(current.revisions.select_related("version__asset", "profile"), "version")
@@ -93,34 +109,40 @@ def rollback(by: Principal, endpoint: Endpoint, number: int) -> Endpoint:
             numbers = ", ".join(str(one) for one in rows.order_by("number").values_list("number", flat=True)[:20])
             raise Invalid.field("revision", f"revision is {number}, which {current.name} never had. It has {numbers}.")
         running = runs(current).number
-        cancelled = current.next_revision if target.number == running else None
+        cancelled = current.next_revision if target.number == running and canary_percent is None else None
         if target.number == running and cancelled is None:
             raise Conflict(f"Revision {number} of {current.name} is what runs.", code="already_so")
         said = f"{by.name} went back from revision {running} to revision {number}."
+        if canary_percent is not None:
+            said = f"{by.name} lets revision {number} have {canary_percent} % of the calls, as a canary."
         if cancelled is not None:
             said = f"{by.name} cancelled the rollout of revision {cancelled.number}; revision {number} goes on."
         note(current, "rolled_back", said)
         before = {"revision": cancelled.number if cancelled else running}
-        after = {"revision": number, "authorization": target.authorization_reference}
+        after: dict[str, object] = {"revision": number, "authorization": target.authorization_reference}
+        if canary_percent is not None:
+            after["canary_percent"] = canary_percent
         record("endpoints.rollback", by=by, obj=current, project=current.project.slug, before=before, after=after)
         if cancelled is not None:
             _cancel(by, current, cancelled)
         else:
             _may_begin(current)
             _may_run(target)
-            _begin(by, current, target)
+            _begin(by, current, target, canary_percent)
     return fresh(endpoint)
 
 
 def start_again(by: Actor, current: Endpoint) -> None:
-    """Reserve what an endpoint needs that is to run again; a rollout that was under way goes on in place, since nothing
-    runs beside it.
+    """Reserve what an endpoint needs that is to run again. A rollout that was under way goes on in place, since nothing
+    runs beside it; a canary has ended: what it was compared with runs again.
 
     In the caller's transaction, after `desired` was moved. Raises Conflict `no_pool` and `gpu_quota`.
     """
     row = Endpoint.objects.filter(pk=current.pk)
     following = current.next_revision
-    if following is not None:
+    if following is not None and current.canary_percent is not None:
+        end_canary(by, current, following, reason="It was suspended as a canary, which nobody had promoted.")
+    elif following is not None:
         row.update(**taking_place(current, following))
         record(
             "endpoints.roll_out", by=by, obj=current, project=current.project.slug,
@@ -154,21 +176,33 @@ def _may_run(target: Revision) -> None:
         raise Conflict(f"{name} is retired in the catalog; ask for a revision with another.", code="version_retired")
 
 
-def _begin(by: Actor, current: Endpoint, target: Revision) -> None:
-    """Write what the worker will make true: beside what runs, in its place, or waiting for room."""
+def _begin(by: Actor, current: Endpoint, target: Revision, canary: int | None = None) -> None:
+    """Write what the worker will make true: beside what runs, in its place, or waiting for room. A canary, which gets
+    `canary` per cent of the calls, only beside.
+    """
     row = Endpoint.objects.filter(pk=current.pk)
     Revision.objects.filter(pk=target.pk).update(outcome=RevisionOutcome.UNTRIED, outcome_sentence="")
     answering = current.desired == Desired.RUNNING and current.phase in ANSWERING
-    if answering and not _takes_place(by, current, target):
+    if canary is not None and not answering:
+        raise Conflict(
+            f"{current.name} does not answer calls now, so that a canary has nothing to be compared with. Roll "
+            f"revision {target.number} out without one, or wait until the endpoint is ready.",
+            code="nothing_to_compare",
+        )
+    if canary is not None:
+        seats.give_back(by, current, seats.GROWTH, seats.SURGE)
+        seats.take(by, current, target, seats.SURGE, seats.accelerators(target))
+    if canary is not None or (answering and not _takes_place(by, current, target)):
         beside = seats.seats_of(current).growth is None
         row.update(
-            next_revision=target, next_beside=beside, next_attempts=0, remark="", due_at=None,
+            next_revision=target, next_beside=beside, next_attempts=0, remark="", due_at=None, canary_percent=canary,
         )  # fmt: skip
     else:
         row.update(**taking_place(current, target), upstreams=[], due_at=None, drain_until=timezone.now())
         if current.desired == Desired.RUNNING:
             said = {"reason_code": "revision_opened", "reason_turn": "portal", "phase_since": timezone.now()}
             said["reason_sentence"] = f"Revision {target.number} is to run; a worker picks it up now."
+            said |= {"reason_tried": "", "reason_next": ""}
             aim = Phase.PROVISIONING if answering else Phase.PENDING
             if current.phase != aim:
                 move(row, current.phase, aim, field="phase", **said)
@@ -202,9 +236,22 @@ def _takes_place(by: Actor, current: Endpoint, target: Revision) -> bool:
     return amount <= own.amount or seats.grow(by, current, target, amount - own.amount)
 
 
+def end_canary(by: Actor, current: Endpoint, tried: Revision, *, reason: str) -> None:
+    """End the canary `tried`, in the caller's transaction: it gets no more calls, and finishes those it has."""
+    _cancel(by, current, tried)
+    record(
+        "endpoints.abort_canary", by=by, obj=current, project=current.project.slug,
+        before={"revision": tried.number, "canary_percent": current.canary_percent},
+        after={"revision": runs(current).number}, reason=reason,
+    )  # fmt: skip
+
+
 def _cancel(by: Actor, current: Endpoint, cancelled: Revision) -> None:
-    Endpoint.objects.filter(pk=current.pk).update(**NO_NEXT, due_at=None, drain_until=timezone.now())
+    routes = [one for one in current.upstreams if one.get("revision") != cancelled.number]
+    until = timezone.now() + (facts.DRAIN if len(routes) < len(current.upstreams) else timedelta())
+    Endpoint.objects.filter(pk=current.pk).update(**NO_NEXT, upstreams=routes, due_at=None, drain_until=until)
     Revision.objects.filter(pk=cancelled.pk).update(outcome=RevisionOutcome.CANCELLED)
     seats.retire(by, current, seats.SURGE)
     seats.give_back(by, current, seats.GROWTH)
+    epoch.bump()
     nudge(current.pk)

@@ -219,6 +219,8 @@ def retry(by: Principal, endpoint: Endpoint) -> Endpoint:
             reason_code="retried",
             reason_sentence="It was told to start again; a worker picks it up now.",
             reason_turn="portal",
+            reason_tried="",
+            reason_next="",
         )
         if not moved:
             raise Conflict(f"{endpoint.name} has not failed; there is nothing to retry.", code="not_failed")

@@ -8,10 +8,12 @@ from django.conf import settings
 from django.db.models import Q
 
 from endpoints.clusters import ClusterError
+from endpoints.clusters.rbac import GRANTS
 from endpoints.drivers import driver_for
 from endpoints.models import Cluster, Desired, Endpoint, Phase
 from endpoints.nudge import nudge
 from endpoints.seats import nudge_all
+from endpoints.watching import looking
 from quotas.services import promote_all
 
 log = logging.getLogger(__name__)
@@ -27,15 +29,17 @@ UNSETTLED = (
 def sweep() -> int:
     """Serve waiting reservations, clear away engines that nobody wants, and nudge every endpoint that is not at rest.
 
-    Endpoints that are ready are looked at too: that look is their health check. Returns how many were nudged.
+    Where engines are processes of this machine those that are ready are looked at too: that look is their health check.
+    Clusters with an API have a sweep of their own. Returns how many were nudged.
     """
     nudge_all(promote_all())
-    found = set(Endpoint.objects.filter(UNSETTLED).order_by().values_list("pk", flat=True))
-    for cluster in Cluster.objects.filter(paused=False):
+    here = Endpoint.objects.filter(UNSETTLED).exclude(cluster__driver__in=GRANTS)
+    found = set(here.order_by().values_list("pk", flat=True))
+    for cluster in Cluster.objects.filter(paused=False).exclude(driver__in=GRANTS):
         found |= adopt(cluster)
     for endpoint_id in found:
         nudge(endpoint_id, expires=settings.SWEEP_SECONDS)
-    return len(found)
+    return len(found) + looking.sweep()
 
 
 def adopt(cluster: Cluster) -> set[UUID]:

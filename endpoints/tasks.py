@@ -12,6 +12,7 @@ from endpoints import reconcile as reconciling
 from endpoints import sweep as sweeping
 from endpoints.fleet import examining
 from endpoints.metrics import scrape as scraping
+from endpoints.watching import looking
 
 
 @shared_task
@@ -25,6 +26,12 @@ def reconcile(endpoint_id: str, due: str = "") -> None:
     """Take the next steps for one endpoint."""
     worker = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
     reconciling.reconcile(endpoint_id, worker, due)
+
+
+@shared_task(soft_time_limit=100, time_limit=110)
+def look_over_cluster(pk: int) -> None:
+    """Compare all of one cluster with the rows, if that is due."""
+    looking.look_over(pk)
 
 
 @shared_task

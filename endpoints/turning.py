@@ -20,7 +20,7 @@ from portal.errors import Conflict, Invalid
 log = logging.getLogger(__name__)
 
 REMARK = 300
-NO_NEXT: dict[str, Any] = {"next_revision": None, "next_beside": True, "next_attempts": 0}
+NO_NEXT: dict[str, Any] = {"next_revision": None, "next_beside": True, "next_attempts": 0, "canary_percent": None}
 
 
 def taking_place(row: Endpoint, following: Revision) -> dict[str, Any]:

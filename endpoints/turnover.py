@@ -1,7 +1,8 @@
 """Rollouts: how one revision follows another, as pure functions from facts to a step.
 
 Beside: the next revision starts while the current one answers calls; when all its replicas are ready, calls go there,
-the old engines finish theirs, and end. In place: where there is no room for both, the old engines end first.
+the old engines finish theirs, and end. As a canary: it gets a share of the calls, and an owner says when it takes over.
+In place: where there is no room for both, the old engines end first.
 
 Whatever fails, the revision that worked goes on or runs again. Accelerators follow the engines: they are given back
 when the engines are seen to be gone.
@@ -10,7 +11,7 @@ when the engines are seen to be gone.
 from collections.abc import Callable
 from dataclasses import replace
 
-from endpoints.facts import LOOK_SECONDS, Facts, Next, Reason, Step, Turn, ended, here, of
+from endpoints.facts import LOOK_SECONDS, Action, Facts, Next, Reason, Step, Turn, ended, here, of
 from endpoints.models import Phase
 
 PREFIX = "rollout_"  # of the reasons of a revision that is on its way
@@ -84,6 +85,11 @@ def _beside(facts: Facts, following: Next, run: Callable[[Facts], Step]) -> Step
     )  # fmt: skip
     running = [one for one in facts.observation.replicas if one.revision == facts.revision and one.state == "ready"]
     running = sorted(running, key=lambda one: one.index)[: facts.runnable]
+    if step.phase == Phase.READY and facts.canary and following.refusal is not None:
+        # Its version was blocked, for example: what is only on trial does not go on.
+        return _abandon(facts, following, replace(step, reason=following.refusal), tuple(running))
+    if step.phase == Phase.READY and facts.canary:
+        return _hold(facts, following, step, strays, run)
     if step.phase == Phase.READY:
         why = f"Revision {following.revision} answers calls now; revision {facts.revision} ends."
         return Step(Phase.READY, step.reason, turn=Turn.SWITCH, why=why, look_again=LOOK_SECONDS, routes=step.routes)
@@ -97,6 +103,38 @@ def _beside(facts: Facts, following: Next, run: Callable[[Facts], Step]) -> Step
         look_again=step.look_again, routes=tuple(running), next_attempts=step.attempts,
         of_next=True, keep=(facts.revision, *strays),
     )  # fmt: skip
+
+
+def _hold(facts: Facts, following: Next, canary: Step, strays: set[int], run: Callable[[Facts], Step]) -> Step:
+    """Let both revisions answer: the next one gets its share, and what runs is looked after as if it were alone. Where
+    that cannot go on, the next one takes over: it answers.
+    """
+    its = tuple(one for one in facts.observation.replicas if one.revision == facts.revision)
+    alone = replace(facts, observation=replace(facts.observation, replicas=its), next=None)
+    if facts.reason.code.startswith(PREFIX):
+        alone = replace(alone, reason=replace(facts.reason, code=""))
+    step = run(alone)
+    if step.phase == Phase.FAILED:
+        why = f"Revision {facts.revision} cannot go on: {ended(step.reason.sentence)}"
+        why = f"{why} Revision {following.revision}, its canary, takes over."
+        reason = Reason(canary.reason.code, why)
+        return Step(Phase.READY, reason, turn=Turn.SWITCH, why=why, look_again=LOOK_SECONDS, routes=canary.routes)
+    routes = None if step.routes is None or canary.routes is None else (*step.routes, *canary.routes)
+    shares = {facts.revision: 100 - facts.canary, following.revision: facts.canary}
+    weighed = all(shares.get(number, told) == told for number, told in facts.observation.weights.items())
+    act = Action.NONE if weighed and Action.APPLY not in (step.action, canary.action) else Action.APPLY
+    kept = replace(
+        step, phase=Phase.READY if step.phase == Phase.READY else Phase.DEGRADED, routes=routes, action=act,
+        both=act == Action.APPLY, look_again=LOOK_SECONDS if act == Action.APPLY else step.look_again,
+        next_attempts=following.attempts, keep=(following.revision, *strays),
+    )  # fmt: skip
+    if step.phase != Phase.READY:
+        return kept
+    sentence = (
+        f"{step.reason.sentence} As a canary, revision {following.revision} gets {facts.canary} % of the calls; an "
+        "owner raises its share, promotes or aborts it."
+    )
+    return replace(kept, reason=Reason("canary", sentence, "owner"))
 
 
 def _abandon(facts: Facts, following: Next, step: Step, routes: tuple[object, ...] | None) -> Step:

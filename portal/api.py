@@ -34,6 +34,7 @@ from catalog.life_api import router as life_router
 from endpoints.alerting_api import router as alerting_router
 from endpoints.api import router as endpoints_router
 from endpoints.blocking_api import router as blocking_router
+from endpoints.canary_api import router as canary_router
 from endpoints.cluster_api import router as clusters_router
 from endpoints.idle_api import router as idle_router
 from endpoints.key_api import router as keys_router
@@ -140,7 +141,7 @@ api.add_router("", notify_router)
 api.add_router("", sso_router)
 for router in (projects_router, audit_router, catalog_router, quotas_router, endpoints_router, approvals_router):
     api.add_router("", router)
-for part in (keys_router, sharing_router, alerting_router, clusters_router):
+for part in (keys_router, sharing_router, alerting_router, canary_router, clusters_router):
     api.add_router("", part)
 api.add_router("", audience_router)
 for life in (admission_router, life_router, blocking_router):

@@ -23,6 +23,7 @@ from projects.principal import PortalRequest
 DOCS = Path(settings.BASE_DIR) / "docs"
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]*)\)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+ROW = re.compile(r"<tr>(\s*)<td><code>([a-z][a-z_]{2,60})</code></td>")
 NAME = re.compile(r"([a-z0-9-]+)\.md(?:#.*)?")
 
 
@@ -108,7 +109,8 @@ def _guide(name: str) -> tuple[str, SafeString]:
     """Return the title and the sanitised page of a guide."""
     text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
     first, _, rest = text.partition("\n")
-    html = markdown(LINK.sub(_link, rest), top=2)
+    # A row that begins with a code can be linked to by it.
+    html = ROW.sub(r'<tr id="\2">\1<td><code>\2</code></td>', markdown(LINK.sub(_link, rest), top=2))
     # Wide code scrolls inside its frame, and the keyboard must get there. Text never holds a bare <pre>: it is escaped.
     return first.lstrip("# ").strip(), mark_safe(html.replace("<pre>", '<pre tabindex="0">'))  # noqa: S308
 

@@ -27,6 +27,8 @@ GUIDES: Mapping[str, str] = {
     "account": "Your account",
     "sso": "Single sign-on",
     "connect-a-cluster": "Connect a cluster",
+    "admission-policy": "Refuse what was not approved",
+    "troubleshooting-clusters": "What the portal says about a cluster",
     "operations": "Operations",
 }
 
@@ -107,7 +109,7 @@ _REVISIONS = (
     "A revision is what exactly runs, with the approval it runs under. A new one starts beside the one that answers "
     "calls where there is room, else in its place; if it fails, the one that worked goes on.",
     "Going back needs no request while the approval of the old revision holds and its version is neither blocked nor "
-    "retired. Going back to the one that runs cancels a rollout.",
+    "retired. Going back to the one that runs cancels a rollout; a canary is decided here.",
 )
 _KEYS = (
     "gateway",

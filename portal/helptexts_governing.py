@@ -52,7 +52,17 @@ _CLUSTER = (
     "on, and calls are answered.",
 )
 
+_ADMISSION = (
+    "admission-policy",
+    "The cluster compares what would run with what was approved here, field by field: a copied name or label proves "
+    "nothing. It records first (audit), then refuses (enforce).",
+    "The portal only says what was approved; the policy is applied by whoever administers the cluster, and the test "
+    "says whether it is there and current.",
+)
+
 TEXTS: Mapping[str, tuple[str, ...]] = {
+    "cluster_admission": _ADMISSION,
+    "cluster_admission_manifest": _ADMISSION,
     **dict.fromkeys(
         (
             "cluster_list",
@@ -93,5 +103,12 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "by the rules that you choose.",
         "Nothing is looked up again and nothing is changed. If the stored facts are not those that were signed, the "
         "page says so.",
+    ),
+    "endpoint_notices": (
+        "troubleshooting-clusters",
+        "What the cluster wrote down itself about the endpoint's objects, each thing once with how often it happened. "
+        "It is asked when you open this page, and forgets after about an hour.",
+        "What keeps the endpoint from running stands on its page in one sentence, and stays in the portal's own events "
+        "when the cluster has forgotten it.",
     ),
 }

@@ -418,6 +418,7 @@ CLUSTER_DRIVERS = {
     "kubernetes": "endpoints.clusters.kubernetes.driver.driver",
     "kserve": "endpoints.clusters.kserve.driver.driver",
 }
+WORKLOAD_RULES = "approvals.policies.workload.rules"  # what clusters refuse, too
 DEMO = env.flag("GATEHOUSE_DEMO", EMBEDDED)
 if DEMO and not EMBEDDED:
     raise env.EnvError("GATEHOUSE_DEMO is on, but the demo organisation never runs in production. Set GATEHOUSE_DEMO=0")

@@ -90,6 +90,21 @@ class Cost:
         return f"{known} + {NOT_PRICED}" if self.unpriced else known
 
 
+def of_holder(holder: str, start: dt.datetime, end: dt.datetime) -> Cost:
+    """Return what one holder's accelerators cost between `start` and `end` (one query); the caller has the authority to
+    know.
+    """
+    rows = Reservation.objects.filter(
+        Q(released_at__isnull=True) | Q(released_at__gt=start), holder_id=holder, held_at__lt=end
+    )
+    cost = Cost()
+    for one in rows:
+        begin, last = one.held_at or start, one.released_at or end
+        found = Held(one.project_id, holder, "", begin, last, one.amount, one.price_per_hour, one.currency)
+        cost.add(found, start, end)
+    return cost
+
+
 def held(
     principal: Principal,
     start: dt.datetime,

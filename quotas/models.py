@@ -115,6 +115,7 @@ class UsageEvent(models.Model):
     estimated = models.BooleanField(default=False)
     ttft_ms = models.FloatField(null=True)
     latency_ms = models.FloatField(null=True)
+    revision = models.PositiveIntegerField(null=True)  # of the endpoint, that answered; none: no engine, or unknown
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["gateway", "sequence"], name="usage_exactly_once")]

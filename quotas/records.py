@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from operator import itemgetter
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -45,6 +45,7 @@ class Call(NamedTuple):
     estimated: bool
     ttft_ms: float | None
     latency_ms: float | None
+    revision: int | None = None
 
 
 Number = Annotated[int, Field(ge=0, le=MAX_INT, strict=True)]
@@ -79,10 +80,11 @@ class _End(TypedDict):
     estimated: Flag
     ttft_ms: Duration
     latency_ms: Duration
+    revision: NotRequired[Number | None]
 
 
 _END: TypeAdapter[_End] = TypeAdapter(_End)
-_COLUMNS = itemgetter("s", *Call._fields[2:])
+_COLUMNS = itemgetter("s", *Call._fields[2:-1])  # gateways before this one did not tell the last
 
 
 class CorruptRecord(ValueError):
@@ -110,12 +112,13 @@ def call(gateway: str, line: bytes) -> Call | None:
         return None  # its end record repeats it; a call without an end is read again when its gateway is dead
     if b"\\u" not in line:  # neither NUL nor half a surrogate pair, which the slow way mends
         try:
-            row = Call(gateway, *_COLUMNS(_END.validate_json(line)))
+            end = _END.validate_json(line)
+            row = Call(gateway, *_COLUMNS(end))
         except (ValidationError, ValueError):
             pass  # the slow way says why
         else:
             if row.at.tzinfo is not None:
-                return row._replace(at=row.at.astimezone(dt.UTC))
+                return row._replace(at=row.at.astimezone(dt.UTC), revision=end.get("revision"))
     record = read(line)
     return ended(gateway, record) if record.get("t") == "end" else None
 
@@ -145,6 +148,7 @@ def ended(gateway: str, record: Mapping[str, object]) -> Call:
         estimated=record.get("estimated") is True,
         ttft_ms=_duration(record, "ttft_ms"),
         latency_ms=_duration(record, "latency_ms"),
+        revision=None if record.get("revision") is None else _number(record, "revision", MAX_INT),
     )
 
 
@@ -176,6 +180,7 @@ def _row(
     estimated: bool,
     ttft_ms: float | None,
     latency_ms: float | None,
+    revision: int | None = None,
 ) -> Call:
     return Call(
         gateway=gateway,
@@ -199,6 +204,7 @@ def _row(
         estimated=estimated,
         ttft_ms=ttft_ms,
         latency_ms=latency_ms,
+        revision=revision,
     )
 
 

@@ -256,6 +256,14 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ),
     ("post", f"{ENDPOINT}/scale"): Row(OPERATORS, "endpoints:write", lambda world: {"replicas": 1}),
     ("post", f"{ENDPOINT}/rollback"): Row(OPERATORS, "endpoints:write", lambda world: {"revision": 1}),
+    ("get", f"{ENDPOINT}/canary"): Row(MEMBERS, "endpoints:read"),
+    ("post", f"{ENDPOINT}/canary"): Row(
+        OPERATORS.replace("202", "409"),
+        "endpoints:write",
+        lambda world: {"percent": 10},  # nothing is on its way
+    ),
+    ("post", f"{ENDPOINT}/canary/promote"): Row(OPERATORS.replace("202", "409"), "endpoints:write"),
+    ("post", f"{ENDPOINT}/canary/abort"): Row(OPERATORS.replace("202", "409"), "endpoints:write"),
     ("get", f"{ENDPOINT}/shares"): Row(MEMBERS, "endpoints:read"),
     ("post", f"{ENDPOINT}/shares"): Row(
         "401 403 404 403 403 201 403 403 403 403", "endpoints:write", lambda world: {"project": world.third.slug}
@@ -272,6 +280,10 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("delete", "/clusters/{slug}"): Row(ENGINEERS, "admin"),
     ("post", "/clusters/{slug}/rotate"): Row(ENGINEERS, "admin", lambda world: _cluster(world)["access"]),
     ("post", "/clusters/{slug}/test"): Row(ENGINEERS.replace("200", "202"), "admin"),
+    ("get", "/clusters/{slug}/admission"): Row("401 403 403 403 403 403 200 200 200 403", "admin"),
+    ("post", "/clusters/{slug}/admission"): Row(
+        ENGINEERS, "admin", lambda world: {"mode": "audit", "reason": "Look first."}
+    ),
     ("get", "/clusters/{slug}/health"): Row("401 403 403 403 403 403 200 200 200 403", "admin"),
     # --- keys: dana's own; owners end any, engineers only revoke
     ("get", "/projects/{slug}/keys"): Row(MEMBERS, "endpoints:read"),

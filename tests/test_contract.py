@@ -11,10 +11,12 @@ from django.test import Client
 from approvals.models import Comment, Decision, Request
 from audit.models import Row as AuditRow
 from catalog.models import Version
+from endpoints import services
 from endpoints.models import Endpoint, Event
 from portal.api import api
 from projects.models import IdempotentAnswer
 from projects.permissions import SCOPES
+from projects.principal import Principal
 from tests.conftest import ApiClient
 from tests.factories import make_version
 from tests.test_api_matrix import OPERATIONS, path_of
@@ -113,7 +115,8 @@ BOM = "/catalog/assets/{slug}/versions/{version}/ml-bom"
 # Documents; and usage has its own test.
 REPLAY = "/requests/{request_id}/replay"
 NO_LISTS = {"/policies", REPLAY, "/usage", "/projects/{slug}/quotas", "/projects/{slug}/limits", BOM}
-NO_LISTS |= {"/clusters/{slug}/health"}
+CANARY = "/endpoints/{endpoint_id}/canary"
+NO_LISTS |= {CANARY, "/clusters/{slug}/health", "/clusters/{slug}/admission"}
 LISTS = sorted(
     path
     for (method, path) in OPERATIONS
@@ -235,6 +238,11 @@ def test_every_post_takes_an_idempotency_key(path: str, world: World, api_for: A
     me, where, body = api_for(person, *SCOPES), path_of("post", path, world), OPERATIONS["post", path].body(world)
     if path == "/policies/roll-back":  # to what counted before
         assert me.post("/policies/publish", OPERATIONS["post", "/policies/publish"].body(world)).status_code == 201
+    if path.startswith(CANARY):  # which needs something that is on its way
+        services.open_revision(
+            Principal.of(person), world.running, version=world.version, profile=world.profile, replicas=1,
+            concurrency=4, context_tokens=2048, authorization=services.Authorization("R-0", "x"), canary_percent=5,
+        )  # fmt: skip
     first = me.post(where, body, Idempotency_Key="try-1")
     assert first.status_code in {200, 201, 202}, first.content
     counts = _counts()

@@ -240,6 +240,10 @@ PAGES: dict[str, Row] = {
         ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _form(reason="Upgrade until noon.")
     ),
     "clusters/<slug:cluster>/resume/": Row(ONLY_POST, ENGINEERS_FORM.replace("200", "302")),
+    "clusters/<slug:cluster>/admission/": Row(
+        ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _form(mode="audit", reason="Look first.")
+    ),
+    "clusters/<slug:cluster>/admission/manifest/": Row(PLATFORM_READS),
     "clusters/<slug:cluster>/remove/": Row(
         ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _form(confirm="outpost", reason="Moved away.")
     ),
@@ -250,12 +254,18 @@ PAGES: dict[str, Row] = {
     "endpoints/<uuid:endpoint_id>/": Row(READ),
     "endpoints/<uuid:endpoint_id>/status/": Row("in  404 286 286 286 286 286 286"),  # at rest: htmx asks no more
     "endpoints/<uuid:endpoint_id>/events/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/events/cluster/": Row(READ),
     "endpoints/<uuid:endpoint_id>/logs/": Row(READ),
     "endpoints/<uuid:endpoint_id>/usage/": Row(READ),
     "endpoints/<uuid:endpoint_id>/revisions/": Row(READ),
     "endpoints/<uuid:endpoint_id>/rules/": Row(READ),
     "endpoints/<uuid:endpoint_id>/revisions/<int:number>/rollback/": Row(
         "in  404 403 200 200 200 403 403", BUILDERS_AND_ENGINEERS
+    ),
+    "endpoints/<uuid:endpoint_id>/canary/": Row(
+        ONLY_POST,
+        BUILDERS_AND_ENGINEERS.replace("302", "409"),
+        _form(act="promote"),  # nothing is on its way
     ),
     "endpoints/<uuid:endpoint_id>/settings/": Row(READ),
     "endpoints/<uuid:endpoint_id>/scale/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS, _form(replicas="1")),

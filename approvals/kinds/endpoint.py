@@ -16,6 +16,7 @@ from approvals.planning.sharing import Running
 from approvals.sizing import Line, line_of, place, queued
 from catalog.evidence.licence import terms
 from catalog.models import Access, Asset, HardwareProfile, Version, with_pins
+from endpoints.fleet.access import has_api
 from endpoints.models import Cluster, Endpoint
 from endpoints.services import Authorization, open_endpoint
 from portal.errors import Conflict, Invalid
@@ -131,6 +132,7 @@ def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
             cluster=found.cluster.slug if found.cluster else None,
             project=found.project.slug,
             quota=quota,
+            containers=found.cluster is not None and has_api(found.cluster),
         )
     )
     return {

@@ -24,7 +24,9 @@ from approvals.sizing import Line
 from approvals.verdicts import FAIL, PASS, WARN, Check
 from catalog.models import HardwareProfile, Version, VersionState
 from endpoints import services as endpoints
-from endpoints.models import Endpoint, Revision
+from endpoints.fleet.access import has_api
+from endpoints.models import Desired, Endpoint, Revision
+from endpoints.rollouts import ANSWERING
 from endpoints.seats import accelerators, seat_of
 from endpoints.services import Authorization
 from projects.principal import Principal
@@ -109,7 +111,9 @@ def build(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
     gpus, gpus_now = profile.accelerator_count * replicas, accelerators(now)
     seat = seat_of(found.endpoint)
     own = seat.amount if seat.state == ReservationState.HELD else 0
-    room = _room(found, gpus, own if found.pool is not None and seat.pool == found.pool.slug else 0)
+    canary = body.canary_percent
+    same_pool = found.pool is not None and seat.pool == found.pool.slug
+    room = _room(found, gpus, own if same_pool and canary is None else 0)  # a canary never takes the place
     cost = sizing.cost(profile, replicas, found.endpoint.ends_on)
     cost_now = sizing.cost(now.profile, now.replicas, found.endpoint.ends_on)
     quota = gpu_limit(found.endpoint.project) if gpus else None
@@ -118,17 +122,20 @@ def build(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
         context_tokens=context, environment=found.endpoint.environment, memory=memory, name_taken=False,
         data_classification=found.endpoint.data_classification, cluster=found.endpoint.cluster.slug,
         project=found.endpoint.project.slug, quota=quota,
-        own_gpus=seat.amount if seat.state else 0,
+        own_gpus=seat.amount if seat.state else 0, containers=has_api(found.endpoint.cluster),
     )  # fmt: skip
     changes = _changes(found, body)
     checks = builtin.run(case, RULES)
     checks += [_version(found), _profile(found), _something(found, changes), _same_model(found), _room_check(room)]
     checks.append(_no_rollout(found.endpoint))
+    if canary is not None:
+        checks.append(_compared(found.endpoint))
     return {
         **shell("revision", checks),
         **sizing.asset_facts(found.version, found.endpoint.cluster),
         "endpoint": endpoint_facts(found.endpoint),
         "changes": changes,
+        **({"canary_percent": canary} if canary is not None else {}),
         "memory": memory,
         "gpus": {"per_replica": profile.accelerator_count, "replicas": replicas, "total": gpus},
         "room": room,
@@ -233,6 +240,15 @@ def _no_rollout(endpoint: Endpoint) -> Check:
     return Check("rev-003", "One rollout at a time", WARN if busy else PASS, reason, fix, "endpoint")
 
 
+def _compared(endpoint: Endpoint) -> Check:
+    answers = endpoint.desired == Desired.RUNNING and endpoint.phase in ANSWERING
+    reason = "The endpoint answers calls." if answers else "The endpoint does not answer calls now."
+    fix = "" if answers else "Approving works while it does; or let the revision take over at once."
+    return Check(
+        "rev-004", "A canary has something beside it", PASS if answers else WARN, reason, fix, "canary_percent"
+    )
+
+
 def _room_check(room: dict[str, Any]) -> Check:
     calm = room["way"] == "beside"
     fix = "" if calm else "Send it when more GPUs are free, or ask for a smaller size."
@@ -257,5 +273,6 @@ def apply(by: Principal, request: Request, body: RevisionBody, found: Resolved) 
         authorization=Authorization(
             reference=request.number, digest=request.plan_digest, valid_until=found.endpoint.ends_on
         ),
+        canary_percent=body.canary_percent,
     )
     return found.endpoint

@@ -74,6 +74,8 @@ def _renewal(plan: Plan) -> list[Block]:
             "rows": [
                 ("Calls", f"{used['errors']:,} failed", f"{used['requests']:,}"),
                 ("Tokens", f"{used['input_tokens']:,} in, {used['output_tokens']:,} out", tokens(used["tokens"])),
+                *([("Idle days", "without a call", str(used["idle_days"]))] if "idle_days" in used else []),
+                *([("Cost", "of its accelerators", money(used["cost"], used["currency"]))] if used.get("cost") else []),
                 ("Last call", "", last),
             ],
             "sentence": "" if used["requests"] else used["sentence"],

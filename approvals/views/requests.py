@@ -138,6 +138,7 @@ def facts_of(item: Request) -> list[tuple[str, str]]:
             ("replicas", "Replicas"),
             ("concurrency", "Parallel calls"),
             ("context_tokens", "Context tokens"),
+            ("canary_percent", "As a canary, % of the calls"),
         )
         if isinstance(body.get(name), int)
     ]

@@ -1,9 +1,9 @@
 """The cluster seam: what is wanted of a place where engines run, and what it reports. One module per real system
 implements `ClusterDriver`.
 
-A driver makes progress and never waits: `apply`, `restart` and `remove` are called again until `observe` (or the
-answer of `remove`) says that observed equals desired. Every call is idempotent, may come from several workers at once
-and may be killed at any point. Nothing here needs Django or names a process, a pod or a manifest.
+A driver makes progress and never waits: `apply`, `restart`, `suspend` and `remove` are called again until `observe`
+(or the answer of the last two) says that observed equals desired. Every call is idempotent, may come from several
+workers at once and may be killed at any point. Nothing here needs Django or names a process, a pod or a manifest.
 """
 
 import builtins
@@ -84,10 +84,33 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One named step on the way to a healthy engine; `ended` is None while it lasts, both are None before it began."""
+
+    name: str
+    started: datetime | None = None
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What the cluster itself wrote down about something of an endpoint: `about` names it, `count` says how often it
+    happened, `at` when last (None: it does not say)."""
+
+    at: datetime | None
+    reason: str
+    sentence: str
+    about: str = ""
+    count: int = 1
+    warning: bool = False
+
+
+@dataclass(frozen=True)
 class Replica:
     """One engine as it is now. `index` is its place, unique among all revisions of its endpoint. `reason_code` and
     `sentence` are empty when there is nothing to say; `note` holds what is true beside the state. `identity` names
-    one life of it where index, start and process id do not.
+    one life of it where index, start and process id do not. `tried` is what the cluster has done about what
+    `sentence` says, and `next` what is to be done; both stand in it, too.
     """
 
     index: int
@@ -106,6 +129,8 @@ class Replica:
     identity: str = ""
     occupies: bool = False  # whether it still takes its accelerators though it failed
     ends_itself: bool = False  # True when the cluster ends a stopping replica without another `apply`
+    tried: str = ""
+    next: str = ""
 
     @property
     def here(self) -> bool:
@@ -117,11 +142,15 @@ class Replica:
 class Observation:
     """All replicas that the cluster knows of one endpoint, in the order of their index. `scaled` says, by revision,
     how many the cluster wants now where it scales by itself; `drifted`, that somebody changed there what was applied.
+    `progress` holds, by revision, the steps of the replica that is furthest, where the cluster knows them; `weights`
+    the share of the calls, where a router of the cluster could give one (None: it gives none).
     """
 
     replicas: tuple[Replica, ...] = ()
     scaled: Mapping[int, int] = field(default_factory=dict)
     drifted: bool = False
+    progress: Mapping[int, tuple[Stage, ...]] = field(default_factory=dict)
+    weights: Mapping[int, int | None] = field(default_factory=dict)
 
     @property
     def ready_count(self) -> int:
@@ -141,17 +170,19 @@ class Observation:
 
 class ClusterError(Exception):
     """The cluster cannot do what is asked: a stable code, one sentence, whose turn it is, and whether trying again
-    can help, after how many seconds at the earliest."""
+    can help, after how many seconds at the earliest. `next` is the part of the sentence that says what to do."""
 
     def __init__(
-        self, code: str, sentence: str, turn: Turn = "platform", retry: bool = True, wait_seconds: float = 0.0
-    ) -> None:
+        self, code: str, sentence: str, turn: Turn = "platform", retry: bool = True, wait_seconds: float = 0.0,
+        next: str = "",
+    ) -> None:  # fmt: skip
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
         self.turn: Turn = turn
         self.retry = retry
         self.wait_seconds = wait_seconds
+        self.next = next
 
 
 class ClusterDriver(Protocol):
@@ -166,15 +197,28 @@ class ClusterDriver(Protocol):
     def observe(self, endpoint_id: str) -> Observation:
         """Return what is there now, with real health checks; an unknown endpoint has no replicas."""
 
+    def observe_all(self) -> Mapping[str, Observation]:
+        """Return of every endpoint that has something here what `observe` returns, by its id; why something is not
+        ready may be missing. Meant to cost a few calls for the whole cluster."""
+
     def restart(self, endpoint_id: str) -> None:
         """Ask every replica to stop; the next `apply` starts them again."""
+
+    def suspend(self, endpoint_id: str) -> bool:
+        """Take the next step towards no engine while what describes it stays; True when nothing runs any more. The
+        next `apply` starts it again at the same addresses."""
 
     def remove(self, endpoint_id: str) -> bool:
         """Take the next step towards nothing; return True when nothing is left. Logs stay readable until their
         retention ends."""
 
-    def logs(self, endpoint_id: str, lines: int = 200) -> str:
-        """Return the last `lines` lines of each replica's output."""
+    def logs(self, endpoint_id: str, lines: int = 200, *, replica: int | None = None, previous: bool = False) -> str:
+        """Return the last `lines` lines of each replica's output, or of the one with this index; `previous`: of the run
+        before this one, where the cluster keeps it apart."""
+
+    def notices(self, endpoint_id: str) -> "builtins.list[Notice]":
+        """Return what the cluster says of the endpoint's objects, newest first, each thing once; empty where it keeps
+        no such record."""
 
     def prune_logs(self, older_than: timedelta) -> int:
         """Delete the logs of endpoints that are gone, when they are older than this; return of how many endpoints."""

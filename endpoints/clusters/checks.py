@@ -16,6 +16,7 @@ TITLES = {
     "version": "The version is new enough",
     "permissions": "The account may do what the driver does",
     "kserve": "KServe is installed",
+    "admission": "It refuses what was not approved",
     "accelerators": "Nodes offer accelerators",
     "metrics": "Metrics are served",
 }
@@ -23,13 +24,16 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. `name` is a key of TITLES; of `permissions` there is one for each verb, which `what` names."""
+    """One finding. `name` is a key of TITLES; of `permissions` there is one for each verb, which `what` names. `state`
+    is what programs read of it: of `credential` the user name, of `admission` what the cluster does.
+    """
 
     name: str
     verdict: Verdict
     sentence: str
     fix: str = ""
     what: str = ""
+    state: str = ""
 
     @property
     def title(self) -> str:

@@ -22,7 +22,7 @@ from signal import SIGKILL, SIGTERM
 from time import monotonic, time
 from typing import ParamSpec, TypeVar
 
-from endpoints.clusters import ClusterError, Observation, Place, Workload, health, processes, replicas, starting
+from endpoints.clusters import ClusterError, Notice, Observation, Place, Workload, health, processes, replicas, starting
 from endpoints.clusters.processes import Process
 from endpoints.clusters.replicas import Record, ReplicaFiles
 
@@ -100,6 +100,10 @@ class LocalDriver:
         with ThreadPoolExecutor(min(len(found), 16), thread_name_prefix="health") as pool:
             return Observation(tuple(pool.map(lambda pair: health.observe(*pair), found)))
 
+    def observe_all(self) -> Mapping[str, Observation]:
+        """Return what `observe` returns of every endpoint that has something here, by its id. Raises ClusterError."""
+        return {one: self.observe(one) for one in self.list()}
+
     @_told
     def restart(self, endpoint_id: str) -> None:
         """Ask every running replica to stop; the next `apply` starts it again. Raises ClusterError."""
@@ -108,6 +112,11 @@ class LocalDriver:
                 record = files.record()
                 if record is not None:
                     self._stop(files, record)
+
+    def suspend(self, endpoint_id: str) -> bool:
+        """End every engine as `remove` does: a process is described by nothing that could stay but its log. Raises
+        ClusterError."""
+        return self.remove(endpoint_id)
 
     @_told
     def remove(self, endpoint_id: str) -> bool:
@@ -130,17 +139,22 @@ class LocalDriver:
         return True
 
     @_told
-    def logs(self, endpoint_id: str, lines: int = 200) -> str:
-        """Return the last `lines` lines (1 to 5000) of each replica, marked by replica when there are several. Raises
-        ClusterError."""
+    def logs(self, endpoint_id: str, lines: int = 200, *, replica: int | None = None, previous: bool = False) -> str:
+        """Return the last `lines` lines (1 to 5000) of each replica or of one, marked by replica when there are
+        several. All runs of a replica write one log, so `previous` changes nothing. Raises ClusterError."""
         found = replicas.on_disk(self._directory(endpoint_id))
         wanted = max(1, min(lines, 5000))
         parts = [
             f"{f'replica {files.directory.name} | ' if len(found) > 1 else ''}{line}"
             for files in found
+            if replica is None or files.directory.name == str(replica)
             for line in files.tail(wanted)
         ]
         return "\n".join(parts)
+
+    def notices(self, endpoint_id: str) -> builtins.list[Notice]:
+        """Return nothing: this machine keeps no record beside the portal's own."""
+        return []
 
     @_told
     def list(self) -> builtins.list[str]:

@@ -10,35 +10,42 @@ from typing import Any
 
 import yaml
 
+from endpoints.clusters.admission import terms
+
 ACCOUNT = NAMESPACE = "gatehouse"  # name of ServiceAccount and ClusterRole, and the namespace that the account lives in
 # Server-side apply is `patch`, and `create` where the object is not there yet.
 APPLY = ("get", "create", "patch")
 KEEP = ("create", "patch", "delete")
+USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"  # as the cluster calls the account of the manifest
 
 
 @dataclass(frozen=True)
 class Grant:
-    """Some verbs on one resource ("pods/log" is a resource of its own), in all namespaces; `why` is a sentence."""
+    """Some verbs on one resource ("pods/log" is a resource of its own), in all namespaces; `why` is a sentence.
+    `names`: only of these objects; none: of all.
+    """
 
     group: str  # "" is the core group
     resource: str
     verbs: tuple[str, ...]
     why: str
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One verb on one resource: what the connection test asks for."""
+    """One verb on one resource, of all objects or of one: what the connection test asks for."""
 
     group: str
     resource: str
     verb: str
     why: str
+    name: str = ""
 
     @property
     def words(self) -> str:
         """What stands on the page: "patch deployments.apps"."""
-        return f"{self.verb} {self.resource}{'.' + self.group if self.group else ''}"
+        return f"{self.verb} {self.resource}{'.' + self.group if self.group else ''}{' ' + self.name}".strip()
 
 
 _SPACE = (
@@ -67,7 +74,7 @@ _KUBERNETES = (
 _KSERVE = (
     *_SPACE,
     *_SEE,
-    Grant("", "pods", ("list", "watch", "delete"), "The state of each engine; starting it anew."),
+    Grant("", "pods", ("list", "watch", "patch", "delete"), "The state of each engine; which go first; starting anew."),
     Grant("", "secrets", ("create", "patch", "delete"), "The key that an engine asks for. Reading it is not needed."),
     Grant("apps", "deployments", ("list", "watch"), "KServe makes it, and hides its troubles."),
     Grant("serving.kserve.io", "inferenceservices", ("get", "list", "watch", *KEEP), "A revision is one of these,"),
@@ -75,20 +82,36 @@ _KSERVE = (
 )
 _KEDA = Grant("keda.sh", "scaledobjects", ("get", "list", *KEEP), "Replicas by load, through KEDA.")
 GRANTS: Mapping[str, tuple[Grant, ...]] = {"kubernetes": _KUBERNETES, "kserve": _KSERVE}
-SETTINGS = ("autoscaler",)  # the options on which the table depends
+SETTINGS = ("autoscaler", "admission", "namespace_prefix")  # the options on which the table depends
 
 
 def grants(driver: str, settings: Mapping[str, Any]) -> tuple[Grant, ...]:
     """Return the table of `driver` under the options of a registration."""
     keda = driver == "kubernetes" and settings.get("autoscaler") == "keda"  # KServe makes such objects itself
-    return (*GRANTS[driver], _KEDA) if keda else GRANTS[driver]
+    return (*GRANTS[driver], *((_KEDA,) if keda else ()), *_admission(settings))
+
+
+def _admission(settings: Mapping[str, Any]) -> tuple[Grant, ...]:
+    """Return what it takes to say what was approved, and to see whether the cluster's policies are those of here."""
+    if settings.get("admission") not in ("audit", "enforce"):
+        return ()
+    prefix, group = str(settings.get("namespace_prefix") or terms.PREFIX), "admissionregistration.k8s.io"
+    policies, bindings = (
+        tuple(terms.name(prefix, part) for part in parts) for parts in (terms.POLICIES, terms.BINDINGS)
+    )
+    return (
+        Grant(terms.GROUP, terms.PLURAL, ("get", "list", "create", "patch"), "What was approved, for its policies."),
+        Grant(group, "validatingadmissionpolicies", ("get",), "Whether the policies are those of here,", policies),
+        Grant(group, "validatingadmissionpolicybindings", ("get",), "and what they do.", bindings),
+    )
 
 
 def asks(driver: str, settings: Mapping[str, Any]) -> Iterator[Ask]:
     """Yield every single thing that `driver` must be allowed, in the order of its manifest."""
     for grant in grants(driver, settings):
         for verb in grant.verbs:
-            yield Ask(grant.group, grant.resource, verb, grant.why)
+            for name in grant.names or ("",):
+                yield Ask(grant.group, grant.resource, verb, grant.why, name)
 
 
 def objects(
@@ -99,6 +122,7 @@ def objects(
     whole, own = {"name": account, "labels": labels}, {"name": account, "namespace": namespace, "labels": labels}
     rules = [
         {"apiGroups": [grant.group], "resources": [grant.resource], "verbs": list(grant.verbs)}
+        | ({"resourceNames": list(grant.names)} if grant.names else {})
         for grant in grants(driver, settings)
     ]
     role = "rbac.authorization.k8s.io"
@@ -134,7 +158,8 @@ def _text(one: Mapping[str, Any], table: Iterable[Grant]) -> str:
 
 def _rule(grant: Grant) -> str:
     values = (f'["{grant.group}"]', f'["{grant.resource}"]', f"[{', '.join(grant.verbs)}]")
-    return "  # {}\n  - apiGroups: {}\n    resources: {}\n    verbs: {}\n".format(grant.why, *values)
+    text = "  # {}\n  - apiGroups: {}\n    resources: {}\n    verbs: {}\n".format(grant.why, *values)
+    return text + (f"    resourceNames: [{', '.join(grant.names)}]\n" if grant.names else "")
 
 
 class _Flat(yaml.SafeDumper):

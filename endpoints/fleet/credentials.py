@@ -18,6 +18,7 @@ from portal.errors import Invalid
 MOST_TOKEN = 16_384  # characters
 MOST_PEM = 65_536
 MOST_AUTHORITIES = 50
+CLOCKS = dt.timedelta(minutes=5)  # by which those of two machines may differ
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ def check(credential: Credential, *, field: str) -> None:
         )
     if credential.certificate:
         _check_pair(credential, field)
+    last = ends(credential)
+    if last is not None and last < dt.datetime.now(dt.UTC) - CLOCKS:
+        what = "client certificate" if credential.certificate else "token"
+        raise Invalid.field(field, f"The {what} has ended on {last:%Y-%m-%d at %H:%M} UTC. Make a new one.")
 
 
 def _check_pair(credential: Credential, field: str) -> None:

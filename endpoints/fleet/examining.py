@@ -16,11 +16,12 @@ from kombu.exceptions import OperationalError
 from endpoints.clusters import ClusterError
 from endpoints.clusters.checks import Check, Report
 from endpoints.drivers import place
+from endpoints.fleet.rendering import rendered
 from endpoints.models import Cluster
 
 log = logging.getLogger(__name__)
 TASK = "endpoints.tasks.look_at_cluster"  # by name: the task calls the services, and the services ask for it
-WHOLE_EVERY = dt.timedelta(hours=1)  # between two whole tests that nobody asked for; a short look comes each time
+WHOLE_EVERY = dt.timedelta(hours=1)  # between whole tests where nothing is missing; a short look comes each time
 WAITS = dt.timedelta(seconds=30)  # how long a page waits for a test before it says that no worker took it
 KNOWN_DRIVERS = "endpoints.clusters.kubernetes.checking.examine"
 # Loaded where a test is made: pages need no Kubernetes client.
@@ -42,8 +43,9 @@ def look_at_all() -> int:
     many.
     """
     old, count = timezone.now() - WHOLE_EVERY, 0
-    for pk, asked, checked in Cluster.objects.values_list("pk", "asked_at", "checked_at"):
-        _send(pk, asked is not None or checked is None or checked < old)
+    for pk, asked, checked, problem in Cluster.objects.values_list("pk", "asked_at", "checked_at", "problem_code"):
+        missing = bool(problem) and problem not in SHORT  # only a whole test sees that it is there by now
+        _send(pk, asked is not None or checked is None or checked < old or missing)
         count += 1
     return count
 
@@ -68,6 +70,8 @@ def examine(cluster: Cluster, *, whole: bool = True) -> Report:
     except ClusterError as error:
         return Report((Check("credential", "fail", error.sentence, "Give the cluster a new credential."),))
     examiner: Callable[..., Report] = import_string(path)
+    if whole and cluster.admission != "off":
+        return examiner(where, cluster.driver, whole=whole, policies=rendered(cluster).objects)
     return examiner(where, cluster.driver, whole=whole)
 
 

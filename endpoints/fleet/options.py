@@ -1,6 +1,7 @@
 """What an engineer chooses about how the portal behaves in a cluster: a table, for the form, the API and the check."""
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,11 @@ OPTIONS: Mapping[str, Option] = {
         most=14,
         fixed=True,
     ),
+    "installation": Option(
+        "Mark of this portal",
+        "On all that it writes: what bears another mark belongs to another portal and is left alone. Empty: a new one.",
+        fixed=True,
+    ),
     "gateway_namespace": Option(
         "Namespace of the gateway", "From it, engines may be called through their network policy. Empty: not at all."
     ),
@@ -62,6 +68,11 @@ OPTIONS: Mapping[str, Option] = {
         choices=(("", "InferenceService"), ("llm", "LLMInferenceService")),
         fixed=True,
     ),
+    "kserve_namespace": Option(
+        "Namespace of KServe",
+        "Where its controllers run: the admission policy lets them make what they make of approved objects.",
+        default="kserve",
+    ),
     "prometheus": Option(
         "Prometheus",
         "Its address inside the cluster, for KEDA: http://prometheus.monitoring:9090.",
@@ -81,6 +92,18 @@ def clean(given: Mapping[str, object]) -> dict[str, str]:
     if cleaned["autoscaler"] == "keda" and not cleaned["prometheus"]:
         raise Invalid.field("prometheus", "prometheus is missing: KEDA asks it for the load. Give its address.")
     return cleaned
+
+
+def marked(cleaned: dict[str, str]) -> dict[str, str]:
+    """Return the options of a new registration, with a mark that no other portal has unless one was given."""
+    own = f"{cleaned['namespace_prefix']}-{secrets.token_hex(4)}"
+    return cleaned | {"installation": cleaned["installation"] or own}
+
+
+def is_prefix(text: str) -> bool:
+    """Whether namespaces may begin with `text`."""
+    option = OPTIONS["namespace_prefix"]
+    return len(text) <= option.most and re.fullmatch(option.pattern, text) is not None
 
 
 def _value(name: str, option: Option, given: object) -> str:

@@ -58,7 +58,8 @@ def create_cluster(
         "simulated": simulated,
     }  # fmt: skip
     if has_api(Cluster(driver=driver)):
-        columns |= _access(access or {}).columns(timezone.now()) | {"options": choices.clean(options or {})}
+        columns |= _access(access or {}).columns(timezone.now())
+        columns["options"] = choices.marked(choices.clean(options or {}))
     with transaction.atomic():
         other = Cluster.known.filter(slug=slug).first()
         was = "was removed, and old endpoints still name it" if other and other.removed_at else "exists already"
@@ -202,6 +203,7 @@ def _access(given: Mapping[str, str]) -> Access:
 def _changed(cluster: Cluster, options: Mapping[str, object]) -> dict[str, str]:
     cleaned = choices.clean(cluster.options | dict(options))
     before = choices.clean(cluster.options)
+    cleaned["installation"] = cleaned["installation"] or before["installation"]
     fixed = [name for name, one in choices.OPTIONS.items() if one.fixed and cleaned[name] != before[name]]
     if fixed and cluster.endpoints.exclude(phase=Phase.DELETED).exists():
         raise Conflict(

@@ -12,6 +12,7 @@ from endpoints.fleet.access import has_api
 from endpoints.fleet.examining import WAITS
 from endpoints.fleet.options import OPTIONS, clean
 from endpoints.models import Cluster
+from endpoints.watching.words import words
 from portal.templatetags.gatehouse import day
 
 Cell = dict[str, Any]
@@ -26,7 +27,8 @@ VERDICTS = {
 DRIVERS = {"local": "Processes of this machine", "kubernetes": "Kubernetes", "kserve": "KServe"}
 
 
-def _chip(label: str, colour: str, icon: str, kind: str = "filled") -> Cell:
+def make_chip(label: str, colour: str, icon: str, kind: str = "filled") -> Cell:
+    """Return a chip as templates show it."""
     return {"label": label, "colour": colour, "icon": icon, "kind": kind}
 
 
@@ -39,34 +41,34 @@ def health(cluster: Cluster) -> Cell:
     """Return how a cluster is: chip, sentence, whose turn, and whether somebody must act (`broken`)."""
     now = timezone.now()
     if not has_api(cluster):
-        chip, sentence, turn = _chip("Here", "green", "ok"), "Its engines are processes of this machine.", ""
+        chip, sentence, turn = make_chip("Here", "green", "ok"), "Its engines are processes of this machine.", ""
     elif cluster.problem_code:
         down = cluster.problem_code in {"reachable", "certificate", "credential"}
-        chip = _chip("Not connected" if down else "Incomplete", "red", "err")
+        chip = make_chip("Not connected" if down else "Incomplete", "red", "err")
         sentence, turn = cluster.problem_sentence, "platform engineers"
     elif cluster.last_seen_at is None:
-        chip, sentence, turn = _chip("Not tested", "grey", "pending"), "No test has been made yet.", "the portal"
+        chip, sentence, turn = make_chip("Not tested", "grey", "pending"), "No test has been made yet.", "the portal"
     elif now - cluster.last_seen_at > SILENT:
-        chip = _chip("Silent", "orange", "degraded")
+        chip = make_chip("Silent", "orange", "degraded")
         sentence, turn = "The portal has not looked at it lately; does a worker run?", "platform engineers"
     elif cluster.credential_ends and cluster.credential_ends - now < SOON:
-        chip = _chip("Credential ends", "orange", "warn")
+        chip = make_chip("Credential ends", "orange", "warn")
         sentence = f"Its credential ends on {day(cluster.credential_ends)}. Give it a new one before."
         turn = "platform engineers"
     else:
-        chip, sentence, turn = _chip("Connected", "green", "ok"), "It answers, and nothing is missing.", ""
+        chip, sentence, turn = make_chip("Connected", "green", "ok"), "It answers, and nothing is missing.", ""
     return {"chip": chip, "sentence": sentence, "turn": turn, "broken": chip["colour"] == "red"}
 
 
 def maintenance_chip(cluster: Cluster) -> Cell | None:
     """Return the chip of a paused cluster."""
-    return _chip("Maintenance", "orange", "pause") if cluster.paused else None
+    return make_chip("Maintenance", "orange", "pause") if cluster.paused else None
 
 
 def chips(cluster: Cluster) -> list[Cell]:
     """Return all chips beside the name."""
     paused = maintenance_chip(cluster)
-    simulated = [_chip("Simulated accelerators", "purple", "info", "outline")] if cluster.simulated else []
+    simulated = [make_chip("Simulated accelerators", "purple", "info", "outline")] if cluster.simulated else []
     return [health(cluster)["chip"], *([paused] if paused else []), *simulated]
 
 
@@ -106,7 +108,7 @@ def _permissions(verbs: Sequence[Check]) -> list[Cell]:
 def _line(check: Check) -> Cell:
     return {
         "title": check.title, "mono": check.name == "permissions" and bool(check.what), "verdict": check.verdict,
-        "sentence": check.sentence, "fix": check.fix, "chip": _chip(*VERDICTS[check.verdict]),
+        "sentence": check.sentence, "fix": check.fix, "chip": make_chip(*VERDICTS[check.verdict]),
     }  # fmt: skip
 
 
@@ -124,6 +126,7 @@ def facts(cluster: Cluster) -> list[Cell]:
         {"name": "Authority", "value": "its own (CA)" if cluster.ca else "those that this machine trusts"},
         {"name": "Version", "value": cluster.version or "not known yet"},
         {"name": "Last answer", "at": cluster.last_seen_at},
+        {"name": "Changes", "value": words(cluster, timezone.now())},
     ]
     return rows + [
         {"name": OPTIONS[name].label, "value": dict(OPTIONS[name].choices).get(value, value)}

@@ -14,8 +14,9 @@ from endpoints import cells
 from endpoints.clusters import rbac
 from endpoints.fleet import asking
 from endpoints.fleet.access import has_api
+from endpoints.fleet.options import is_prefix
 from endpoints.models import Cluster, Endpoint, Phase
-from endpoints.views import cluster_cells
+from endpoints.views import cluster_admission_cells, cluster_cells
 from endpoints.views.detail import STOP_POLLING
 from portal.errors import NotFound
 from portal.http import page
@@ -109,6 +110,8 @@ def cluster_detail(request: PortalRequest, cluster: str) -> HttpResponse:
         "more": max(total - MOST_ENDPOINTS, 0),
         "commands": commands(row),
     } | _test_context(row)  # fmt: skip
+    if context["api"]:
+        context["admission"] = cluster_admission_cells.part(row)
     return page(request, "endpoints/cluster.html", context)
 
 
@@ -122,7 +125,9 @@ def _test_context(row: Cluster) -> dict[str, Any]:
 
 def manifest_url(row: Cluster) -> str:
     """Return where the manifest for the driver and options of `row` is."""
-    chosen = {name: row.options[name] for name in rbac.SETTINGS if row.options.get(name)}
+    options = row.options | ({"admission": row.admission} if row.admission != "off" else {})
+    asked = rbac.SETTINGS if row.admission != "off" else rbac.SETTINGS[:1]
+    chosen = {name: options[name] for name in asked if options.get(name)}
     url = reverse("cluster_manifest", args=[row.driver])
     return f"{url}?{urlencode(chosen)}" if chosen else url
 
@@ -170,6 +175,8 @@ def cluster_manifest(request: PortalRequest, driver: str) -> HttpResponse:
     if driver not in rbac.GRANTS:
         raise NotFound(f"There is no manifest for the driver {driver[:20]}; choose from {', '.join(rbac.GRANTS)}.")
     settings = {name: request.GET.get(name, "") for name in rbac.SETTINGS}
+    if not is_prefix(settings["namespace_prefix"]):
+        settings["namespace_prefix"] = ""
     response = HttpResponse(rbac.manifest(driver, settings), content_type="application/yaml; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{FILE}"'
     return response

@@ -10,15 +10,16 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from catalog.models import with_pins
 from endpoints import effects, revisions, services, serving
 from endpoints.models import Endpoint, Revision
 from endpoints.reading import endpoint_or_404
 from endpoints.rollouts import MAX_NUMBER
+from endpoints.views.canary import canary_context, steer
 from endpoints.views.head import ask_url, head
-from portal.errors import NotFound
+from portal.errors import Conflict, Invalid, NotFound
 from portal.http import page
 from portal.templatetags.gatehouse import day as day_words
 from projects.permissions import require
@@ -31,7 +32,22 @@ SPANS = 3  # of one revision, in its line
 @require_GET
 def endpoint_revisions(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """What ran and runs: what changed, what became of it, under which approval, and the way back."""
+    return _page(request, endpoint_or_404(request.principal, endpoint_id))
+
+
+@require_POST
+def endpoint_canary(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
+    """Give the revision that is on its way a share of the calls, promote it, or abort it."""
     row = endpoint_or_404(request.principal, endpoint_id)
+    require(request.principal, "rollback", row)
+    try:
+        messages.success(request, steer(request.principal, row, request.POST))
+    except (Conflict, Invalid) as error:  # a bad number, or somebody else was faster: the page shows how it is now
+        return _page(request, endpoint_or_404(request.principal, endpoint_id), error)
+    return redirect("endpoint_revisions", endpoint_id=row.pk)
+
+
+def _page(request: PortalRequest, row: Endpoint, error: Conflict | Invalid | None = None) -> HttpResponse:
     rows = with_pins(row.revisions.select_related("version__asset", "profile"), "version")
     pages = Paginator(rows.order_by("-number"), SHOWN)
     shown = pages.get_page(request.GET.get("page"))
@@ -43,9 +59,11 @@ def endpoint_revisions(request: PortalRequest, endpoint_id: UUID) -> HttpRespons
     asked = request.GET.get("on", "")[:40]
     day = serving.day_of(asked) if asked else None
     context |= {
+        "errors": [{"message": error.sentence}] if error else [],
         "history": _history(row, asked, day),
         "rows": _with_spans(revisions.lines(row, found, before, now=timezone.now(), may=may["rollback"]), found),
         "rolling": row.rolling_out,
+        "canary": canary_context(row, may=may["rollback"]),
         "ask_url": ask_url("revision", row) if may["ask"] and not row.rolling_out else "",
         "page": {
             "start": shown.start_index(), "end": shown.end_index(), "total": pages.count,
@@ -53,7 +71,8 @@ def endpoint_revisions(request: PortalRequest, endpoint_id: UUID) -> HttpRespons
             "next_url": f"?page={shown.next_page_number()}" if shown.has_next() else "",
         },
     }  # fmt: skip
-    return page(request, "endpoints/revisions.html", context, status=422 if asked and day is None else 200)
+    wrong = 422 if asked and day is None else 200
+    return page(request, "endpoints/revisions.html", context, status=error.status if error else wrong)
 
 
 def _history(row: Endpoint, asked: str, day: dt.date | None) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import drift_of
-from endpoints import cells, effects, numbers, seats
+from endpoints import cells, effects, numbers, seats, why
+from endpoints.cells import ANSWERING
 from endpoints.changes import BLOCKED
 from endpoints.expiry import HOLDER
 from endpoints.facts import counted
-from endpoints.models import Desired, Endpoint, Event, Phase
+from endpoints.models import Desired, Endpoint, Event
 from endpoints.views.head import SOON, allowed, ask_url
 from portal.templatetags.gatehouse import day
 from projects.principal import Principal
@@ -32,18 +33,18 @@ def status_of(
     where they were read already. A reader of a `shared` one learns its state and nothing of keys, people and holds (at
     most four queries).
     """
-    broken = row.desired == Desired.RUNNING and row.phase == Phase.FAILED
+    box = why.box(row) if why.wanted(row) and not shared else None
     oldest_first = list(reversed(story))
     status: dict[str, Any] = {
         "endpoint": row,
         "shared": shared,
         "steps": [] if shared else cells.steps(row, oldest_first),
-        "chip": cells.broken_chip(row) if broken else cells.phase_chip(row),
+        "chip": cells.phase_chip(row),
         "sentence": row.reason_sentence,
         "code": row.reason_code,
         "turn": cells.turn(row, reader),
         "settled": cells.settled(row),
-        "broken": broken and not shared,
+        "why": box,
         "status_url": reverse("endpoint_status", args=[row.pk]),
     }
     if shared:
@@ -54,8 +55,8 @@ def status_of(
     return status | {
         "may": may,
         "calls": calls,
-        "happens": cells.happens(row),
-        "affected": _affected(row) if broken else "",
+        "affected": _affected(row) if box and row.phase not in ANSWERING and row.desired == Desired.RUNNING else "",
+        "help_url": why.help_url(row.reason_code) if box is None else "",
         "rollout": _rollout(row, oldest_first),
         "remark": row.remark if row.remark and row.remark not in row.reason_sentence else "",
         "notices": _notices(row, may),
@@ -68,6 +69,8 @@ def status_of(
 
 def _affected(row: Endpoint) -> str:
     keys = numbers.affected_keys(row)
+    if not keys.own and not keys.others:
+        return "Nobody yet: there is no key that may call it."
     theirs = f" and {keys.others} of other projects" if keys.others else ""
     return f"{counted(keys.own, 'key')} of {row.project.slug}{theirs}: calls get endpoint_not_ready."
 
@@ -79,6 +82,8 @@ def _rollout(row: Endpoint, oldest_first: list[Event]) -> dict[str, Any] | None:
     if row.next_revision is not None:
         number, before = row.next_revision.number, row.revision.number
         sentence = f"The rollout of revision {number}, beside revision {before}"
+        if row.reason_code == "canary":
+            return {"sentence": f"Revision {number} is a canary beside revision {before}: decide under Revisions."}
         if not row.next_beside:
             sentence = f"Revision {number} takes the place of revision {before} as soon as there is room for it."
         return {"sentence": sentence, "steps": cells.rollout_steps(row, oldest_first)}

@@ -81,7 +81,8 @@ def how_it_ended(code: int) -> str:
 class Child:
     """A process that the launcher keeps alive, or runs once.
 
-    `stop_signal` asks it to end; after `stop_seconds` it is killed with its whole group.
+    `stop_signal` asks it to end; after `stop_seconds` it is killed with its whole group. One that is not `vital` may
+    die in a loop without taking the rest along.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Child:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
     keep_fds: Sequence[int] = ()
+    vital: bool = True
     process: subprocess.Popen[bytes] | None = None
     group: int = 0
     restart_at: float | None = None
@@ -154,6 +156,7 @@ class Child:
             self.failures = 0
         self.deaths.append(now)
         looping = len(self.deaths) == LOOP_DEATHS and now - self.deaths[0] <= LOOP_SECONDS
-        self.restart_at = now + min(LAST_DELAY, FIRST_DELAY * 2**self.failures)
+        longest = LAST_DELAY if self.vital else LOOP_SECONDS
+        self.restart_at = now + min(longest, FIRST_DELAY * 2 ** min(self.failures, 10))
         self.failures += 1
-        return how_it_ended(code), looping
+        return how_it_ended(code), looping and self.vital

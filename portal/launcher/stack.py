@@ -22,6 +22,8 @@ from portal.launcher.prepare import Preparation
 
 START_SECONDS = 90.0
 PROBE_SECONDS = 0.1
+WATCHER_SECONDS = 2.0  # between two looks whether a watcher is wanted
+WATCHER_WANTED = "watcher-wanted"  # the worker makes this file while a cluster is registered that can be watched
 
 
 def ping(path: Path) -> bool:
@@ -69,6 +71,9 @@ class Stack:
         serve = [sys.executable, "-m", "portal.launcher.serve", str(listener.fileno())]
         self.server = self.child("server", serve, stop_seconds=15, keep_fds=(listener.fileno(),))
         self.worker = self.child("worker", self.worker_command(), stop_seconds=15)
+        watch = [sys.executable, str(BASE_DIR / "manage.py"), "watch"]
+        self.watcher = self.child("watcher", watch, stop_seconds=5)
+        self.watcher.vital = False  # without it the sweep finds everything, later
         self.running: list[Child] = []
 
     def child(self, name: str, command: list[str], *, stop_seconds: float, keep_fds: tuple[int, ...] = ()) -> Child:
@@ -110,7 +115,9 @@ class Stack:
             self.start(begun)
             while True:
                 self.signals.raise_if_stopped()
-                self.signals.wait(self.tend())
+                self.tend_watcher()
+                due = self.tend()
+                self.signals.wait(WATCHER_SECONDS if due is None else min(due, WATCHER_SECONDS))
         except Stopped:
             pass
         finally:
@@ -198,12 +205,24 @@ class Stack:
                     due.append(left)
         return min(due, default=None)
 
+    def tend_watcher(self) -> None:
+        """Start the watcher when a cluster with an API was registered, and end it when none is left."""
+        wanted = (self.config.state / WATCHER_WANTED).exists()
+        if wanted == (self.watcher in self.running):
+            return
+        if wanted:
+            self.launch(self.watcher)
+            return
+        self.stop_child(self.watcher, self.signals.stops)
+        self.running.remove(self.watcher)
+        self.write_record()
+
     def stop(self) -> None:
-        """Stop server (drains), worker (ends its tasks), engines, broker, in this order; a second signal hastens."""
+        """Stop server (drains), watcher, worker (ends its tasks), engines and broker; a second signal hastens."""
         calls = self.signals.stops
         self.console.say("Stopping … (Ctrl-C again to hasten)" if self.running else "Stopping …")
         self.record.state = "stopping"
-        for child in (self.server, self.worker):
+        for child in (self.server, self.watcher, self.worker):
             self.stop_child(child, calls)
         try:
             stop_all(self.config.state)

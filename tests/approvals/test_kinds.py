@@ -83,12 +83,34 @@ def test_revision(org: Org) -> None:
     assert done.ready_at == done.decided_at and done.lead_time is not None
 
 
+def test_a_revision_as_a_canary(org: Org) -> None:
+    """The plan says its share and that something must answer beside it; approval begins with that share."""
+    endpoint = make_endpoint(org.dana, name="letters")
+    made = ask(org, "revision", endpoint=endpoint, canary_percent=5)
+    assert made.body["canary_percent"] == made.plan["canary_percent"] == 5
+    assert verdicts(made.plan)["rev-004"] == "warn"  # it has not answered yet
+    with pytest.raises(Conflict) as refused:
+        services.approve(engineer(), made)
+    assert refused.value.code == "nothing_to_compare"
+    Endpoint.objects.filter(pk=endpoint.pk).update(phase=Phase.READY, reason_code="ready")
+    services.approve(engineer(), made)
+    endpoint.refresh_from_db()
+    assert endpoint.next_revision is not None and endpoint.next_revision.number == 2
+    assert endpoint.revision is not None and (endpoint.revision.number, endpoint.canary_percent) == (1, 5)
+    plain = services.check(org.principal(org.dana), living_body("revision", endpoint=endpoint, replicas=3))
+    assert "canary_percent" not in plain and "rev-004" not in verdicts(plain)
+    for percent in (0, 51):
+        with pytest.raises(Invalid, match="canary_percent"):
+            services.check(org.principal(org.dana), living_body("revision", endpoint=endpoint, canary_percent=percent))
+
+
 def test_renewal(org: Org) -> None:
     """The plan says how it was used and what it will cost; approval moves the end, and the authorization with it."""
     made = ask(org, "renewal")
     plan, endpoint = made.plan, made.endpoint
     assert endpoint is not None and endpoint.ends_on is not None
     assert plan["usage"]["requests"] == 0 and plan["usage"]["last_call"] is None
+    assert (plan["usage"]["idle_days"], plan["usage"]["cost"]) == (1, None)  # made today; it holds no accelerator
     assert verdicts(plan) == {"cat-003": "pass", "use-001": "warn"}
     after = endpoint.ends_on + dt.timedelta(days=30)
     assert plan["ends_on"] == {"before": endpoint.ends_on.isoformat(), "after": after.isoformat()}

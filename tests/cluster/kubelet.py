@@ -4,7 +4,8 @@ their logs. How a pod fares stands in its annotations (tests/cluster/pod_status.
 
 Pods have the address 127.0.0.1, since nothing here may call another one; `fake-kubelet/address` names another for what
 only looks at it (EndpointSlices refuse loopback). With `fake-kubelet/port` the readiness probe of the pod's first
-container is really made, against that port of the loopback, where a test has put an engine.
+container is really made, against that port of the loopback, where a test has put an engine. Pods that `containers`
+takes run for real, on addresses of their own (tests/cluster/containers.py).
 """
 
 import heapq
@@ -14,11 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import requests
 
 from tests.cluster.api import APPLY, Object, Refused
+from tests.cluster.containers import Containers
 from tests.cluster.kubelet_logs import LogServer
 from tests.cluster.machines import TWO_NODES, Machine, now
 from tests.cluster.plane import Plane
@@ -50,6 +53,8 @@ class Kubelet:
         self.machines = {machine.name: machine for machine in machines}
         self.errors: list[str] = []  # what went wrong in the threads; `stop` raises when there is something
         self.logs = LogServer()
+        self.containers: Containers | None = None  # what really runs pods, those that it takes
+        self.ready_at: dict[str, float] = {}  # by the pod's name: when it was told to be ready
         self._silent: set[str] = set()
         self._plays: dict[str, _Play] = {}  # by the pod's uid
         self._numbers, self._due = itertools.count(1), list[tuple[float, int, Callable[[], None]]]()
@@ -110,6 +115,10 @@ class Kubelet:
         self._silent.discard(name)
         self._renew(name)
         self._tell(self.machines[name])
+        for uid, known in list(self._plays.items()):  # the cluster believed its pods not ready
+            if known.pod["spec"]["nodeName"] == name and known.mode != "gone" and not known.steps:
+                known.steps = play(known.pod, self._address(known.pod))[-1:]
+                self._later(0, partial(self._step, uid, known.number))
 
     def heal(self) -> None:
         """Bring back every lost node and wait until all take pods."""
@@ -187,10 +196,14 @@ class Kubelet:
             return
         if known is None and not mode and _is_ready(pod):
             return  # of a kubelet before this one
-        steps = play(pod, self.address)
+        steps = play(pod, self._address(pod))
         begun = self._plays[uid] = _Play(pod, mode, steps, next(self._numbers))
         if steps:
             self._later(steps[0].after, lambda: self._step(uid, begun.number))
+
+    def _address(self, pod: Object) -> str:
+        own = self.containers is not None and self.containers.takes(pod)
+        return self.containers.address(pod) if own and self.containers else self.address
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         with self._wake:
@@ -226,6 +239,8 @@ class Kubelet:
         body = {"metadata": {"uid": uid}, "status": step.status}
         with _too_late_is_fine():
             self.api.call("PATCH", f"{path}/status", body, kind=STATUS, fieldManager=MANAGER)
+        if step.probe:
+            self.ready_at[meta["name"]] = time.time()
         known.steps.pop(0)
         if known.steps:
             self._later(known.steps[0].after, lambda: self._step(uid, number))
@@ -234,13 +249,23 @@ class Kubelet:
                 self._say(known.pod, event)
 
     def _passes(self, known: _Play) -> bool:
-        """Whether the step may come: the readiness probe of its pod passes where it is really made."""
-        port = (known.pod["metadata"].get("annotations") or {}).get(PORT)
+        """Whether the step may come: the readiness probe of its pod passes where it is really made, and its processes
+        run where they really do.
+        """
+        pod, host = known.pod, "127.0.0.1"
+        port = (pod["metadata"].get("annotations") or {}).get(PORT)
+        container = pod["spec"]["containers"][0]
+        if self.containers is not None and self.containers.takes(pod):
+            if not known.steps[0].probe:
+                meta = pod["metadata"]
+                self.logs.files[meta["namespace"], meta["name"]] = self.containers.log(meta["namespace"], meta["name"])
+                return self.containers.start(pod)
+            host, port = self.containers.address(pod), str(container["ports"][0]["containerPort"])
         if not known.steps[0].probe or not port:
             return True
-        asked = known.pod["spec"]["containers"][0].get("readinessProbe", {}).get("httpGet", {})
+        asked = container.get("readinessProbe", {}).get("httpGet", {})
         with suppress(requests.RequestException):
-            answer = requests.get(f"http://127.0.0.1:{port}{asked.get('path', '/health')}", timeout=1)
+            answer = requests.get(f"http://{host}:{port}{asked.get('path', '/health')}", timeout=1)
             return answer.status_code < 400
         return False
 
@@ -267,6 +292,9 @@ class Kubelet:
         if mode_of(pod) == "stuck":
             return
         if pod["spec"]["nodeName"] in self._silent:
+            self._later(PROBE_SECONDS, lambda: self._end(pod))
+            return
+        if self.containers is not None and not self.containers.ended(pod):
             self._later(PROBE_SECONDS, lambda: self._end(pod))
             return
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"

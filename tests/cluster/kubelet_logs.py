@@ -22,6 +22,7 @@ class LogServer:
 
     def __init__(self) -> None:
         self.lines: dict[tuple[str, str], list[str]] = {}
+        self.files: dict[tuple[str, str], Path] = {}  # of pods that really run
         self.previous: dict[tuple[str, str], list[str]] = {}  # of the container before the last restart
         self.port = 0
         self._server: ThreadingHTTPServer | None = None
@@ -71,6 +72,8 @@ class LogServer:
                 return 400, b"previous terminated container not found\n"
         else:
             found = self.lines.get((parts[2], parts[3]), list(LINES))
+            if (file := self.files.get((parts[2], parts[3]))) and file.exists():
+                found = file.read_text(encoding="utf-8", errors="replace").splitlines()
         if tail := asked.get("tailLines"):
             found = found[-int(tail[0]) :] if int(tail[0]) else []
         text = "".join(f"{line}\n" for line in found).encode()

@@ -6,47 +6,15 @@ from typing import Any
 
 import pytest
 
-from endpoints.clusters.explaining import Explanation, Seen, explain, explain_error, steps
-from tests.cluster.api import APPLY, Api, Object, Refused
+from endpoints.clusters.explaining import explain, steps
+from tests.cluster.api import APPLY
+from tests.cluster.explaining_kit import Told, look, refused
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.objects import deployment, quota
 from tests.cluster.plane import Plane
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-Told = Callable[[Object, str], Explanation]
 CLAIM = {"volumes": [{"name": "m", "persistentVolumeClaim": {"claimName": "models"}}]}
-
-
-def look(api: Api, namespace: str, name: str) -> Seen:
-    """Return what there is of a Deployment, as a driver reads it."""
-    apps, core = f"/apis/apps/v1/namespaces/{namespace}", f"/api/v1/namespaces/{namespace}"
-    return Seen(
-        deployment=api.find(f"{apps}/deployments/{name}"),
-        replica_sets=api.items(f"{apps}/replicasets", labelSelector=f"app={name}"),
-        pods=api.items(f"{core}/pods", labelSelector=f"app={name}"),
-        events=api.items(f"{core}/events"),
-        quota=next(iter(api.items(f"{core}/resourcequotas")), None),
-        namespace=api.find(core),
-    )
-
-
-@pytest.fixture
-def told(plane: Plane, kubelet: Kubelet, namespace: str) -> Told:
-    """Applies an object and waits until it is explained by the code that is expected."""
-
-    def tell(wanted: Object, code: str) -> Explanation:
-        plane.api.apply(wanted, namespace)
-        last: Explanation | None = None
-
-        def explained() -> Explanation | None:
-            nonlocal last
-            last = explain(look(plane.api, namespace, wanted["metadata"]["name"]), datetime.now(UTC))
-            return last if last is not None and last.code == code else None
-
-        found: Explanation = plane.wait(explained, f"{code}, last: {last}")
-        return found
-
-    return tell
 
 
 @pytest.mark.parametrize(
@@ -111,13 +79,6 @@ def test_a_healthy_one_needs_no_words_and_has_all_its_steps(plane: Plane, kubele
     found = steps(look(plane.api, namespace, "ep-1"))
     assert [one.name for one in found if one.started is None or one.ended is None] == []
     assert all(one.started <= one.ended for one in found if one.started and one.ended)
-
-
-def refused(api: Api, method: str, path: str, body: Any = None, **options: Any) -> Explanation:
-    """Return what a call that fails means."""
-    with pytest.raises(Refused) as error:
-        api.call(method, path, body, **options)
-    return explain_error(error.value.status, error.value.body)
 
 
 def test_refusals_of_the_api_are_explained(plane: Plane, namespace: str) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from endpoints import reconcile as reconciling
 from endpoints import seats, turning
-from endpoints.clusters import Observation, Replica
+from endpoints.clusters import Notice, Observation, Replica
 from endpoints.clusters.local import LocalDriver
 from endpoints.models import Endpoint, Revision
 from endpoints.services import Authorization, open_endpoint, open_revision
@@ -65,9 +65,20 @@ class Script:
         """What the test has put there."""
         return Observation(self.replicas)
 
+    def observe_all(self) -> "dict[str, Observation]":
+        """The same for every endpoint that is there."""
+        return {one: Observation(self.replicas) for one in self.ids}
+
     def restart(self, endpoint_id: str) -> None:
         """Remember."""
         self.asked.append("restart")
+
+    def suspend(self, endpoint_id: str) -> bool:
+        """Remember; empty the scene when it is to go."""
+        self.asked.append(f"suspend {endpoint_id}")
+        if self.gone:
+            self.replicas = ()
+        return self.gone
 
     def remove(self, endpoint_id: str) -> bool:
         """Remember; empty the scene when it is to go."""
@@ -76,9 +87,13 @@ class Script:
             self.replicas = ()
         return self.gone
 
-    def logs(self, endpoint_id: str, lines: int = 200) -> str:
+    def logs(self, endpoint_id: str, lines: int = 200, *, replica: int | None = None, previous: bool = False) -> str:
         """A line of log."""
         return "engine: a line of log"
+
+    def notices(self, endpoint_id: str) -> "list[Notice]":
+        """Nothing."""
+        return []
 
     def list(self) -> "list[str]":
         """What the test says is there."""

@@ -321,6 +321,7 @@ KSERVE = [
     Example("predictor_invalid", ("two models",), load_failure("InvalidPredictorSpec", "two models")),
     Example("runtime_unhealthy", ("probe",), load_failure("RuntimeUnhealthy", "probe failed")),
     Example("model_load_failed", ("exit code 1",), Seen(inference_service=recorded("kserve-real-isvc-crashloop"))),
+    Example("model_load_failed", ("exit code 3", "tensor"), load_failure("ModelLoadFailed", "a tensor is missing", exitCode=3)),
     Example("weights_unavailable", ("No model found in s3://bucket/x",), Seen(inference_service=recorded("kserve-real-isvc-initfail"))),
     Example("gpu_out_of_memory", (), load_failure("ModelLoadFailed", "CUDA out of memory. Tried to allocate", exitCode=1)),
     Example("predictor_not_ready", ("minimum availability",), Seen(inference_service=recorded("kserve-real-isvc-imagepull"))),

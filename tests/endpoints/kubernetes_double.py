@@ -5,6 +5,7 @@ What a cluster really does is tested in tests/cluster.
 """
 
 import copy
+import functools
 import itertools
 import json
 import re
@@ -59,8 +60,12 @@ class Double:
             return Said(404, recorded("err-not-found-404")["body"])
         _, namespace, plural, name = found.groups()
         key = (plural, namespace or "", name or "")
+        if method == "POST":
+            return self._create((plural, namespace or "", body["metadata"].get("name", "")), query, body)
         if not name:
             return Said(200, {"items": list(self._chosen(plural, namespace or "", query))})
+        if method == "PATCH" and isinstance(body, list):
+            return self._operate(key, body)
         if method == "PATCH":
             return Said(200, self._merge(key, body))
         if key not in self.objects:
@@ -79,18 +84,47 @@ class Double:
             if key[0] == plural and namespace in ("", key[1]) and fits:
                 yield one
 
+    def _create(self, key: Key, query: Mapping[str, str], body: dict[str, Any]) -> Said:
+        if "dryRun" in query:
+            return Said(201, body)
+        if key in self.objects:
+            return Said(409, recorded("err-already-exists-409")["body"])
+        return Said(201, self._merge(key, body))
+
+    def _operate(self, key: Key, operations: list[dict[str, Any]]) -> Said:
+        """Do the operations of a JSON patch, all or none."""
+        found = copy.deepcopy(self.objects.get(key))
+        for one in operations:
+            *way, last = [part.replace("~1", "/").replace("~0", "~") for part in one["path"].split("/")[1:]]
+            place = functools.reduce(lambda there, part: (there or {}).get(part), way, found)
+            if place is None or (one["op"] != "add" and last not in place):
+                return Said(422, {"kind": "Status", "reason": "Invalid", "message": f"no {one['path']}", "code": 422})
+            if one["op"] == "test" and place[last] != one["value"]:
+                return Said(422, {"kind": "Status", "reason": "Invalid", "message": "the test failed", "code": 422})
+            if one["op"] == "remove":
+                del place[last]
+            elif one["op"] != "test":
+                place[last] = one["value"]
+        if found is None:
+            return Said(404, recorded("err-not-found-404")["body"])
+        self.writes.append(f"PATCH {key[0]}")
+        self.objects[key] = found
+        return Said(200, found)
+
     def _merge(self, key: Key, body: dict[str, Any]) -> dict[str, Any]:
         old = self.objects.get(key)
         new = _merged(old or {}, body)
         if new != old:
             self.writes.append(f"PATCH {key[0]}")
             born = {"uid": f"uid-{next(self._uids)}", "creationTimestamp": f"2026-11-29T10:00:{len(self.objects):02}Z"}
-            new["metadata"] = born | new["metadata"] | {"resourceVersion": str(next(self._versions))}
+            version = next(self._versions)
+            changed = {"resourceVersion": str(version), "generation": version}
+            new["metadata"] = born | new["metadata"] | changed
             self.objects[key] = new
         return self.objects[key]
 
     def _control(self) -> None:
-        """Make the pods that Deployments want, and end those that none wants."""
+        """Make the pods that Deployments want, end those that none wants, and say so."""
         deployments = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in self.of("deployments")}
         for key in [key for key in self.objects if key[0] == "pods"]:
             owner, place = key[2].rsplit(".", 1)
@@ -103,6 +137,7 @@ class Double:
                     born = {"uid": f"uid-{next(self._uids)}", "creationTimestamp": f"2026-11-29T10:01:{number:02}Z"}
                     meta = {**template["metadata"], "name": pod, "namespace": namespace, **born}
                     self.objects["pods", namespace, pod] = {"metadata": meta, "spec": template["spec"], "status": READY}
+            one["status"] = {"observedGeneration": one["metadata"]["generation"], "replicas": one["spec"]["replicas"]}
 
 
 def _merged(old: Any, new: Any) -> Any:

@@ -81,6 +81,7 @@ def test_a_wrong_token_ends_the_test_with_one_finding(api: ApiServer) -> None:
     assert report.problem and report.problem.name == "credential" and "revoked" in report.problem.sentence
     assert api.asked == [] and report.seen
     assert {check.verdict for check in found(report, "permissions")} == {"skip"}
+    assert "new token" in found(report, "version")[0].fix, "what was not asked for that reason needs the same"
     assert "revoked" not in repr(place(api, token="revoked")), "a token stands in no repr"
 
 

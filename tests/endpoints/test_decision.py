@@ -32,7 +32,7 @@ def crashed(index: int = 0, **values: Any) -> Any:
 BLOCKED = Reason("version_blocked", "Blocked.", "platform")
 RESTART = Reason("restarting", "Soon.")
 PAST, SOON = NOW - dt.timedelta(seconds=1), NOW + dt.timedelta(seconds=3)
-NONE, APPLY, REMOVE = Action
+NONE, APPLY, SUSPEND, REMOVE = Action
 PENDING, PROVISIONING, READY, DEGRADED, FAILED, STOPPED, DELETING, _ = Phase
 SUSPENDED, DELETED = Desired.SUSPENDED, Desired.DELETED
 TABLE: list[tuple[str, Facts, tuple[Any, ...]]] = [
@@ -93,10 +93,10 @@ TABLE: list[tuple[str, Facts, tuple[Any, ...]]] = [
     ("paused, to start", facts(phase=PENDING, paused=True), (NONE, PENDING, "cluster_paused", "platform", 0)),
     ("paused, runs", facts(replica(), phase=READY, paused=True), (NONE, READY, "ready", "nobody", 0)),
     ("paused, died", facts(crashed(), phase=READY, paused=True), (NONE, PROVISIONING, "cluster_paused", "platform", 0)),
-    ("suspend", facts(replica(), desired=SUSPENDED, phase=READY), (REMOVE, READY, "suspending", "portal", 0)),
+    ("suspend", facts(replica(), desired=SUSPENDED, phase=READY), (SUSPEND, READY, "suspending", "portal", 0)),
     ("suspended", facts(desired=SUSPENDED, phase=STOPPED), (NONE, STOPPED, "x", "portal", 0)),
     ("suspended, yet there", facts(replica(), desired=SUSPENDED, phase=STOPPED),
-     (REMOVE, STOPPED, "suspending", "portal", 0)),
+     (SUSPEND, STOPPED, "suspending", "portal", 0)),
     ("delete", facts(replica(), desired=DELETED, phase=READY), (REMOVE, DELETING, "deleting", "portal", 0)),
     ("delete a failed one", facts(desired=DELETED, phase=FAILED), (REMOVE, DELETING, "deleting", "portal", 0)),
     ("delete, paused", facts(replica(), desired=DELETED, phase=READY, paused=True),

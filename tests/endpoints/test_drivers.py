@@ -37,7 +37,7 @@ def test_the_row_of_a_cluster_says_where_it_is_and_how_to_get_in(settings: Any, 
     )  # fmt: skip
     found = place(cluster)
     assert (found.slug, found.server, found.ca, found.token) == ("east", cluster.server, "pem", "very-secret")
-    assert found.settings == {"a": "b"} and not found.in_cluster and found.state_dir == tmp_path
+    assert found.settings == {"a": "b", "admission": "off"} and not found.in_cluster and found.state_dir == tmp_path
     assert "very-secret" not in repr(found)
     assert isinstance(driver_for(cluster), LocalDriver)
     cluster.authentication, cluster.credential = Authentication.IN_CLUSTER, ""

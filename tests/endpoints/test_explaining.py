@@ -51,3 +51,11 @@ def test_what_is_healthy_needs_no_explanation() -> None:
 def test_the_document_says_what_the_portal_says() -> None:
     path = explaining_document.DOCUMENT
     assert path.read_text(encoding="utf-8") == explaining_document.document(), "write it anew, as its head says"
+
+
+def test_every_case_has_its_picture() -> None:
+    assert explaining_document.ALBUM.read_text(encoding="utf-8") == explaining_document.album(), "write it anew"
+    wanted = {f"{name}.png" for name, _, _ in explaining_document.sheets()}
+    made = {path.name for path in explaining_document.PICTURES.glob("*.png")}
+    assert made == wanted, "make them with `python -m tools.failure_screens`"
+    assert sum(path.stat().st_size for path in explaining_document.PICTURES.glob("*.png")) < 3_000_000

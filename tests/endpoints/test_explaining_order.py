@@ -72,6 +72,16 @@ def test_one_broken_replica_beside_one_that_loads_is_told() -> None:
     )
 
 
+def test_how_the_last_start_failed_is_not_told_of_the_next() -> None:
+    """KServe keeps lastFailureInfo until a model has loaded."""
+    failure = {"reason": "ModelLoadFailed", "message": "RuntimeError: boom"}
+    for now, told in (("BlockedByFailedLoad", True), ("InProgress", False)):
+        found = explain(
+            Seen(inference_service=service({}, modelStatus={"lastFailureInfo": failure, "transitionStatus": now})), NOW
+        )
+        assert bool(found and found.code == "model_load_failed") is told
+
+
 def test_what_was_does_not_hide_what_is() -> None:
     """An evicted pod stays as a tombstone while its successor already loads."""
     evicted = pod({"phase": "Failed", "reason": "Evicted"}, meta={"name": "old"})

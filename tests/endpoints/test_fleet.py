@@ -67,6 +67,27 @@ def test_a_cluster_is_registered_and_its_secret_stands_nowhere(org: Org, caplog:
     assert token not in caplog.text
 
 
+def test_each_registration_has_a_mark_of_its_own_that_a_change_keeps(org: Org) -> None:
+    """Two portals with the same prefix on one cluster must never clear away each other's engines."""
+    one, two = create(org.pat), create(org.pat, slug="second")
+    marks = {cluster.options["installation"] for cluster in (one, two)}
+    assert len(marks) == 2 and all(mark.startswith("gatehouse-") for mark in marks)
+    registering.change(Principal.of(org.pat), one, options={"installation": ""})
+    assert Cluster.objects.get(pk=one.pk).options["installation"] == one.options["installation"]
+    adopted = create(org.pat, slug="third", options={"installation": one.options["installation"]})
+    assert place(adopted).settings["installation"] == one.options["installation"], "what a lost portal left is found"
+
+
+def test_a_token_that_has_ended_is_not_taken(org: Org) -> None:
+    """Whoever gives it has copied an old one, and would lock the portal out."""
+    now = int(timezone.now().timestamp())
+    made = create(org.pat, access=ACCESS | {"token": jwt(exp=now - 60)})  # clocks may differ
+    ended = ACCESS | {"token": jwt(exp=now - 3600)}
+    error = said(lambda: registering.rotate(Principal.of(org.pat), made, access=ended))
+    assert "has ended on" in error.sentence and "token" in error.fields
+    assert made.credential == Cluster.objects.get(pk=made.pk).credential, "the one before works on"
+
+
 @pytest.mark.parametrize("who", ["dana", "omar", "vic", "yasmine", "aud", "cy"])
 def test_only_engineers_operate_clusters(org: Org, who: str) -> None:
     cluster, by = make_place(org.pat), Principal.of(getattr(org, who))
@@ -326,6 +347,14 @@ def test_each_cluster_is_looked_at_by_a_message_of_its_own(
     with django_capture_on_commit_callbacks(execute=True):
         assert examining.look_at_all() == 2
     assert sent == [[first.pk, False], [second.pk, True]], "whole where one is wanted"
+    sent.clear()
+    Cluster.objects.filter(pk=second.pk).update(asked_at=None, checked_at=timezone.now())
+    for problem, whole in (("permissions", True), ("credential", False)):
+        Cluster.objects.filter(pk=first.pk).update(problem_code=problem)
+        with django_capture_on_commit_callbacks(execute=True):
+            examining.look_at_all()
+        assert sent.pop(0) == [first.pk, whole], "a short look does not see that a missing verb is there by now"
+        sent.clear()
     tasks.look_at_cluster(second.pk, True)
     assert tasks.look_at_cluster.name == examining.TASK, "what is sent is what a worker knows"
     assert Cluster.objects.get(pk=second.pk).problem_code == "reachable", "nothing listens there"

@@ -143,6 +143,25 @@ def test_removal_takes_secret_and_object_and_ends_when_the_pods_have_gone(cluste
     assert made.list() == []
 
 
+def test_a_sleep_stops_kserves_object_which_stays_and_the_next_apply_wakes_it(cluster: Cluster) -> None:
+    wanted, made = workload(), driver(cluster)
+    made.apply(wanted)
+    labels = cluster.objects[path_of(wanted)]["metadata"]["labels"]
+    meta = {"name": "p", "namespace": "gatehouse-fraud-detection-dev", "labels": labels, "uid": "p"}
+    pod = "/api/v1/namespaces/gatehouse-fraud-detection-dev/pods/p"
+    cluster.objects[pod] = {"metadata": meta, "status": {}}
+    cluster.calls.clear()
+    assert made.suspend(wanted.endpoint_id) is False and cluster.written() == ["inferenceservices"]
+    assert cluster.objects[path_of(wanted)]["metadata"]["annotations"]["serving.kserve.io/stop"] == "true"
+    assert made.suspend(wanted.endpoint_id) is False  # the pod is still there
+    cluster.objects.pop(pod)
+    assert made.suspend(wanted.endpoint_id) is True and cluster.written() == []
+    seen = made.observe(wanted.endpoint_id)
+    assert not seen.present and not seen.drifted and made.list() == [wanted.endpoint_id]
+    made.apply(wanted)
+    assert "serving.kserve.io/stop" not in cluster.objects[path_of(wanted)]["metadata"]["annotations"]
+
+
 def test_what_kserve_refuses_is_told_as_a_replica_that_failed(cluster: Cluster) -> None:
     wanted, made = workload(replicas=2), driver(cluster)
     assert made.observe(wanted.endpoint_id).replicas == ()

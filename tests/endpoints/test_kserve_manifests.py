@@ -28,9 +28,10 @@ def test_kserves_object_replaces_all_that_it_makes_itself() -> None:
     for api, kind in (("", "InferenceService"), ("llm", "LLMInferenceService")):
         settings: dict[str, Any] = {"serving_api": api}
         kinds = [one["kind"] for one in made(workload(replicas=2), **settings)]
+        router = ["NetworkPolicy"] if api else []  # KServe's picker of engines talks to gateway and engines
         assert kinds == [
-            "Namespace", "ResourceQuota", "LimitRange", "NetworkPolicy", "NetworkPolicy", "ServiceAccount", kind,
-            "Secret",
+            "Namespace", "ResourceQuota", "LimitRange", "NetworkPolicy", "NetworkPolicy", "ServiceAccount", *router,
+            kind, "Secret",
         ]  # fmt: skip
         assert all(kind_of(one).name == one["kind"] for one in made(**settings))
 
@@ -103,9 +104,23 @@ def test_a_large_model_has_a_router_that_reaches_it_by_tls() -> None:
     assert spec["storageInitializer"] == {"enabled": False}
     container = spec["template"]["containers"][0]
     assert container["name"] == "main"
+    assert "lifecycle" not in container, "KServe merges its own into it, and two handlers are refused"
     assert container["command"][-4:] == list(manifests.TLS)
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/health", "port": 8000, "scheme": "HTTPS"}
+
+
+def test_the_router_may_be_asked_by_its_gateway_and_by_nobody_else() -> None:
+    """The namespace denies everything, and KServe gives the pods of its picker no label of the portal's."""
+    policies = [one for one in made(workload(), gateway_namespace="edge", **LLM) if one["kind"] == "NetworkPolicy"]
+    (router,) = [one for one in policies if one["metadata"]["name"] == "gatehouse-router"]
+    part = {"matchLabels": {"app.kubernetes.io/part-of": "llminferenceservice"}}
+    assert router["spec"]["podSelector"] == part
+    assert router["spec"]["ingress"][0]["from"] == [
+        {"podSelector": part},
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge"}}},
+    ]
+    assert owned.ENDPOINT not in router["metadata"]["labels"], "all endpoints of the namespace share it"
 
 
 def test_revisions_with_a_weight_share_the_calls_of_their_endpoint() -> None:

@@ -75,6 +75,14 @@ def test_an_object_that_kserve_makes_nothing_of_says_why() -> None:
     assert "nowhere" not in one.sentence
 
 
+@pytest.mark.parametrize("pods", [[], [pod("kserve-container", ready=False)]], ids=["awaited", "loading"])
+def test_a_new_start_is_not_judged_by_what_kserve_says_of_the_one_before(pods: list[Any]) -> None:
+    found = Found(deployments=[child({"replicas": 1})], pods=pods)
+    (one,) = seen(found, isvc("kserve-real-isvc-crashloop"))
+    assert one.state in ("starting", "loading")
+    assert one.reason_code != "model_load_failed"
+
+
 @pytest.mark.parametrize("service", ["kserve-real-isvc-quota", "kserve-real-isvc-imagepull"])
 def test_the_child_tells_the_quota_and_no_pod_is_needed(service: str) -> None:
     (one,) = seen(Found(deployments=[child(recorded("deployment-quota-exceeded-status"))]), isvc(service))
@@ -95,3 +103,20 @@ def test_somebodys_change_of_the_object_is_drift() -> None:
     assert state.wanted(changed) == 9
     assert state.wanted({"spec": {"replicas": 2}}) == 2
     assert state.wanted({}) == 1
+
+
+@pytest.mark.parametrize(("settings", "weight", "told"), [
+    ({"serving_api": "llm"}, 10, {1: 10}), ({"serving_api": "llm"}, None, {1: None}), ({}, 10, {}),
+])  # fmt: skip
+def test_the_share_of_the_calls_is_told_where_kserve_could_give_one(
+    settings: dict[str, str], weight: int | None, told: dict[int, int | None]
+) -> None:
+    written = manifests.objects(place(settings=settings), workload(weight=weight), KEY)
+    own = next(one for one in written if "serving.kserve.io" in one["apiVersion"])
+    assert state.observation(Found(), [comparing.stamped(own)], [KEY], NOW).weights == told
+
+
+def test_what_was_stopped_is_not_awaited() -> None:
+    stopped = manifests.stopped(isvc("kserve-real-isvc-ready"))
+    assert seen(Found(), stopped) == () and state.healthy(Found(), [stopped])
+    assert len(seen(Found(), isvc("kserve-real-isvc-ready"))) == 1

@@ -207,6 +207,19 @@ def test_names_fit_and_two_installations_do_not_meet() -> None:
     names = [owned.namespace(where, "p" * 40, "prod") for where in (one, two)]
     assert len(set(names)) == 2 and all(len(name) == 63 for name in names)
     assert owned.selector(one) != owned.selector(two)
+
+
+def test_two_portals_with_one_prefix_leave_each_other_alone() -> None:
+    here, there = (place(settings={"installation": name}) for name in ("gatehouse-1a2b", "gatehouse-3c4d"))
+    assert owned.selector(here) != owned.selector(there)
+    ours, theirs = (of("Namespace", made(**where.settings)) for where in (here, there))
+    assert ours["metadata"]["name"] == theirs["metadata"]["name"]
+    with pytest.raises(ClusterError) as caught:
+        owned.require_ours(theirs, ours)
+    assert caught.value.code == "name_collision"
+
+
+def test_an_id_is_no_path() -> None:
     with pytest.raises(ClusterError):
         owned.stem("../etc")
 

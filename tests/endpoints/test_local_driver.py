@@ -581,18 +581,22 @@ def test_an_engine_survives_a_log_on_a_full_disk_and_a_full_disk_never_keeps_it_
 
 def test_the_log_is_kept_short(driver: LocalDriver, tmp_path: Path) -> None:
     writer = (
-        "import signal\n"
+        "import time\n"
         "for n in range(120_000): print(f'line {n:06d} ' + 'x' * 60)\n"
-        "print('done', flush=True)\n"
-        "signal.pause()"
+        "while True: print('done', flush=True), time.sleep(0.1)\n"
     )
     workload = demo(command=("{python}", "-c", writer))
     driver.apply(workload)
     directory = tmp_path / "engines" / workload.endpoint_id / "0"
-    until(lambda: (directory / "log.1").exists() and (directory / "log").stat().st_size == 0)
-    assert sum((directory / name).stat().st_size for name in ("log", "log.1")) <= 5_000_000
-    assert driver.logs(workload.endpoint_id, 2).splitlines()[-1] == "done"
-    assert len(driver.logs(workload.endpoint_id, 2).splitlines()) == 2
+
+    def short() -> bool:
+        """It was cut, once or twice, wherever the witness came by; a line that was written meanwhile may be missing."""
+        names = [name for name in ("log", "log.1") if (directory / name).exists()]
+        size = sum((directory / name).stat().st_size for name in names)
+        ends = driver.logs(workload.endpoint_id, 2).splitlines()
+        return len(names) == 2 and size <= 5_000_000 and ends == ["done", "done"]
+
+    until(short)
 
 
 def test_what_is_damaged_on_disk_is_not_an_error(driver: LocalDriver, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The table of rollouts: what follows while one revision takes over from another."""
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def beside(*replicas: Any, **changed: Any) -> Facts:
 READY, DEGRADED, PROVISIONING, FAILED, PENDING = (
     Phase.READY, Phase.DEGRADED, Phase.PROVISIONING, Phase.FAILED, Phase.PENDING,
 )  # fmt: skip
-NONE, APPLY, REMOVE = Action
+NONE, APPLY, SUSPEND, REMOVE = Action
 TABLE: list[tuple[str, Facts, tuple[Any, ...]]] = [
     # what it shows, facts, (action, phase, code, turn of the rollout, starts of the next one, revisions left alone)
     ("it starts beside", beside(OLD), (APPLY, READY, "rollout_scheduled", Turn.NONE, 1, (1,))),
@@ -79,6 +80,25 @@ TABLE: list[tuple[str, Facts, tuple[Any, ...]]] = [
      (NONE, READY, "away", Turn.NONE, 1, ())),
     ("its engine is missing", beside(OLD, error=ClusterError("engine_missing", "Missing.", retry=False), tried=1),
      (NONE, READY, "rollout_failed", Turn.ABANDON, 0, ())),
+    ("a canary starts", beside(OLD, canary=10), (APPLY, READY, "rollout_scheduled", Turn.NONE, 1, (1,))),
+    ("a canary is ready", beside(OLD, NEW, canary=10, tried=1), (NONE, READY, "canary", Turn.NONE, 1, (2,))),
+    ("a canary crashes", beside(OLD, CRASHED, canary=10, tried=1, reason=Reason("canary", "Both.")),
+     (NONE, READY, "rollout_restarting", Turn.NONE, 1, (1,))),
+    ("a canary fails for good", beside(OLD, CRASHED, canary=10, tried=5, reason=Reason("canary", "Both.")),
+     (NONE, READY, "rollout_failed", Turn.ABANDON, 0, ())),
+    ("a canary may not run any more", beside(OLD, NEW, canary=10, tried=1, refused=BLOCKED),
+     (NONE, READY, "rollout_failed", Turn.ABANDON, 0, ())),
+    ("a canary waits for room", beside(OLD, surge=Seat("waiting", 2, 1, "gpu"), next_per=2, canary=10),
+     (NONE, READY, "ready", Turn.NONE, 0, ())),
+    ("the old one dies beside its canary", beside(NEW, canary=10, tried=1, reason=Reason("canary", "Both.")),
+     (APPLY, DEGRADED, "scheduled", Turn.NONE, 1, (2,))),
+    ("the old one is starting beside it", beside(replica("starting", index=0), NEW, canary=10, attempts=1, tried=1),
+     (NONE, DEGRADED, "starting", Turn.NONE, 1, (2,))),
+    ("the old one fails beside it",
+     beside(replica("failed", index=0, reason_code="crashed", sentence="It crashed."), NEW, canary=10, attempts=5),
+     (NONE, READY, "ready", Turn.SWITCH, 0, ())),
+    ("the cluster of a canary is away", beside(OLD, NEW, error=ClusterError("away", "Away."), canary=10, tried=1),
+     (NONE, READY, "away", Turn.NONE, 1, ())),
     ("missing in its place", facts(error=ClusterError("engine_missing", "Missing.", retry=False), revision=2,
      fallback=1, phase=PROVISIONING), (NONE, PROVISIONING, "rolled_back", Turn.RETURN, 0, ())),
 ]  # fmt: skip
@@ -96,6 +116,29 @@ def test_calls_go_to_the_old_engines_until_all_new_ones_are_ready() -> None:
     assert [one.revision for one in decide(beside(OLD, NEW)).routes or ()] == [2]
     two = facts(OLD, NEW, next=Next(2, replicas=2))
     assert [one.revision for one in decide(two).routes or ()] == [1]
+
+
+def test_a_ready_canary_answers_beside_what_runs_and_both_are_brought_back_when_changed() -> None:
+    step = decide(beside(OLD, NEW, canary=10))
+    assert [one.revision for one in step.routes or ()] == [1, 2] and not step.both
+    assert "revision 2 gets 10 % of the calls" in step.reason.sentence and step.reason.turn == "owner"
+    drifted = replace(beside(OLD, NEW, canary=10), observation=Observation((OLD, NEW), drifted=True))
+    assert (decide(drifted).action, decide(drifted).both, decide(drifted).keep) == (APPLY, True, (2,))
+
+
+@pytest.mark.parametrize(
+    ("weights", "canary", "action"),
+    [({}, 10, NONE), ({1: 90, 2: 10}, 10, NONE), ({1: None, 2: 10}, 10, APPLY), ({1: 90, 2: 10}, 25, APPLY)],
+)
+def test_a_router_of_the_cluster_is_told_the_shares(weights: dict[int, int | None], canary: int, action: Any) -> None:
+    given = beside(OLD, NEW, canary=canary)
+    step = decide(replace(given, observation=Observation((OLD, NEW), weights=weights)))
+    assert (step.action, step.both, step.reason.code) == (action, action == APPLY, "canary")
+
+
+def test_the_router_forgets_the_share_of_what_runs_alone() -> None:
+    assert decide(replace(facts(OLD), observation=Observation((OLD,), weights={1: 90}))).action == APPLY
+    assert decide(replace(facts(OLD), observation=Observation((OLD,), weights={1: None}))).action == NONE
 
 
 def test_a_failed_rollout_is_remembered_in_the_sentence() -> None:

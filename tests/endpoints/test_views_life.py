@@ -409,7 +409,7 @@ class Log:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def logs(self, endpoint_id: str, lines: int = 200) -> str:
+    def logs(self, endpoint_id: str, lines: int = 200, **which: Any) -> str:
         self.asked.append(lines)
         return "\n".join(f"line {number}" for number in range(min(lines, 300)))
 
@@ -418,7 +418,7 @@ def test_logs_follow_choose_their_length_and_download(
     org: Org, client_for: Clients, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Log()
-    monkeypatch.setattr("endpoints.views.history.driver_for", lambda cluster: log)
+    monkeypatch.setattr("endpoints.engine_logs.driver_for", lambda cluster: log)
     client, address = client_for(org.vic), url("logs", endpoint)
     page = read(client, address)
     assert "line 199" in page and "hx-trigger" not in page.split('id="log-tail"')[1].split(">")[0]

@@ -186,6 +186,24 @@ def test_a_worker_whose_beat_dies_is_started_again(running):
     assert living(running.state) == {}
 
 
+def test_a_watcher_runs_while_a_cluster_with_an_api_is_registered(running):
+    def clusters(statement: str) -> None:
+        environment = running.environment()
+        command = [sys.executable, "manage.py", "shell", "-c", f"from endpoints.models import Cluster; {statement}"]
+        subprocess.run(command, cwd=BASE_DIR, env=environment, check=True, capture_output=True)
+
+    clusters("Cluster.objects.create(slug='far', name='Far', driver='kubernetes', server='https://127.0.0.1:1')")
+    until(lambda: "watcher" in running.run.children, 60, f"the watcher runs: {running.said}")
+    before = running.run.children["watcher"]["pid"]
+    os.kill(before, signal.SIGKILL)
+    until(lambda: running.run.children.get("watcher", {}).get("pid", before) != before, 30, running.said)
+    clusters("Cluster.objects.filter(slug='far').delete()")
+    until(lambda: "watcher" not in running.run.children, 60, f"the watcher has ended: {running.said}")
+    assert running.answers()
+    assert running.stop() == 0
+    assert living(running.state) == {}
+
+
 def test_a_stop_during_the_first_start_leaves_nothing():
     folder = Path(tempfile.mkdtemp(prefix="gh-"))
     try:

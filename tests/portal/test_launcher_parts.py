@@ -182,6 +182,18 @@ def test_restarts_wait_longer_each_time_and_a_loop_is_noticed(make_child):
     assert verdicts == [False] * (LOOP_DEATHS - 1) + [True]
 
 
+def test_one_that_is_not_vital_takes_nobody_along(make_child):
+    child = make_child("raise SystemExit(3)")
+    child.vital = False
+    for number in range(LOOP_DEATHS + 8):
+        child.start()
+        until(lambda: not child.running)
+        _, looping = child.died()
+        assert not looping
+        assert child.restart_at - time.monotonic() <= 30.0, number
+    assert child.restart_at - time.monotonic() > 10.0
+
+
 def test_a_child_that_ignores_the_request_is_killed_with_its_group(make_child):
     child = make_child(
         f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\n{SLEEPER}"

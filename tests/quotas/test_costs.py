@@ -57,6 +57,14 @@ def test_cost_is_amount_times_price_times_hours_within_the_range(org, pool):
     assert spent(org, DAY - 30 * HOUR, DAY - 20 * HOUR).amounts == {}
 
 
+def test_the_cost_of_one_holder_alone(org, pool):
+    hold(org, pool, "e1", begin=DAY - 10 * HOUR, end=DAY + 3 * HOUR)
+    hold(org, pool, "e2", begin=DAY, amount=1, price="0.5000")
+    assert costs.of_holder("e1", DAY, DAY + 24 * HOUR).amount == Decimal("7.5")  # 2 × 1.25 × 3 h
+    assert costs.of_holder("e2", DAY, DAY + 4 * HOUR).amount == Decimal(2)
+    assert costs.of_holder("e3", DAY, DAY + 4 * HOUR).amount is None
+
+
 def test_waiting_costs_nothing_and_minutes_count(org, pool):
     hold(org, pool, "e1", begin=DAY, end=DAY + dt.timedelta(minutes=7, seconds=12), amount=8, price="3")
     services.reserve(system("t"), pool, 8, holder=("endpoint", "big"), project=org.fraud, price=Decimal(9))

@@ -111,6 +111,7 @@ def test_the_same_record_twice_counts_once(journal):
         {"input_tokens": -1}, {"input_tokens": "many"}, {"output_tokens": 2**31}, {"outcome": "fine"}, {"at": "today"},
         {"at": "2026-11-20T09:00:00"}, {"latency_ms": -1}, {"latency_ms": True}, {"project_id": None}, {"s": 0.5},
         {"t": "middle"}, {"status": None}, {"person": ["dana"]}, {"ttft_ms": 1e300},
+        {"revision": -1}, {"revision": "2"},
     ],
 )  # fmt: skip
 def test_a_corrupt_record_is_passed_over_logged_and_counted(journal, change, caplog):
@@ -123,6 +124,16 @@ def test_a_corrupt_record_is_passed_over_logged_and_counted(journal, change, cap
     assert JournalOffset.objects.get().corrupt == 1
     assert "quotas.corrupt_record" in caplog.text
     agree(2)
+
+
+@pytest.mark.parametrize(
+    ("end", "stored"),
+    [({"revision": 3}, 3), ({"revision": None}, None), ({}, None), ({"revision": 2, "key": "\0k"}, 2)],
+)
+def test_the_ledger_knows_the_revision_as_far_as_the_gateway_does(journal, end, stored):
+    call(journal, start={"key": end.pop("key", "gth_one")}, **end)
+    assert ingest(directory(journal)) == 1
+    assert UsageEvent.objects.get().revision == stored
 
 
 @pytest.mark.parametrize("line", [b"\xff\xfe", b"{", b"[]", b"", b"null", b'{"s":1e999}', b"[" * 100_000])

@@ -52,6 +52,7 @@ MORE = {
 # Addresses that answer a file: a browser keeps it instead of showing it.
 FILES = {
     "clusters/access/<slug:driver>/",
+    "clusters/<slug:cluster>/admission/manifest/",
     "requests/<int:pk>/yaml/",
     "approvals/by-mail/<str:token>/",  # signed by the portal, and only mails hold it
     "catalog/<str:slug>/versions/<str:version>/evidence/",

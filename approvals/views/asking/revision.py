@@ -9,6 +9,11 @@ from approvals.views.choices import Offer
 from approvals.views.fields import Shape
 from approvals.views.living import endpoint_choices, own_endpoints
 
+CANARIES = [
+    ("", "It takes over as soon as it is ready", False),
+    *((str(percent), f"As a canary, with {percent} % of the calls", False) for percent in (1, 5, 10, 25, 50)),
+]
+
 
 class RevisionForm(KindForm):
     """The form for a change of an endpoint that runs."""
@@ -25,6 +30,7 @@ class RevisionForm(KindForm):
         "replicas": "Replicas",
         "concurrency": "Parallel calls",
         "context_tokens": "Context tokens",
+        "canary_percent": "Rolled out",
         "purpose": "Purpose",
     }
     SECTIONS = (
@@ -33,6 +39,7 @@ class RevisionForm(KindForm):
             "What it shall run",
             (("asset", "version"), ("hardware_profile",), ("replicas", "concurrency", "context_tokens")),
         ),
+        ("How it comes", (("canary_percent",),)),
         ("Why", (("purpose",),)),
     )
     NEEDS = ("endpoint", "version", "hardware_profile", "replicas", "concurrency", "context_tokens")
@@ -77,6 +84,9 @@ class RevisionForm(KindForm):
                 choices.profile_choices(self.offer, values), "Profiles that are too small say why."
             ),
             **fields.sizes("More takes more GPUs."),
+            "canary_percent": fields.select(
+                CANARIES, "A canary is raised, promoted or aborted by hand.", required=False
+            ),
             "purpose": fields.purpose("Reviewers read this first: what changes for whom, and why now."),
         }
 

@@ -106,7 +106,10 @@ def _presets(seen: Seen) -> Explanation | None:
 
 
 def _load(service: Any) -> Explanation | None:
-    failure = at(service, "status", "modelStatus", "lastFailureInfo")
+    status = at(service, "status", "modelStatus")
+    failure = at(status, "lastFailureInfo")
+    if text(at(status, "transitionStatus")) not in ("", "BlockedByFailedLoad"):
+        return None  # KServe keeps what it said last, while the next engine loads
     reason, message = text(at(failure, "reason")), text(at(failure, "message"))
     if reason == "RuntimeUnhealthy":
         return say("runtime_unhealthy", detail=line(message) or "it gives no reason")

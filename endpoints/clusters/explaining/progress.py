@@ -18,8 +18,8 @@ from endpoints.clusters.explaining.reading import (
 )
 from endpoints.clusters.explaining.seen import Seen, Stage
 
-CREATED, SCHEDULED, FETCHED = "Created", "Scheduled", "Weights fetched"
-PULLED, LOADED, HEALTHY = "Image pulled", "Weights loaded", "Healthy"
+CREATED, SCHEDULED, FETCHED = "Created", "Scheduled", "Fetching"
+PULLED, LOADED, HEALTHY = "Pulling", "Loading", "Ready"
 
 
 def steps(seen: Seen) -> list[Stage]:
@@ -31,12 +31,14 @@ def steps(seen: Seen) -> list[Stage]:
     created = Stage(CREATED, min(begun, born) if begun and born else begun or born, born)
     scheduled = Stage(SCHEDULED, born, _reached(pod, "PodScheduled") if born else None)
     engine = _engine(pod)
-    running = moment(at(engine, "state", "running", "startedAt"))
+    runs = moment(at(engine, "state", "running", "startedAt"))
+    # One that ended had its image, and got as far as loading.
+    began = runs or _ended_since(engine)
     fetched = _fetched(pod, scheduled.ended)
     before = fetched[-1].ended if fetched else scheduled.ended
-    pulled = Stage(PULLED, before, _pulled(pod, seen, running) if before else None)
-    ready = _reached(pod, "Ready") if running else None
-    loaded = Stage(LOADED, running, ready)
+    pulled = Stage(PULLED, before, _pulled(pod, seen, began) if before else None)
+    ready = _reached(pod, "Ready") if runs else None
+    loaded = Stage(LOADED, began, ready)
     return [created, scheduled, *fetched, pulled, loaded, Stage(HEALTHY, ready, ready)]
 
 
@@ -71,6 +73,12 @@ def _engine(pod: Any) -> Mapping[str, Any]:
     )
 
 
+def _ended_since(engine: Any) -> datetime | None:
+    """Return when the life of an engine began that is over: this one, or the one before."""
+    ends = (at(engine, "state", "terminated", "startedAt"), at(engine, "lastState", "terminated", "startedAt"))
+    return next((found for found in map(moment, ends) if found is not None), None)
+
+
 def _fetched(pod: Any, before: datetime | None) -> list[Stage]:
     """Return the fetching of the model's files by an init container, where there is one."""
     for one in objects(at(pod, "status", "initContainerStatuses")):
@@ -82,10 +90,10 @@ def _fetched(pod: Any, before: datetime | None) -> list[Stage]:
     return []
 
 
-def _pulled(pod: Any, seen: Seen, running: datetime | None) -> datetime | None:
-    """Return when the image was there: the event says it, and what runs has its image."""
+def _pulled(pod: Any, seen: Seen, began: datetime | None) -> datetime | None:
+    """Return when the image was there: the event says it, and what runs or ran has its image."""
     event = next(events_of(seen.events, "Pod", name(pod), "Pulled"), None)
     told = event_time(event) if event is not None else None
-    if running is None:
+    if began is None:
         return told
-    return min(told, running) if told is not None and told.year > 1970 else running
+    return min(told, began) if told is not None and told.year > 1970 else began

@@ -44,6 +44,13 @@ def text(value: Any) -> str:
     return _SECRET.sub("…", plain).strip()
 
 
+def masked(words: str) -> str:
+    """Return the output of an engine as it may be read: line by line, without control characters and secrets."""
+    lines = (_COLOUR.sub("", one) for one in words.split("\n"))
+    plain = ("".join(sign if sign == "\t" or sign.isprintable() else "" for sign in one) for one in lines)
+    return "\n".join(_SECRET.sub("…", one) for one in plain)
+
+
 def line(value: Any, limit: int = 160) -> str:
     """Return a string on one line of at most `limit` characters."""
     return clip(" ".join(text(value).split()), limit)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from endpoints.clusters import Turn
+from endpoints.clusters import Stage, Turn
+
+__all__ = ["LIMIT", "Explanation", "Seen", "Stage", "Turn"]
 
 LIMIT = 480  # characters of a sentence; the row takes 500
 
@@ -45,12 +46,3 @@ class Explanation:
     failed: bool = False
     tried: str = ""
     next: str = ""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One named step on the way to a healthy engine; `ended` is None while it lasts, both are None before it began."""
-
-    name: str
-    started: datetime | None = None
-    ended: datetime | None = None

@@ -5,7 +5,7 @@ onto what belongs to it: by them replicas are found.
 """
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from endpoints.clusters import Observation, Place, Workload
 from endpoints.clusters.explaining.reading import at
 from endpoints.clusters.kserve import manifests
 from endpoints.clusters.kserve import state as kserve
-from endpoints.clusters.kubernetes import kinds, owned, state
+from endpoints.clusters.kubernetes import kinds, owned, state, whole
 from endpoints.clusters.kubernetes.driver import KubernetesDriver, key_in_use
 from endpoints.clusters.kubernetes.kinds import Kind
 from endpoints.clusters.kubernetes.state import Found, Object
@@ -35,10 +35,10 @@ class KServeDriver(KubernetesDriver):
         services = self._attachments(workload.endpoint_id)
         key = key_in_use(found, workload, self._keys(workload.endpoint_id))
         wanted = manifests.objects(self._place, workload, key)
+        self._approve_no_others(workload, services)
         if self._end_others(workload, found, services):
             return
-        for manifest in wanted:
-            self._converge(manifest, known=bool(found.deployments or services))
+        self._converge_all(workload, wanted, found, known=bool(found.deployments or services))
         self._start_anew(workload, replace(found, deployments=()))
 
     def observe(self, endpoint_id: str) -> Observation:
@@ -50,7 +50,20 @@ class KServeDriver(KubernetesDriver):
             # Where KServe has made nothing yet, its object tells where to look.
             places = replace(found, deployments=[*found.deployments, *services])
             found = replace(self._with_details(endpoint_id, places), deployments=found.deployments)
-        return kserve.observation(found, services, self._keys(endpoint_id), self._client.now())
+        seen = kserve.observation(found, services, self._keys(endpoint_id), self._client.now())
+        return self._noted(seen, services)
+
+    def observe_all(self) -> Mapping[str, Observation]:
+        """Return what `observe` returns, without the reasons why something is not ready, of every endpoint that KServe
+        has something of, by its id: a few lists for the whole cluster. Raises ClusterError.
+        """
+        services = [one for kind in self._kinds for one in self._listed(kind, whole.written)]
+        found = whole.found_of(self._children(services), self._listed(kinds.POD, whole.pod))
+        of, now = whole.by_endpoint(services), self._client.now()
+        return {
+            one: kserve.observation(found.get(one, Found()), of.get(one, ()), self._keys(one), now)
+            for one in {*found, *of}
+        }
 
     def remove(self, endpoint_id: str) -> bool:
         """Delete what there is, KServe's objects last since by them the rest is found; True when nothing is left. Pods
@@ -63,18 +76,31 @@ class KServeDriver(KubernetesDriver):
         # Deployments and pods go with their owner; pods that nobody owns any more are ended by themselves.
         for one in services or ([] if found.deployments else running):
             client.delete(one)
-        return not services and not found.deployments and not running
+        return not services and not found.deployments and not running and self._forgotten(endpoint_id)
 
     def list(self) -> builtins.list[str]:
         """Return the endpoints that KServe has an object of here, wanted or not. Raises ClusterError."""
-        labels = owned.selector(self._place)
-        found = [one for kind in self._kinds for one in self._client.list(kind, labels=labels)]
-        return sorted({owned.label(one, owned.ENDPOINT) for one in found})
+        return sorted({one for kind in self._kinds for one in self._listed(kind, whole.endpoint)})
 
     @property
     def _kinds(self) -> Sequence[Kind]:
         """The kinds of objects that this cluster runs; the other one may not even be installed."""
         return SERVICES[1:] if manifests.large(self._place) else SERVICES[:1]
+
+    @property
+    def _followed(self) -> Sequence[Kind]:
+        """Deployments of LLMInferenceServices bear no label of ours; what becomes of them stands in its status."""
+        made = () if manifests.large(self._place) else (kinds.DEPLOYMENT,)
+        return (*self._kinds, *made, kinds.POD)
+
+    def _children(self, services: Sequence[Object]) -> Sequence[Object]:
+        """Return the Deployments that KServe made of `services`, all of them."""
+        if not manifests.large(self._place):
+            return self._listed(kinds.DEPLOYMENT, whole.written)
+        owner = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in services}
+        made = self._client.list(kinds.DEPLOYMENT, labels=kserve.WORKLOAD, size=whole.PAGE, each=whole.written)
+        places = [(one["metadata"]["namespace"], owned.label(one, "app.kubernetes.io/name")) for one in made]
+        return [kserve.adopted(one, owner[place]) for one, place in zip(made, places, strict=True) if place in owner]
 
     def _attachments(self, endpoint_id: str) -> builtins.list[Object]:
         labels = owned.selector(self._place, endpoint_id)
@@ -92,6 +118,13 @@ class KServeDriver(KubernetesDriver):
             deployments += [kserve.adopted(one, service) for one in children]
         pods = self._client.list(kinds.POD, labels=owned.selector(self._place, endpoint_id))
         return Found(deployments=deployments, pods=pods)
+
+    def _put_to_sleep(self, endpoint_id: str, found: Found, present: Sequence[Object]) -> bool:
+        """Ask KServe to stop everything, which keeps its objects; whether it has taken away what it made of them."""
+        awake = [one for one in present if not kserve.stopped(one) and not state.ending(one)]
+        for one in awake:
+            self._rewrite(one, manifests.stopped)
+        return not awake and not found.deployments
 
     def _end_others(self, workload: Workload, found: Found, present: Sequence[Object]) -> bool:
         """Delete KServe's objects of revisions that are neither wanted nor kept; whether some of it still runs."""

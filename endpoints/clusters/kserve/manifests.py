@@ -9,7 +9,7 @@ from typing import Any
 
 from endpoints.clusters import ClusterError, Place, Workload
 from endpoints.clusters.explaining.kserve import STOP
-from endpoints.clusters.kubernetes import manifests, owned, pods
+from endpoints.clusters.kubernetes import manifests, owned, pods, space
 from endpoints.clusters.kubernetes.space import PORT
 
 DASHBOARD = "opendatahub.io/dashboard"  # label: OpenShift AI shows what carries it
@@ -19,6 +19,7 @@ MODE = "serving.kserve.io/deploymentMode"
 AUTOSCALER = "serving.kserve.io/autoscalerClass"
 VISIBILITY = "networking.kserve.io/visibility"
 WORKER = "kserve-container"  # the name that KServe gives to the only container of a predictor
+PICKER = 9002  # where the gateway asks KServe's picker for an engine
 MAIN = "main"  # and the one that it wants in the template of a large model
 SCHEMES = ("hf://", "s3://", "oci://", "pvc://")
 CERTIFICATES = "/var/run/kserve/tls"  # where KServe mounts what its router trusts
@@ -38,6 +39,8 @@ def objects(place: Place, workload: Workload, key: str) -> list[dict[str, Any]]:
     for one in shared:
         if one["kind"] == "Namespace":
             one["metadata"]["labels"][DASHBOARD] = "true"
+    if large(place):
+        shared.append(_router(place, workload))
     make = llm_inference_service if large(place) else inference_service
     service = make(place, workload, deployment["spec"]["template"])
     return sorted([*shared, service], key=lambda one: bool(one["kind"] == "Secret"))
@@ -93,6 +96,39 @@ def llm_inference_service(place: Place, workload: Workload, template: Mapping[st
     return _object("serving.kserve.io/v1alpha2", "LLMInferenceService", place, workload, spec)
 
 
+def stopped(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of an object of KServe's with the word that nothing of it is to run."""
+    meta = manifest["metadata"]
+    return {**manifest, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), STOP: "true"}}}
+
+
+def _router(place: Place, workload: Workload) -> dict[str, Any]:
+    """Return what lets KServe's picker of engines work in a namespace that denies everything: the gateway asks it, it
+    reads the engines' counters and the API server. KServe gives its pods no label of the portal's.
+    """
+    project, environment = workload.project, workload.environment_name
+    part, own = {"app.kubernetes.io/part-of": "llminferenceservice"}, owned.shared(place, project, environment)
+    gateway = str(place.settings.get("gateway_namespace") or "")
+    sources: list[dict[str, Any]] = [{"podSelector": {"matchLabels": part}}]
+    if gateway:
+        sources.append({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": gateway}}})
+    ports = [{"protocol": "TCP", "port": port} for port in (PORT, PICKER)]
+    api = [{"protocol": "TCP", "port": port} for port in (443, 6443)]
+    names = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    spec = {
+        "podSelector": {"matchLabels": part},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": sources, "ports": ports}],
+        "egress": [
+            {"to": [{"podSelector": {"matchLabels": part}}], "ports": ports},
+            {"to": [{"ipBlock": space.ANYWHERE}, {"ipBlock": space.ANYWHERE_6}], "ports": api},
+            {"ports": names},
+        ],
+    }
+    metadata = {"name": "gatehouse-router", "namespace": owned.namespace(place, project, environment), "labels": own}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
+
+
 def _route(workload: Workload) -> dict[str, Any]:
     """Return the route: revisions of one endpoint that get a weight each share its calls, as a group of KServe's. An
     InferenceService has no such thing for a predictor of its own; there the portal's gateway chooses.
@@ -108,7 +144,9 @@ def _main(container: Mapping[str, Any]) -> dict[str, Any]:
         kind: {**container[kind], "httpGet": {**container[kind]["httpGet"], "port": PORT, "scheme": "HTTPS"}}
         for kind in ("startupProbe", "readinessProbe", "livenessProbe")
     }
-    return {**container, "name": MAIN, "command": [*container["command"], *TLS], **probes}
+    # KServe merges this into a container of its own, which waits before it ends, too: two ways to wait are refused.
+    own = {name: value for name, value in container.items() if name != "lifecycle"}
+    return {**own, "name": MAIN, "command": [*container["command"], *TLS], **probes}
 
 
 def _object(api: str, kind: str, place: Place, workload: Workload, spec: Mapping[str, Any]) -> dict[str, Any]:

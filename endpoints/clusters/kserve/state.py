@@ -11,8 +11,9 @@ from typing import Any
 
 from endpoints.clusters import Observation, Replica
 from endpoints.clusters.explaining import Explanation, Seen, explain
+from endpoints.clusters.explaining.kserve import STOP
 from endpoints.clusters.explaining.reading import at, is_true, number, text
-from endpoints.clusters.kubernetes import comparing, kinds, state
+from endpoints.clusters.kubernetes import comparing, kinds, owned, state
 from endpoints.clusters.kubernetes.state import Found, Object
 
 WORKLOAD = "app.kubernetes.io/component=llminferenceservice-workload"
@@ -38,17 +39,29 @@ def observation(found: Found, services: Sequence[Object], keys: Sequence[str], n
             replicas += [_told(one, service, found, now)] * wanted(service)
     numbered = tuple(replace(one, index=index) for index, one in enumerate(replicas))
     drifted = any(comparing.drifted(one) for one in services if not _ending(one))
-    return Observation(numbered, drifted=drifted)
+    # KServe's object is there before its Deployment: the first step begins with it.
+    progress = {number_: state.progress_of(found, number_, one) for number_, one in by_revision.items()}
+    routes = {state.revision(one): at(one, "spec", "router", "route") for one in services if not _ending(one)}
+    weights = {number_: number(at(route, "weight")) for number_, route in routes.items() if route is not None}
+    return Observation(numbered, drifted=drifted, progress=progress, weights=weights)
 
 
 def healthy(found: Found, services: Sequence[Object]) -> bool:
     """Whether nothing has to be explained: all pods are ready, and KServe leads to them."""
+    services = [one for one in services if not stopped(one)]
     there = {state.revision(one) for one in found.deployments} == {state.revision(one) for one in services}
     return there and found.healthy and all(is_true(one, "Ready") for one in services)
 
 
+def stopped(service: Object) -> bool:
+    """Whether nothing of an object of KServe's is to run."""
+    return owned.annotation(service, STOP) == "true"
+
+
 def wanted(service: Object) -> int:
     """Return how many replicas an object of KServe asks for."""
+    if stopped(service):
+        return 0
     for path in (("spec", "replicas"), ("spec", "predictor", "minReplicas")):
         if (count := number(at(service, *path))) is not None:
             return min(count, 64)
@@ -63,11 +76,20 @@ def _told(replica: Replica, service: Object | None, found: Found, now: datetime)
         return _routed(replica, service)
     if replica.state not in ("starting", "loading") or replica.reason_code not in _SAYS_NOTHING:
         return replica
-    explained = _explained(service, found, now)
+    explained = _explained(_without_loads(service), found, now)
     if explained is None:
         return replica
-    said = replace(replica, reason_code=explained.code, sentence=explained.sentence, turn=explained.turn)
+    said = state.saying(replica, explained)
     return replace(said, state="failed", occupies=True) if explained.failed else said
+
+
+def _without_loads(service: Object) -> Object:
+    """Return KServe's object without its word on how an engine failed to load: the pods tell that themselves, and
+    KServe repeats it while the next one loads already.
+    """
+    if at(service, "status", "modelStatus", "transitionStatus") != "BlockedByFailedLoad":
+        return service
+    return {**service, "status": {**service["status"], "modelStatus": {}}}
 
 
 def _explained(service: Object, found: Found, now: datetime) -> Explanation | None:

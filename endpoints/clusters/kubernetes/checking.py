@@ -7,13 +7,14 @@ then is said to be not asked.
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from endpoints.clusters import ClusterError, Place
 from endpoints.clusters.checks import SECONDS, Check, Report
+from endpoints.clusters.kubernetes import checking_admission, owned
 from endpoints.clusters.kubernetes.client import Client
 from endpoints.clusters.kubernetes.wire import certificate_checks
 from endpoints.clusters.rbac import Ask, asks
@@ -25,6 +26,7 @@ OWN_RESOURCES = ("kubernetes.io", "hugepages-")  # what every node has
 ANONYMOUS = "system:anonymous"
 LATE = "time_over"  # beside the codes of ClusterError
 APPLY = "Download the manifest from the cluster's page and apply it again: kubectl apply -f gatehouse-access.yaml"
+NEW = "Make a new token or certificate and give it to the cluster here."
 LATER = "Test again. If it stays like this, the cluster's API is too slow for what it is asked."
 MISSING = frozenset({"not_found", "kind_missing"})
 Body = dict[str, Any]
@@ -68,8 +70,16 @@ class _Api:
             return _Answer({}, error.code, error.sentence)
 
 
-def examine(place: Place, driver: str, *, whole: bool = True, seconds: float = SECONDS) -> Report:
+def examine(
+    place: Place,
+    driver: str,
+    *,
+    whole: bool = True,
+    seconds: float = SECONDS,
+    policies: Sequence[Mapping[str, Any]] = (),
+) -> Report:
     """Return what a test of `place` finds within about `seconds`; with `whole` not, whether it is there and as what.
+    `policies`: the objects by which it should refuse what was not approved, if any.
 
     Never raises for what the cluster does.
     """
@@ -84,13 +94,15 @@ def examine(place: Place, driver: str, *, whole: bool = True, seconds: float = S
         checks.append(Check("credential", "fail", error.sentence, "Give the cluster a new credential."))
         return Report((*checks, *_unasked(driver, whole, {"reachable", "certificate", "credential"})), seen=True)
     try:
-        found, version = _asked(api, place, driver, whole)
+        found, version = _asked(api, place, driver, whole, policies)
     finally:
         api.close()
     return Report((*checks, *found), version, seen=True)
 
 
-def _asked(api: _Api, place: Place, driver: str, whole: bool) -> tuple[list[Check], str]:
+def _asked(
+    api: _Api, place: Place, driver: str, whole: bool, policies: Sequence[Mapping[str, Any]]
+) -> tuple[list[Check], str]:
     known, (said, version) = _credential(api), _version(api)
     checks = [known, said]
     if known.verdict == "fail" or not whole:
@@ -99,6 +111,8 @@ def _asked(api: _Api, place: Place, driver: str, whole: bool) -> tuple[list[Chec
     checks += _permissions(api, place, driver)
     if driver == "kserve":
         checks.append(_kserve(api, place))
+    if policies:
+        checks.append(_admission(api, place, policies))
     return [*checks, _accelerators(api), _metrics(api)], version
 
 
@@ -116,16 +130,15 @@ def _credential(api: _Api) -> Check:
     """Whom the cluster takes the portal for."""
     answer = api.ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", _review("authentication", {}))
     name = str(((answer.body.get("status") or {}).get("userInfo") or {}).get("username") or "")
-    new = "Make a new token or certificate and give it to the cluster here."
     if name and name != ANONYMOUS:
-        return Check("credential", "pass", f"The cluster knows the portal as {name[:150]}.")
+        return Check("credential", "pass", f"The cluster knows the portal as {name[:150]}.", state=name[:200])
     if answer.code == "token_refused":
-        return Check("credential", "fail", "The cluster refuses the credential: it has ended or was revoked.", new)
+        return Check("credential", "fail", "The cluster refuses the credential: it has ended or was revoked.", NEW)
     if name == ANONYMOUS or answer.code == "not_signed_in":
-        return Check("credential", "fail", "The cluster does not know the credential: the portal is nobody there.", new)
+        return Check("credential", "fail", "The cluster does not know the credential: the portal is nobody there.", NEW)
     if answer.code in MISSING:
         return Check("credential", "skip", "The cluster is too old to say whom it takes the portal for.")
-    return Check("credential", "skip", _not_said(answer), LATER)
+    return Check("credential", "skip", _not_said(answer), _mend(answer))
 
 
 def _version(api: _Api) -> tuple[Check, str]:
@@ -134,7 +147,7 @@ def _version(api: _Api) -> tuple[Check, str]:
     found = re.match(r"v?(\d+)\.(\d+)", text)
     least = ".".join(map(str, LEAST))
     if found is None:
-        return Check("version", "skip", _not_said(answer), LATER), ""
+        return Check("version", "skip", _not_said(answer), _mend(answer)), ""
     if (int(found[1]), int(found[2])) < LEAST:
         sentence = f"It runs Kubernetes {text}; the portal needs {least} or newer."
         return Check("version", "fail", sentence, f"Upgrade the cluster to Kubernetes {least} or newer."), text
@@ -149,7 +162,7 @@ def _permissions(api: _Api, place: Place, driver: str) -> list[Check]:
 
 def _may(api: _Api, one: Ask) -> Callable[[], _Answer]:
     resource, _, part = one.resource.partition("/")
-    attributes = {"group": one.group, "resource": resource, "subresource": part, "verb": one.verb}
+    attributes = {"group": one.group, "resource": resource, "subresource": part, "verb": one.verb, "name": one.name}
     review = _review("authorization", {"resourceAttributes": attributes})
     return api.begin("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
 
@@ -157,7 +170,7 @@ def _may(api: _Api, one: Ask) -> Callable[[], _Answer]:
 def _permission(one: Ask, answer: _Answer) -> Check:
     status = answer.body.get("status") or {}
     if "allowed" not in status:
-        return Check("permissions", "skip", _not_said(answer), LATER, one.words)
+        return Check("permissions", "skip", _not_said(answer), _mend(answer), one.words)
     if status["allowed"]:
         return Check("permissions", "pass", one.why, what=one.words)
     return Check("permissions", "fail", f"The account may not {one.words}. {one.why}", APPLY, one.words)
@@ -166,6 +179,21 @@ def _permission(one: Ask, answer: _Answer) -> Check:
 def _review(group: str, spec: Body) -> Body:
     kind = "SelfSubjectReview" if group == "authentication" else "SelfSubjectAccessReview"
     return {"apiVersion": f"{group}.k8s.io/v1", "kind": kind} | ({"spec": spec} if spec else {})
+
+
+def _admission(api: _Api, place: Place, policies: Sequence[Mapping[str, Any]]) -> Check:
+    """Whether the policies are there, in which mode, and as they would be rendered now."""
+
+    def begin(path: str) -> Callable[[], tuple[Body, str]]:
+        wait = api.begin("GET", path)
+
+        def told() -> tuple[Body, str]:
+            answer = wait()
+            return answer.body, answer.code
+
+        return told
+
+    return checking_admission.check(begin, owned.prefix(place), str(place.settings.get("admission")), policies)
 
 
 def _kserve(api: _Api, place: Place) -> Check:
@@ -177,7 +205,7 @@ def _kserve(api: _Api, place: Place) -> Check:
     if resource in {str(one.get("name")) for one in answer.body.get("resources") or [] if isinstance(one, dict)}:
         return Check("kserve", "pass", f"The cluster serves {kind}.")
     if answer.code and answer.code not in MISSING:
-        return Check("kserve", "skip", _not_said(answer), LATER)
+        return Check("kserve", "skip", _not_said(answer), _mend(answer))
     fix = "Install KServe 0.20 or newer with its CRDs, or register the cluster with the driver kubernetes."
     return Check("kserve", "fail", f"The cluster does not serve {kind}.", fix)
 
@@ -185,7 +213,7 @@ def _kserve(api: _Api, place: Place) -> Check:
 def _accelerators(api: _Api) -> Check:
     answer = api.ask("GET", "/api/v1/nodes", limit=str(NODES))
     if answer.code:
-        return Check("accelerators", "skip", _not_said(answer), LATER)
+        return Check("accelerators", "skip", _not_said(answer), _mend(answer))
     nodes = [one for one in answer.body.get("items") or [] if isinstance(one, dict)]
     total: Counter[str] = Counter()
     for node in nodes:
@@ -210,13 +238,18 @@ def _metrics(api: _Api) -> Check:
     if "metrics.k8s.io" in groups:
         return Check("metrics", "pass", "The cluster serves metrics.k8s.io.")
     if answer.code:
-        return Check("metrics", "skip", _not_said(answer), LATER)
+        return Check("metrics", "skip", _not_said(answer), _mend(answer))
     return Check(
         "metrics",
         "warn",
         "The cluster serves no metrics.k8s.io: scaling by load has nothing to go by.",
         "Install metrics-server, or leave scaling by load switched off.",
     )
+
+
+def _mend(answer: _Answer) -> str:
+    """What would bring the answer that is missing."""
+    return {"permission_missing": APPLY, "token_refused": NEW, "not_signed_in": NEW}.get(answer.code, LATER)
 
 
 def _not_said(answer: _Answer) -> str:

@@ -19,6 +19,7 @@ from endpoints.clusters import ClusterError, Place
 from endpoints.clusters.kubernetes import connecting, errors
 from endpoints.clusters.kubernetes.kinds import Kind, kind_of
 from endpoints.clusters.kubernetes.owned import MANAGER
+from endpoints.clusters.kubernetes.streaming import Answer
 
 T = TypeVar("T")
 MOST_KEPT = 512  # answers
@@ -66,12 +67,16 @@ class Client:
         """Return one object, None when it is not there; raises ClusterError."""
         return self.found("GET", kind.path(namespace, name))
 
-    def list(self, kind: Kind, *, namespace: str = "", labels: str = "", fields: str = "") -> builtins.list[Any]:
-        """Return all objects that a label and a field selector choose, of one namespace or of all; raises ClusterError.
+    def list(
+        self, kind: Kind, *, namespace: str = "", labels: str = "", fields: str = "", size: int = PAGE,
+        each: Callable[[dict[str, Any]], Any] = dict,
+    ) -> builtins.list[Any]:  # fmt: skip
+        """Return all objects that a label and a field selector choose, of one namespace or of all, `size` in one
+        answer, and of each what `each` makes of it; raises ClusterError.
 
         A list that the server forgets between two pages is begun again.
         """
-        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(size)}
         query = {key: value for key, value in query.items() if value}
         found: builtins.list[Any] = []
         following = ""
@@ -84,7 +89,7 @@ class Client:
                 found, following = [], ""
                 continue
             # A list leaves out what all of its objects have in common.
-            found += [{"apiVersion": kind.api, "kind": kind.name, **item} for item in answer.get("items") or []]
+            found += [each({"apiVersion": kind.api, "kind": kind.name, **item}) for item in answer.get("items") or []]
             following = str((answer.get("metadata") or {}).get("continue") or "")
             if not following:
                 return found
@@ -139,14 +144,24 @@ class Client:
         """Return the object that the server answers to a call with a body of the media type `kind` (default: JSON);
         raises ClusterError with the reason in words.
         """
-        data = self._call(method, path, query or {}, body, kind)
-        try:
-            answer = json.loads(data)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise errors.not_an_api(200)
-        return answer
+        return _understood(self._call(method, path, query or {}, body, kind))
+
+    def page(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return one page of a list, whether or not the server should rest: for who waits between two calls by itself.
+        Raises ClusterError.
+        """
+        return _understood(_told(lambda: self._exchange("GET", path, query, None, "")))
+
+    def open(self, path: str, query: Mapping[str, str], silence: float) -> Answer:
+        """Return an answer that goes on for as long as the server has something to tell; `silence` is how many seconds
+        it may say nothing. The server never rests here either. Raises ClusterError.
+        """
+        answer = _told(lambda: self._send("GET", path, query, None, ""))
+        if 200 <= answer.status <= 299:
+            return Answer(answer.response, silence)
+        ends = monotonic() + READ_SECONDS
+        data = _told(lambda: connecting.read(answer.response, ends, MAX_BYTES))
+        raise errors.answered(answer.status, data, answer.headers)
 
     def _path(self, manifest: Mapping[str, Any]) -> str:
         meta = manifest["metadata"]
@@ -156,7 +171,8 @@ class Client:
         with self._lock:
             last, left = self._last_error, self._rests_until - monotonic()
         if last is not None and left > 0:
-            raise ClusterError(last.code, last.sentence, last.turn, last.retry, min(left, last.wait_seconds))
+            wait = min(left, last.wait_seconds)
+            raise ClusterError(last.code, last.sentence, last.turn, last.retry, wait, last.next)
         try:
             data = self._exchange(method, path, query, body, kind)
         except ClusterError as refusal:
@@ -171,6 +187,15 @@ class Client:
 
     def _exchange(self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str) -> bytes:
         ends = monotonic() + CONNECT_SECONDS + READ_SECONDS
+        answer = self._send(method, path, query, body, kind)
+        data = connecting.read(answer.response, ends, MAX_BYTES)
+        self._set_clock(answer.headers.get("Date", ""))
+        if not 200 <= answer.status <= 299:
+            raise errors.answered(answer.status, data, answer.headers)
+        return data
+
+    def _send(self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str) -> Any:
+        """Return the answer of a call, whose body was not read yet."""
         headers = {"Accept": "application/json, */*;q=0.8"}
         if body is not None:
             headers["Content-Type"] = kind or "application/json"
@@ -180,12 +205,7 @@ class Client:
         request = self._api.param_serialize(method, path, query_params=list(query.items()), header_params=headers)
         method, url, sent, _, _ = request
         # The library serialises it, whatever kind of JSON the media type says.
-        answer = self._api.call_api(method, url, sent, body, None, _request_timeout=(CONNECT_SECONDS, READ_SECONDS))
-        data = connecting.read(answer.response, ends, MAX_BYTES)
-        self._set_clock(answer.headers.get("Date", ""))
-        if not 200 <= answer.status <= 299:
-            raise errors.answered(answer.status, data, answer.headers)
-        return data
+        return self._api.call_api(method, url, sent, body, None, _request_timeout=(CONNECT_SECONDS, READ_SECONDS))
 
     def _set_clock(self, date: str) -> None:
         try:
@@ -203,6 +223,24 @@ class Client:
             self._failures += 1
             self._last_error = error
             self._rests_until = monotonic() + max(pause, error.wait_seconds)
+
+
+def _told(call: Callable[[], T]) -> T:
+    """Return what `call` returns; raises ClusterError for what goes wrong."""
+    try:
+        return call()
+    except Exception as problem:
+        raise errors.told(problem) from problem
+
+
+def _understood(data: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise errors.not_an_api(200)
+    return answer
 
 
 _kept: connecting.Kept[Client] = connecting.Kept(Client)

@@ -14,22 +14,28 @@ def stamped(manifest: Mapping[str, Any]) -> dict[str, Any]:
     write what is not wanted any more.
     """
     meta = manifest["metadata"]
-    annotations = {**meta.get("annotations", {}), _key(manifest): _compact(manifest)}
+    annotations = {**meta.get("annotations", {}), key(manifest): _compact(manifest)}
     return {**manifest, "metadata": {**meta, "annotations": annotations}}
 
 
 def settled(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
     """Whether writing `manifest` would change nothing."""
-    return owned.annotation(live, _key(manifest)) == _compact(manifest) and holds(live, manifest)
+    return owned.annotation(live, key(manifest)) == _compact(manifest) and holds(live, manifest)
 
 
 def drifted(live: Mapping[str, Any]) -> bool:
     """Whether somebody changed what the portal wrote into `live`."""
+    written = applied(live)
+    return written is None or not holds(live, written)
+
+
+def applied(live: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the manifest that was written last, None when somebody has spoilt what `stamped` noted."""
     try:
-        written = json.loads(owned.annotation(live, _key(live)) or "null")
+        written = json.loads(owned.annotation(live, key(live)) or "null")
     except (ValueError, RecursionError):
-        return True
-    return not isinstance(written, dict) or not holds(live, written)
+        return None
+    return written if isinstance(written, dict) else None
 
 
 def holds(live: Any, wanted: Any) -> bool:
@@ -52,7 +58,7 @@ def _list_holds(live: Any, wanted: Any) -> bool:
     return len(live) == len(wanted) and all(holds(*pair) for pair in zip(live, wanted, strict=True))
 
 
-def _key(found: Mapping[str, Any]) -> str:
+def key(found: Mapping[str, Any]) -> str:
     """Return the annotation that holds what was written. KServe copies those of an InferenceService into its pods,
     which would start anew with every change of the number of replicas; this one it leaves out.
     """

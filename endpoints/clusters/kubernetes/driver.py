@@ -8,21 +8,25 @@ import builtins
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
-from endpoints.clusters import ClusterError, Observation, Place, Workload
+from endpoints.clusters import ClusterError, Notice, Observation, Place, Workload
 from endpoints.clusters.explaining.cases import say
 from endpoints.clusters.explaining.reading import at, number
-from endpoints.clusters.kubernetes import comparing, kinds, manifests, owned, pods, state
+from endpoints.clusters.feeds import Feed
+from endpoints.clusters.kubernetes import approving, comparing, kinds, manifests, notices, owned, pods, state, whole
 from endpoints.clusters.kubernetes.client import Client, client_of
-from endpoints.clusters.kubernetes.kinds import kind_of
+from endpoints.clusters.kubernetes.kinds import Kind, kind_of
 from endpoints.clusters.kubernetes.state import Found, Object
+from endpoints.clusters.kubernetes.watch import KindFeed
 from portal import crypto
 
 T = TypeVar("T")
 LOG_BYTES = 65_536  # of one pod
 MOST_LINES = 5000
 ENDED_LINES = 60  # of the output of an engine that ended, for the explanation
+RARELY = 300.0  # seconds between two looks at the autoscaler of an endpoint that is well
 DETAILS_SECONDS = 2.0  # why something is not ready yet is read no more often
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -46,16 +50,14 @@ class KubernetesDriver:
         keys = self._keys(workload.endpoint_id)
         wanted = manifests.objects(self._place, workload, key_in_use(found, workload, keys))
         present = self._attachments(workload.endpoint_id)
+        self._approve_no_others(workload, [*found.deployments, *present])
         if self._end_others(workload, found, present):
             return
-        for manifest in wanted:
-            if kind_of(manifest) == kinds.DEPLOYMENT:
-                self._choose(workload, found)
-            self._converge(manifest, known=bool(found.deployments or present))
         names = {(one["kind"], one["metadata"]["name"]) for one in wanted}
         for one in present:
             if state.revision(one) == workload.revision and (one["kind"], one["metadata"]["name"]) not in names:
-                client.delete(one)  # one replica needs no budget
+                client.delete(one)  # one replica needs no budget; before the Deployment, as above
+        self._converge_all(workload, wanted, found, known=bool(found.deployments or present))
         self._start_anew(workload, found)
 
     def observe(self, endpoint_id: str) -> Observation:
@@ -65,12 +67,40 @@ class KubernetesDriver:
         found = self._found(endpoint_id)
         if not found.healthy:
             found = self._with_details(endpoint_id, found)
-        return state.observation(found, self._keys(endpoint_id), self._client.now())
+        seen = state.observation(found, self._keys(endpoint_id), self._client.now())
+        if seen.scaled and found.healthy:
+            seen = state.scaling(seen, self._client.kept(f"scaling {endpoint_id}", RARELY, self._scalers(endpoint_id)))
+        return self._noted(seen, found.deployments)
+
+    def observe_all(self) -> Mapping[str, Observation]:
+        """Return what `observe` returns, without the reasons why something is not ready, of every endpoint that has a
+        Deployment or a pod here, by its id: a few lists for the whole cluster. Raises ClusterError.
+        """
+        deployments, pods = self._listed(kinds.DEPLOYMENT, whole.written), self._listed(kinds.POD, whole.pod)
+        now, found = self._client.now(), whole.found_of(deployments, pods)
+        return {one: state.observation(found[one], self._keys(one), now) for one in found}
+
+    def feeds(self) -> Sequence[Feed]:
+        """Return what has to be followed to learn of every change of an engine. Raises ClusterError."""
+        labels = owned.selector(self._place)
+        return [KindFeed(self._place, kind, labels) for kind in self._followed]
 
     def restart(self, endpoint_id: str) -> None:
         """Delete every pod; the cluster starts others by itself. Raises ClusterError."""
         for pod in self._found(endpoint_id).pods:
             self._client.delete(pod)
+
+    def suspend(self, endpoint_id: str) -> bool:
+        """Scale every revision to nothing and leave Deployments, Services, Secret and budgets; True when no pod is
+        left and none can come. Pods whose node is lost do not count. Raises ClusterError.
+        """
+        found = self._found(endpoint_id)
+        asleep = self._put_to_sleep(endpoint_id, found, self._attachments(endpoint_id))
+        if not asleep or state.living(found.pods, self._client.now()):
+            return False
+        if approving.wanted(self._place):
+            approving.rest(self._client, self._place, endpoint_id)
+        return True
 
     def remove(self, endpoint_id: str) -> bool:
         """Delete what there is, the Services last since by them the rest is found; True when nothing is left. Pods
@@ -85,20 +115,35 @@ class KubernetesDriver:
             client.found("DELETE", kinds.SECRET.path(namespace, owned.key_name(endpoint_id)))
         # Pods go with their Deployment; one that nobody owns any more is ended by itself.
         for one in rest or running or services:
-            client.delete(one)
-        return not rest and not running and not services
+            if not state.ending(one):
+                client.delete(one)
+        return not rest and not running and not services and self._forgotten(endpoint_id)
 
-    def logs(self, endpoint_id: str, lines: int = 200) -> str:
-        """Return the last `lines` lines (1 to 5000, at most 64 KB) of each pod, marked by pod when there are several;
-        of an engine that waits for its next start those of the last one. Raises ClusterError.
+    def _forgotten(self, endpoint_id: str) -> bool:
+        """Take away what was approved of an endpoint of which nothing else is left; always True."""
+        if approving.wanted(self._place):
+            approving.forget(self._client, self._place, endpoint_id)
+        return True
+
+    def logs(self, endpoint_id: str, lines: int = 200, *, replica: int | None = None, previous: bool = False) -> str:
+        """Return the last `lines` lines (1 to 5000, at most 64 KB) of each pod or of one, marked by pod when there are
+        several; `previous` or of an engine that waits for its next start: those of the run before. Raises ClusterError.
         """
         found = state.living(self._found(endpoint_id).pods, self._client.now())
         wanted = max(1, min(lines, MOST_LINES))
         parts = []
         for index, pod in enumerate(found):
+            if replica not in (None, index):
+                continue
             mark = f"replica {index} | " if len(found) > 1 else ""
-            parts += [f"{mark}{line}" for line in self._log(pod, wanted).splitlines()]
+            parts += [f"{mark}{line}" for line in self._log(pod, wanted, previous=previous).splitlines()]
         return "\n".join(parts)
+
+    def notices(self, endpoint_id: str) -> builtins.list[Notice]:
+        """Return the Events of all objects of an endpoint, each thing once, newest first; empty when nothing of it is
+        there. Raises ClusterError.
+        """
+        return self._client.kept(f"notices {endpoint_id}", DETAILS_SECONDS, lambda: self._notices(endpoint_id))
 
     def prune_logs(self, older_than: timedelta) -> int:
         """Return 0: the cluster keeps the output of pods, and ends it with them."""
@@ -106,13 +151,19 @@ class KubernetesDriver:
 
     def list(self) -> builtins.list[str]:
         """Return the endpoints that have a Deployment or a Service here, wanted or not. Raises ClusterError."""
-        labels = owned.selector(self._place)
-        found = [one for kind in (kinds.SERVICE, kinds.DEPLOYMENT) for one in self._client.list(kind, labels=labels)]
-        return sorted({owned.label(one, owned.ENDPOINT) for one in found})
+        return sorted({one for kind in (kinds.SERVICE, kinds.DEPLOYMENT) for one in self._listed(kind, whole.endpoint)})
 
     @property
     def _client(self) -> Client:
         return client_of(self._place)
+
+    @property
+    def _followed(self) -> Sequence[Kind]:
+        return (kinds.DEPLOYMENT, kinds.POD)
+
+    def _listed(self, kind: Kind, each: Callable[[Object], T]) -> builtins.list[T]:
+        """Return of each object of a kind, in the whole cluster, what `each` keeps of it."""
+        return self._client.list(kind, labels=owned.selector(self._place), size=whole.PAGE, each=each)
 
     def _keys(self, endpoint_id: str) -> builtins.list[str]:
         """Return the keys that engines of an endpoint may ask for: they follow from the portal's own keys, so that the
@@ -154,6 +205,18 @@ class KubernetesDriver:
             },
         }
 
+    def _scalers(self, endpoint_id: str) -> Callable[[], builtins.list[Object]]:
+        """Return what reads the autoscalers of an endpoint; none where the portal may not see them."""
+        labels = owned.selector(self._place, endpoint_id)
+        return lambda: _allowed(lambda: self._client.list(kinds.AUTOSCALER, labels=labels), [])
+
+    def _notices(self, endpoint_id: str) -> builtins.list[Notice]:
+        found = self._found(endpoint_id)
+        there = [*found.deployments, *found.pods] or self._attachments(endpoint_id)
+        namespaces = sorted({str(at(one, "metadata", "namespace")) for one in there})
+        events = [one for namespace in namespaces for one in self._client.list(kinds.EVENT, namespace=namespace)]
+        return notices.of(events, owned.stem(endpoint_id))
+
     def _attachments(self, endpoint_id: str) -> builtins.list[Object]:
         """Return what an endpoint has beside Deployments and pods."""
         labels = owned.selector(self._place, endpoint_id)
@@ -164,14 +227,68 @@ class KubernetesDriver:
             found += self._client.list(kinds.SCALED_OBJECT, labels=labels)
         return found
 
+    def _put_to_sleep(self, endpoint_id: str, found: Found, present: Sequence[Object]) -> bool:
+        """Ask for no replica of anything; whether every controller has followed, so that no pod comes any more."""
+        for one in present:
+            if kind_of(one) in (kinds.AUTOSCALER, kinds.SCALED_OBJECT):
+                self._client.delete(one)  # it would ask for replicas again
+        awake = [one for one in found.deployments if not state.asleep(one)]
+        for one in awake:
+            if number(at(one, "spec", "replicas")) != 0 and not state.ending(one):
+                self._rewrite(one, manifests.scaled_to_nothing)
+        if awake:
+            return False
+        labels = owned.selector(self._place, endpoint_id)
+        return all(state.asleep(one) for one in self._client.list(kinds.REPLICA_SET, labels=labels))
+
+    def _rewrite(self, live: Object, change: Callable[[Object], dict[str, Any]]) -> None:
+        """Apply what was written of `live` once more, changed. One whose note of that is spoilt goes: the next `apply`
+        writes it anew.
+        """
+        written = comparing.applied(live)
+        if written is None:
+            self._client.delete(live)
+            return
+        manifest = comparing.stamped(change(written))
+        manifest["metadata"]["uid"] = live["metadata"]["uid"]  # not one that took its place meanwhile
+        self._client.apply(manifest, force=True)
+
     def _end_others(self, workload: Workload, found: Found, present: Sequence[Object]) -> bool:
         """Delete what belongs to revisions that are neither wanted nor kept; whether some of it still runs."""
         kept = {workload.revision, *workload.keep}
-        for one in (*found.deployments, *present):
-            if state.revision(one) not in kept:
+        # Deployments last: while one is there it is seen that something is left to do.
+        for one in (*present, *found.deployments):
+            if state.revision(one) not in kept and not state.ending(one):
                 self._client.delete(one)
         pods_left = [pod for pod in state.living(found.pods, self._client.now()) if state.revision(pod) not in kept]
         return bool(pods_left) or any(state.revision(one) not in kept for one in found.deployments)
+
+    def _converge_all(
+        self, workload: Workload, wanted: Sequence[Mapping[str, Any]], found: Found, *, known: bool
+    ) -> None:
+        """Write objects in their order; where the cluster refuses what was not approved, the approval before what
+        runs.
+        """
+        fresh = False
+        for manifest in wanted:
+            if manifest["kind"] in approving.RUN:
+                self._choose(workload, found)
+            approving.after(fresh, partial(self._converge, manifest, known=known))
+            if kind_of(manifest) == kinds.NAMESPACE and approving.wanted(self._place):
+                runs = next(one for one in wanted if one["kind"] in approving.RUN)
+                fresh = approving.approve(self._client, self._place, workload, runs)
+
+    def _approve_no_others(self, workload: Workload, there: Sequence[Object]) -> None:
+        """Take away what was approved of revisions that end now: when they are gone nobody looks again."""
+        kept = {workload.revision, *workload.keep}
+        if approving.wanted(self._place) and any(state.revision(one) not in kept for one in there):
+            approving.keep_only(self._client, self._place, workload)
+
+    def _noted(self, seen: Observation, running: Sequence[Object]) -> Observation:
+        """Return `seen` with what runs without its approval in the cluster as something to write anew."""
+        if approving.wanted(self._place) and approving.missing(self._client, self._place, running):
+            return replace(seen, drifted=True)
+        return seen
 
     def _converge(self, manifest: Mapping[str, Any], *, known: bool) -> None:
         """Write one object unless it is as it should be; take back what somebody else changed of it. `known`: something
@@ -188,7 +305,7 @@ class KubernetesDriver:
         owned.require_ours(live, manifest)
         if kind == kinds.NAMESPACE and at(live, "metadata", "deletionTimestamp"):
             told = say("namespace_terminating", namespace=meta["name"])
-            raise ClusterError(told.code, told.sentence, told.turn)
+            raise ClusterError(told.code, told.sentence, told.turn, next=told.next)
         if at(live, "metadata", "deletionTimestamp") or comparing.settled(live, manifest):
             return  # what is being deleted is written again when it is gone
         written = comparing.stamped(manifest)
@@ -217,12 +334,14 @@ class KubernetesDriver:
             if own and not state.ready(pod) and state.given_up(pod, by_revision.get(workload.revision)):
                 self._client.delete(pod)
 
-    def _log(self, pod: Object, lines: int) -> str:
-        """Return the end of a pod's output, of the last start when the next one is awaited."""
+    def _log(self, pod: Object, lines: int, *, previous: bool = False) -> str:
+        """Return the end of a pod's output, of the run before when that is asked for or the next one is awaited."""
         meta = pod["metadata"]
         path = f"{kinds.POD.path(meta['namespace'], meta['name'])}/log"
         query = {"container": state.container(pod), "tailLines": str(lines), "limitBytes": str(LOG_BYTES)}
-        if state.restarts(pod) and not state.runs(pod):
+        if previous and not state.restarts(pod):
+            return ""  # this is its first run
+        if previous or (state.restarts(pod) and not state.runs(pod)):
             query["previous"] = "true"
         try:
             return self._client.text(path, query)[-LOG_BYTES:]

@@ -60,7 +60,7 @@ def told(problem: Exception) -> ClusterError:
 
 def _of(explained: Explanation, wait_seconds: float = 0.0) -> ClusterError:
     retry = not explained.failed
-    return ClusterError(explained.code, explained.sentence, explained.turn, retry=retry, wait_seconds=wait_seconds)
+    return ClusterError(explained.code, explained.sentence, explained.turn, retry, wait_seconds, explained.next)
 
 
 def _seconds(after: Any) -> float:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from endpoints.clusters.admission import terms
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -40,12 +42,14 @@ AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodaut
 SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 INFERENCE_SERVICE = Kind("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 LLM_INFERENCE_SERVICE = Kind("serving.kserve.io/v1alpha2", "LLMInferenceService", "llminferenceservices")
+APPROVED = Kind(f"{terms.GROUP}/{terms.VERSION}", terms.KIND, terms.PLURAL)
 
 KINDS = {
     (kind.api, kind.name): kind
     for kind in (
         NAMESPACE, POD, SERVICE, SECRET, SERVICE_ACCOUNT, EVENT, RESOURCE_QUOTA, LIMIT_RANGE, DEPLOYMENT, REPLICA_SET,
         NETWORK_POLICY, DISRUPTION_BUDGET, AUTOSCALER, SCALED_OBJECT, INFERENCE_SERVICE, LLM_INFERENCE_SERVICE,
+        APPROVED,
     )
 }  # fmt: skip
 

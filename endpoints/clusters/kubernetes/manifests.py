@@ -1,11 +1,13 @@
 """From a workload to the objects that make it true, in the order in which they are written. Pure functions.
 
 The Service comes first of an endpoint's objects and goes last: by it what is left is found after a crash in between.
+The Deployment is written last: what is ready is not written again, so that nothing may be missing beside it.
 """
 
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from endpoints.clusters import ClusterError, Place, Workload
@@ -27,9 +29,9 @@ def objects(place: Place, workload: Workload, key: str) -> list[dict[str, Any]]:
     found = [_service(place, workload), _secret(place, workload, key)]
     if workload.replicas > 1:
         found.append(_budget(place, workload))
-    found.append(_deployment(place, workload, key))
     if autoscales(place, workload):
         found.append(_keda(place, workload) if place.settings["autoscaler"] == "keda" else _hpa(place, workload))
+    found.append(_deployment(place, workload, key))
     return [*space.objects(place, workload), *found]
 
 
@@ -63,6 +65,11 @@ def check(place: Place, workload: Workload) -> None:
 def fingerprint(key: str) -> str:
     """Return what tells one key of engines from another and says nothing about it."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def scaled_to_nothing(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a Deployment with no replica, whoever chose how many there are."""
+    return {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
 
 
 def autoscales(place: Place, workload: Workload) -> bool:

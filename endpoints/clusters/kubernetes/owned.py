@@ -16,7 +16,7 @@ ENDPOINT = f"{DOMAIN}/endpoint"
 REVISION = f"{DOMAIN}/revision"
 PROJECT = f"{DOMAIN}/project"
 ENVIRONMENT = f"{DOMAIN}/environment"
-INSTALLATION = f"{DOMAIN}/installation"  # the prefix: two portals on one cluster have two
+INSTALLATION = f"{DOMAIN}/installation"  # two portals on one cluster have two
 APPROVAL_DIGEST = f"{DOMAIN}/approval-digest"
 APPROVAL = f"{DOMAIN}/approval"
 APPLIED = f"{DOMAIN}/applied"  # digest of what was applied last
@@ -28,6 +28,11 @@ Object = Mapping[str, Any]
 def prefix(place: Place) -> str:
     """Return what the names of this installation's namespaces begin with."""
     return str(place.settings.get("namespace_prefix") or PREFIX)
+
+
+def installation(place: Place) -> str:
+    """Return what tells the objects of this portal from those of another one, whose prefix may be the same."""
+    return str(place.settings.get("installation") or prefix(place))
 
 
 def stem(endpoint_id: str) -> str:
@@ -59,7 +64,7 @@ def namespace(place: Place, project: str, environment: str) -> str:
 
 def shared(place: Place, project: str, environment: str) -> dict[str, str]:
     """Return the labels of what all endpoints of a project and environment share."""
-    return {MANAGED_BY: MANAGER, INSTALLATION: prefix(place), PROJECT: project, ENVIRONMENT: environment}
+    return {MANAGED_BY: MANAGER, INSTALLATION: installation(place), PROJECT: project, ENVIRONMENT: environment}
 
 
 def labels(place: Place, workload: Workload) -> dict[str, str]:
@@ -76,7 +81,7 @@ def annotations(workload: Workload) -> dict[str, str]:
 def selector(place: Place, endpoint_id: str = "") -> str:
     """Return the label selector of everything of this installation that belongs to an endpoint, or to this one."""
     which = f"{ENDPOINT}={endpoint_id}" if endpoint_id else ENDPOINT
-    return f"{MANAGED_BY}={MANAGER},{INSTALLATION}={prefix(place)},{which}"
+    return f"{MANAGED_BY}={MANAGER},{INSTALLATION}={installation(place)},{which}"
 
 
 def label(found: Object, key: str) -> str:

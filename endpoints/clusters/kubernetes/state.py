@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from endpoints.clusters import Observation, Replica
-from endpoints.clusters.explaining import Explanation, Seen, explain
+from endpoints.clusters import Observation, Replica, Stage
+from endpoints.clusters.explaining import Explanation, Seen, explain, steps
+from endpoints.clusters.explaining.controllers import autoscaler
 from endpoints.clusters.explaining.reading import at, condition, moment, number, objects
 from endpoints.clusters.kubernetes import comparing, manifests, owned, pods
 from endpoints.clusters.kubernetes.space import PORT
@@ -59,7 +60,23 @@ def observation(found: Found, keys: Sequence[str], now: datetime) -> Observation
         if owned.annotation(one, manifests.AUTOSCALED)
     }
     drift = any(comparing.drifted(one) for one in found.deployments if not ending(one))
-    return Observation(numbered, scaled=scaled, drifted=drift)
+    progress = {number_: progress_of(found, number_, deployment) for number_, deployment in by_revision.items()}
+    return Observation(numbered, scaled=scaled, drifted=drift, progress=progress)
+
+
+def progress_of(found: Found, number_: int, owner: Object) -> tuple[Stage, ...]:
+    """Return the steps of the furthest replica of a revision, whose `owner` is a Deployment or an object of KServe."""
+    own = [pod for pod in found.pods if revision(pod) == number_ and not over(pod)]
+    return tuple(steps(Seen(deployment=owner, pods=own, events=found.events)))
+
+
+def scaling(seen: Observation, autoscalers: Sequence[Object]) -> Observation:
+    """Return `seen` with what keeps an autoscaler from its work said of each engine that answers calls."""
+    told = next((one for each in autoscalers if (one := autoscaler(Seen(hpa=each))) is not None), None)
+    if told is None:
+        return seen
+    replicas = (saying(one, told) if one.state == "ready" else one for one in seen.replicas)
+    return replace(seen, replicas=tuple(replicas))
 
 
 def living(found: Sequence[Object], now: datetime) -> list[Object]:
@@ -136,7 +153,7 @@ def _replica(pod: Object, deployment: Object | None, found: Found, keys: Mapping
     running = runs(pod)
     if told is None:
         return replace(base, state="loading" if running else "starting")
-    said = replace(base, reason_code=told.code, sentence=told.sentence, turn=told.turn)
+    said = saying(base, told)
     tried = given_up(pod, deployment)
     if told.failed or tried:
         return replace(said, state="failed", restarts_itself=not tried, occupies=True)
@@ -146,12 +163,19 @@ def _replica(pod: Object, deployment: Object | None, found: Found, keys: Mapping
 def _awaited(deployment: Object, found: Found, now: datetime) -> Replica:
     """Return the replica that is wanted and has no pod: the cluster is making one, or may not."""
     base = Replica(index=0, state="starting", revision=revision(deployment))
-    own = [pod for pod in found.pods if revision(pod) == base.revision and over(pod)]
+    own = [pod for pod in found.pods if revision(pod) == base.revision and (over(pod) or lost(pod, now))]
     told = _told(found, deployment, own, now)
     if told is None:
         return base
-    said = replace(base, reason_code=told.code, sentence=told.sentence, turn=told.turn)
+    said = saying(base, told)
     return replace(said, state="failed", occupies=True) if told.failed else said
+
+
+def saying(replica: Replica, told: Explanation) -> Replica:
+    """Return a replica with an explanation."""
+    return replace(
+        replica, reason_code=told.code, sentence=told.sentence, turn=told.turn, tried=told.tried, next=told.next
+    )
 
 
 def _told(found: Found, deployment: Object | None, about: Sequence[Object], now: datetime) -> Explanation | None:
@@ -167,6 +191,13 @@ def _told(found: Found, deployment: Object | None, about: Sequence[Object], now:
 def ending(found: Object) -> bool:
     """Whether an object is being deleted."""
     return at(found, "metadata", "deletionTimestamp") is not None
+
+
+def asleep(found: Object) -> bool:
+    """Whether a Deployment or ReplicaSet wants no pod, has none, and its controller has seen that it wants none."""
+    seen, written = at(found, "status", "observedGeneration"), at(found, "metadata", "generation")
+    idle = number(at(found, "spec", "replicas")) == 0 and not number(at(found, "status", "replicas"))
+    return idle and (number(seen) or 0) >= (number(written) or 0)
 
 
 def _engine(pod: Object) -> Mapping[str, Any]:

@@ -47,6 +47,7 @@ class Call:
     sequence: int = 0
     ended: bool = False
     spend: Spend | None = None
+    revision: int | None = None  # of the endpoint, whose engine took the call
 
     def begin(self, journal: Journal) -> None:
         """Write the start record, and count the call against its quotas from now on.
@@ -99,6 +100,7 @@ class Call:
                 estimated=usage.estimated,
                 ttft_ms=round(ttft * 1000, 3) if ttft is not None else None,
                 latency_ms=round(latency * 1000, 3),
+                revision=self.revision,
             )
         except (
             OSError,

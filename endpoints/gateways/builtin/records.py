@@ -54,12 +54,14 @@ class EndpointRecord:
     context_tokens: int | None
     upstreams: tuple[Upstream, ...] = field(default=(), repr=False)
     project_id: int = 0  # of the project that owns it; 0: the caller's
+    canary: tuple[Upstream, ...] = field(default=(), repr=False)  # of the revision that gets a share of the calls
+    canary_percent: int = 0
     guest_id: int = 0  # of the project that it is shared with, in whose directory this stands; 0: of its owner's
 
     @property
     def admits(self) -> bool:
         """Whether calls can be forwarded."""
-        return self.running and self.phase in {"ready", "degraded"} and bool(self.upstreams)
+        return self.running and self.phase in {"ready", "degraded"} and bool(self.upstreams or self.canary)
 
     @property
     def model(self) -> str:

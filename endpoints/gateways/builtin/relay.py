@@ -110,7 +110,12 @@ class Relay:
         task.cancel()
 
     async def _exchange(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        upstream, connection = await self._pool.call(self._call.endpoint.upstreams, path, headers, body)
+        endpoint = self._call.endpoint
+        ways: tuple[tuple[Upstream, ...], ...] = (endpoint.upstreams,)
+        if endpoint.canary:
+            ways = self._pool.ways(endpoint.upstreams, endpoint.canary, endpoint.canary_percent)
+        upstream, connection = await self._pool.call(ways[0], path, headers, body, *ways[1:])
+        self._call.revision = upstream.revision
         whole = False
         try:
             if connection.status == 200 and connection.header(b"content-type").startswith(b"text/event-stream"):

@@ -127,7 +127,7 @@ class DatabaseSource:
         now = epoch.current()
         shared = living_shares().filter(project_id=project_id).values("endpoint_id")
         rows = (
-            Endpoint.objects.select_related("project", "revision")
+            Endpoint.objects.select_related("project", "revision", "next_revision")
             .filter(Q(project_id=project_id) | Q(pk__in=shared))
             .exclude(Q(phase=Phase.DELETED) | Q(desired=Desired.DELETED))
         )
@@ -183,6 +183,8 @@ def _why_ended(key: ApiKey) -> str:
 
 
 def _endpoint(row: Endpoint, *, guest_id: int = 0) -> EndpointRecord:
+    canary = row.next_revision.number if row.canary_percent and row.next_revision else 0
+    usable = _upstreams(row)
     return EndpointRecord(
         id=str(row.pk),
         name=row.name,
@@ -193,7 +195,9 @@ def _endpoint(row: Endpoint, *, guest_id: int = 0) -> EndpointRecord:
         reason=row.reason_sentence,
         created=int(row.created_at.timestamp()),
         context_tokens=row.revision.context_tokens if row.revision else None,
-        upstreams=_upstreams(row),
+        upstreams=tuple(one for one in usable if one.revision != canary),
+        canary=tuple(one for one in usable if one.revision == canary) if canary else (),
+        canary_percent=row.canary_percent or 0,
         project_id=row.project_id,
         guest_id=guest_id,
     )
@@ -205,7 +209,8 @@ def _upstreams(row: Endpoint) -> tuple[Upstream, ...]:
     for entry in row.upstreams or []:
         try:
             secret = entry.get("key", "")
-            usable.append(Upstream.parse(entry["url"], crypto.decrypt(secret) if secret else ""))
+            number = entry.get("revision")
+            usable.append(Upstream.parse(entry["url"], crypto.decrypt(secret) if secret else "", number))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             log.error("gateway.upstream_unusable endpoint=%s error=%s", row.pk, error)
     return tuple(usable)

@@ -1,8 +1,10 @@
 """Engines as the gateway sees them, and the pool of connections to them."""
 
 import asyncio
+import random
 import ssl
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from urllib.parse import urlsplit
@@ -25,19 +27,20 @@ class Upstream:
     port: int
     prefix: str
     key: str = field(default="", repr=False)
+    revision: int | None = None  # of the endpoint; none: not known
 
     @classmethod
-    def parse(cls, url: str, key: str = "") -> "Upstream":
+    def parse(cls, url: str, key: str = "", revision: int | None = None) -> "Upstream":
         """Return the upstream for http://, https:// or unix:///path; raises ValueError for anything else."""
         parts = urlsplit(url)
         if any(ord(letter) < 33 or ord(letter) > 126 for letter in url + key):
             raise ValueError("An upstream's URL and key hold visible ASCII characters only.")
         if parts.scheme == "unix" and parts.path:
-            return cls(url, "unix", parts.path, 0, "", key)
+            return cls(url, "unix", parts.path, 0, "", key, revision)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("An upstream is http://host:port, https://host:port or unix:///path.")
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        return cls(url, parts.scheme, parts.hostname, port, parts.path.rstrip("/"), key)
+        return cls(url, parts.scheme, parts.hostname, port, parts.path.rstrip("/"), key, revision)
 
     def request(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         """Return a whole POST request: only the headers given here, plus host, length and this engine's own bearer."""
@@ -63,12 +66,32 @@ class Pool:
     harmless.
     """
 
-    def __init__(self, *, patience: float, connect_seconds: float = CONNECT_SECONDS) -> None:
-        """Set how many seconds an engine may stay silent before and between bytes (`patience`), and take to connect."""
-        self._patience, self._connect_seconds = patience, connect_seconds
+    def __init__(
+        self,
+        *,
+        patience: float,
+        connect_seconds: float = CONNECT_SECONDS,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """Set how many seconds an engine may stay silent before and between bytes (`patience`), and take to connect.
+        `chance` returns a number from 0 to 1, each time another.
+        """
+        self._patience, self._connect_seconds, self._chance = patience, connect_seconds, chance
         self._idle: dict[str, deque[Connection]] = defaultdict(deque)  # all three by URL
         self._outstanding: dict[str, int] = defaultdict(int)
         self._refused: dict[str, float] = {}
+
+    def ways(
+        self, upstreams: tuple[Upstream, ...], canary: tuple[Upstream, ...], percent: int
+    ) -> tuple[tuple[Upstream, ...], tuple[Upstream, ...]]:
+        """Return the replicas that a call goes to, and those that it goes to when none of them takes it: `percent` of
+        the calls go to `canary`.
+
+        By chance, each call for itself: whoever sends long and short prompts in turn sends both to both.
+        """
+        if not canary or not upstreams:
+            return upstreams or canary, ()
+        return (canary, upstreams) if self._chance() * 100 < percent else (upstreams, canary)
 
     def order(self, upstreams: tuple[Upstream, ...]) -> list[Upstream]:
         """Return the replicas to try: those that refused just now last, otherwise the one with the fewest open calls
@@ -86,15 +109,20 @@ class Pool:
         )
 
     async def call(
-        self, upstreams: tuple[Upstream, ...], path: str, headers: list[tuple[bytes, bytes]], body: bytes
+        self,
+        upstreams: tuple[Upstream, ...],
+        path: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        spare: tuple[Upstream, ...] = (),
     ) -> tuple[Upstream, Connection]:
         """Send one POST and return the replica and the connection, with status and headers there.
 
-        The next replica is tried only when no connection came about. Raises UpstreamError; the caller ends every call
-        with `done`.
+        The next replica is tried only when no connection came about, those in `spare` last. Raises UpstreamError; the
+        caller ends every call with `done`.
         """
         failure: UpstreamError = ConnectFailed("it has no replica")
-        for upstream in self.order(upstreams):
+        for upstream in self.order(upstreams) + self.order(spare) if spare else self.order(upstreams):
             self._outstanding[upstream.url] += 1
             try:
                 return upstream, await self._exchange(upstream, upstream.request(path, headers, body))
