@@ -278,7 +278,9 @@ def test_two_owners_and_a_worker_at_once(org: Org, home: Path, third: str) -> No
         "work": lambda: work(Endpoint.objects.get(pk=endpoint.pk)),
     }
     said = together(lambda: canaries.promote(dana, endpoint), lambda: canaries.abort(omar, endpoint), others[third])
-    assert set(said) <= {"done", "no_canary", "no_rollout"} and (said[0], said[1]) != ("done", "done")
+    assert set(said) <= {"done", "no_canary", "no_rollout"}
+    # Both owners had their way only where a share in between made a canary of what was promoted.
+    assert said[:2] != ["done", "done"] or third == "share"
     endpoint.refresh_from_db()
     if third == "suspend":
         until(endpoint, is_in(Phase.SUSPENDED))

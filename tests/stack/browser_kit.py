@@ -30,7 +30,7 @@ REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`content security policy: ${event.violatedDirective} refused ${event.blockedURI || event.sample}`));
 """
-NO_THEME = "!/pf-v6-theme-(dark|high-contrast)/.test(document.documentElement.className)"
+NO_THEME = r"^(?!.*\bpf-v6-theme-(dark|high-contrast)\b)"
 COLOURS = ["color-contrast", "link-in-text-block"]  # all that axe finds by the colours of a theme
 RUN_AXE = """
 async ([type, values]) => {
@@ -182,8 +182,8 @@ class Visitor:
             color_scheme="dark" if theme == "dark" else "light",
             contrast="more" if theme == "high-contrast" else "no-preference",
         )
-        worn = f"document.documentElement.classList.contains('pf-v6-theme-{theme}')"
-        self.page.wait_for_function(worn if theme != "light" else NO_THEME)
+        worn = re.compile(rf"\bpf-v6-theme-{theme}\b" if theme != "light" else NO_THEME)
+        expect(self.page.locator("html")).to_have_class(worn)
 
     def look(self, what: str) -> None:
         """Look at the page at its present width: nothing on the console, nothing for axe, no sideways scroll."""

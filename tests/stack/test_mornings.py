@@ -86,6 +86,7 @@ def test_somebody_looks_at_every_page() -> None:
         *(f"catalog/<str:slug>/versions/<str:version>/{verb}/" for verb in ("discard", "retire", "submit")),
         "catalog/<str:slug>/versions/<str:version>/files/",  # a file of rows
         "endpoints/<uuid:endpoint_id>/status/",  # a part of its page
+        "clusters/<slug:cluster>/checks/",  # likewise
         "metrics",
         "accounts/password/set/",
         "accounts/login/code/confirm/",
