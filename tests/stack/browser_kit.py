@@ -30,12 +30,10 @@ REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`content security policy: ${event.violatedDirective} refused ${event.blockedURI || event.sample}`));
 """
-NO_THEME = r"^(?!.*\bpf-v6-theme-(dark|high-contrast)\b)"
-COLOURS = ["color-contrast", "link-in-text-block"]  # all that axe finds by the colours of a theme
 RUN_AXE = """
-async ([type, values]) => {
-  const rules = type === "tag" ? { "target-size": { enabled: true } } : {};
-  const found = await axe.run(document, { runOnly: { type, values }, rules });
+async (tags) => {
+  const rules = { "target-size": { enabled: true } };
+  const found = await axe.run(document, { runOnly: { type: "tag", values: tags }, rules });
   return found.violations.map((one) => `${one.id} (${one.impact}): ${one.help}\\n` +
     one.nodes.map((node) => `    ${node.target.join(" ")}  ${node.html.slice(0, 200)}\\n      ` +
       (node.failureSummary || "").split("\\n").slice(1, 3).join(" ")).join("\\n"));
@@ -101,7 +99,6 @@ class Visitor:
     refused: list[tuple[int, str]] = field(default_factory=list)  # answers of 400 and more: status, path
     axe: bool = True
     width: int = WIDE
-    looks: str = ""  # the theme that the system changed to while the page was open
     keys: Keyboard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -175,20 +172,10 @@ class Visitor:
         self.width = width
         self.page.set_viewport_size({"width": width, "height": HEIGHT if width == WIDE else PHONE_HEIGHT})
 
-    def wear(self, theme: str) -> None:
-        """Let the system change to `theme` while the page is open, which follows it."""
-        self.looks = theme
-        self.page.emulate_media(
-            color_scheme="dark" if theme == "dark" else "light",
-            contrast="more" if theme == "high-contrast" else "no-preference",
-        )
-        worn = re.compile(rf"\bpf-v6-theme-{theme}\b" if theme != "light" else NO_THEME)
-        expect(self.page.locator("html")).to_have_class(worn)
-
     def look(self, what: str) -> None:
         """Look at the page at its present width: nothing on the console, nothing for axe, no sideways scroll."""
         self.quiet(what)
-        where = f"{what}, {self.looks or self.theme}, {self.width} px"
+        where = f"{what}, {self.theme}, {self.width} px"
         wide = self.page.evaluate(FIND_OVERFLOW)
         assert not wide, f"{where}: too wide: {wide}"
         if self.axe:
@@ -197,8 +184,7 @@ class Visitor:
     def _axe(self, what: str) -> None:
         if not self.page.evaluate("typeof window.axe === 'object'"):
             self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        colours = self.looks not in ("", self.theme)
-        found = self.page.evaluate(RUN_AXE, ["rule", COLOURS] if colours else ["tag", AXE_TAGS])
+        found = self.page.evaluate(RUN_AXE, AXE_TAGS)
         assert not found, f"{what}:\n" + "\n".join(found)
 
     def quiet(self, what: str, *expected: int) -> None:

@@ -103,9 +103,10 @@ def test_somebody_looks_at_every_page() -> None:
     }
 
 
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("person", LOOKERS)
-def test_page(story: Story, places: Places, chrome: Browser, person: str | None) -> None:
-    visitor = Visitor.arrive(chrome, story.stack.url)
+def test_page(story: Story, places: Places, chrome: Browser, person: str | None, theme: str) -> None:
+    visitor = Visitor.arrive(chrome, story.stack.url, theme)
     wrong, seen = [], 0
     try:
         if person:
@@ -127,20 +128,17 @@ def test_page(story: Story, places: Places, chrome: Browser, person: str | None)
 
 
 def look(visitor: Visitor, what: str) -> list[str]:
-    """All that is wrong with a page: the width on a phone, which no theme changes; at a desk axe and the console, in
-    another theme only what depends on colours.
-    """
+    """All that is wrong with a page: axe and the console at a desk; on a phone the width, which no theme changes."""
     wrong = []
-    for width, theme in ((PHONE, "light"), *((WIDE, theme) for theme in THEMES)):
+    for width in WIDTHS if visitor.theme == "light" else (WIDE,):
         visitor.resize(width)
-        visitor.wear(theme)
         visitor.axe = width == WIDE
         try:
             visitor.look(what)
         except AssertionError as error:
             wrong.append(str(error).partition("\nassert ")[0])
             visitor.forget()
-    visitor.wear("light")
+    visitor.resize(WIDE)
     return wrong
 
 
