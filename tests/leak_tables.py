@@ -166,8 +166,8 @@ PAGE_LINES = [
     Line("clusters/<slug:cluster>/checks/", "",                             "in - - - - * * *"),
     Line("clusters/<slug:cluster>/change/", "",                             "in - - - - . - -"),
     Line("clusters/<slug:cluster>/rotate/", "",                             "in - - - - - - -"),  # it has no credential
-    Line("clusters/<slug:cluster>/admission/", "",                          "in - - - - . - -"),
-    Line("clusters/<slug:cluster>/admission/manifest/", "",                 "in - - - - . . ."),
+    Line("clusters/<slug:cluster>/admission/", "",                          "in - - - - - - -"),  # nor a policy
+    Line("clusters/<slug:cluster>/admission/manifest/", "",                 "in - - - - - - -"),
     Line("clusters/<slug:cluster>/pause/", "",                              "in - - - - . - -"),
     Line("clusters/<slug:cluster>/remove/", "",                             "in - - - - . - -"),
     Line("policies/",                     "",                               "in . . . . . . ."),
@@ -355,7 +355,7 @@ API_LINES = [
     Line("/clusters",                     "",                       "- - . . . . . . . . . ."),
     Line("/clusters/{slug}",              "",                       "- - . . . . . . . . . ."),
     Line("/clusters/{slug}/health",       "",                       "- - - - - - . . . - - -"),
-    Line("/clusters/{slug}/admission",    "",                       "- - - - - - . . . - - -"),
+    Line("/clusters/{slug}/admission",    "",                       "- - - - - - - - - - - -"),
     Line("/projects/{slug}/keys",         "key endpoint person",    "- - q - - - q q q - - -"),
     Line("/requests?limit=200",   "slug waiting purpose draft rejection", "- - qyo a a ar aql aql aql a a a"),
     Line("/requests?assigned=me&limit=200", "waiting",                "- - . . . r aql aql . . . a"),
