@@ -219,7 +219,7 @@ def suspend(request: PortalRequest, endpoint_id: UUID, body: Reason | None = Non
     """Stop all engines and give back what is reserved."""
     row = endpoint_or_404(request.principal, endpoint_id)
     changed = services.suspend(request.principal, row, reason=body.reason if body else "")
-    return _accepted(request, changed)
+    return accepted(request, changed)
 
 
 @router.post("/endpoints/{endpoint_id}/resume", auth=scope("endpoints:write"))
@@ -227,7 +227,7 @@ def suspend(request: PortalRequest, endpoint_id: UUID, body: Reason | None = Non
 def resume(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Run a suspended endpoint again."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return _accepted(request, services.resume(request.principal, row))
+    return accepted(request, services.resume(request.principal, row))
 
 
 @router.post("/endpoints/{endpoint_id}/retry", auth=scope("endpoints:write"))
@@ -235,7 +235,7 @@ def resume(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
 def retry(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Start a failed endpoint again."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return _accepted(request, services.retry(request.principal, row))
+    return accepted(request, services.retry(request.principal, row))
 
 
 @router.post("/endpoints/{endpoint_id}/scale", auth=scope("endpoints:write"))
@@ -243,7 +243,7 @@ def retry(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
 def scale(request: PortalRequest, endpoint_id: UUID, body: Scale) -> HttpResponse:
     """Run more or fewer replicas, up to the number that was approved; more than that is a request."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return _accepted(request, services.scale(request.principal, row, body.replicas))
+    return accepted(request, services.scale(request.principal, row, body.replicas))
 
 
 @router.post("/endpoints/{endpoint_id}/rollback", auth=scope("endpoints:write"))
@@ -251,7 +251,7 @@ def scale(request: PortalRequest, endpoint_id: UUID, body: Scale) -> HttpRespons
 def rollback(request: PortalRequest, endpoint_id: UUID, body: Rollback) -> HttpResponse:
     """Go back to a revision whose authorization still holds; to the one that runs, to cancel a rollout."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return _accepted(request, services.rollback(request.principal, row, body.revision))
+    return accepted(request, services.rollback(request.principal, row, body.revision))
 
 
 @router.delete("/endpoints/{endpoint_id}", auth=scope("endpoints:write"))
@@ -260,8 +260,9 @@ def delete(
 ) -> HttpResponse:
     """Take an endpoint away for good; it is accepted now, and done when `phase` is deleted."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return _accepted(request, services.delete(request.principal, row, reason=reason))
+    return accepted(request, services.delete(request.principal, row, reason=reason))
 
 
-def _accepted(request: PortalRequest, row: Endpoint) -> HttpResponse:
+def accepted(request: PortalRequest, row: Endpoint) -> HttpResponse:
+    """Answer that a worker does what was asked of an endpoint."""
     return answer(request, endpoint_json(row, request.principal), status=202)

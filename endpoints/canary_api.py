@@ -7,8 +7,7 @@ from django.http import HttpResponse
 from ninja import Field, Router
 
 from endpoints import canaries, services, trials
-from endpoints.api import Reason, endpoint_json
-from endpoints.models import Endpoint
+from endpoints.api import Reason, accepted
 from endpoints.reading import endpoint_or_404
 from projects.api import Body, answer, idempotent, scope
 from projects.principal import PortalRequest
@@ -57,7 +56,7 @@ def set_canary(request: PortalRequest, endpoint_id: UUID, body: Share) -> HttpRe
         changed = canaries.set_share(request.principal, row, body.percent)
     else:
         changed = services.rollback(request.principal, row, body.revision or 0, canary_percent=body.percent)
-    return _accepted(request, changed)
+    return accepted(request, changed)
 
 
 @router.post("/endpoints/{endpoint_id}/canary/promote", auth=scope("endpoints:write"))
@@ -65,7 +64,7 @@ def set_canary(request: PortalRequest, endpoint_id: UUID, body: Share) -> HttpRe
 def promote(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
     """Let the canary take over; what ran finishes its calls and ends."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return _accepted(request, canaries.promote(request.principal, row))
+    return accepted(request, canaries.promote(request.principal, row))
 
 
 @router.post("/endpoints/{endpoint_id}/canary/abort", auth=scope("endpoints:write"))
@@ -73,8 +72,4 @@ def promote(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
 def abort(request: PortalRequest, endpoint_id: UUID, body: Reason | None = None) -> HttpResponse:
     """End the canary; all calls go to what runs at once."""
     row = endpoint_or_404(request.principal, endpoint_id)
-    return _accepted(request, canaries.abort(request.principal, row, reason=body.reason if body else ""))
-
-
-def _accepted(request: PortalRequest, row: Endpoint) -> HttpResponse:
-    return answer(request, endpoint_json(row, request.principal), status=202)
+    return accepted(request, canaries.abort(request.principal, row, reason=body.reason if body else ""))

@@ -14,6 +14,7 @@ from endpoints.models import Cluster, Desired, Endpoint, Phase
 from endpoints.nudge import nudge
 from endpoints.seats import nudge_all
 from endpoints.watching import looking
+from portal.http import uuid_or_none
 from quotas.services import promote_all
 
 log = logging.getLogger(__name__)
@@ -54,19 +55,11 @@ def adopt(cluster: Cluster) -> set[UUID]:
     except ClusterError as error:
         log.warning("endpoints.adopt_failed cluster=%s error=%s", cluster.slug, error.sentence)
         return set()
-    ids = {name: _uuid(name) for name in present}
+    ids = {name: uuid_or_none(name) for name in present}
     # Of any cluster: two that are driven through the same machine see each other's engines.
     rows = Endpoint.objects.filter(pk__in=[value for value in ids.values() if value])
     known = set(rows.exclude(phase=Phase.DELETED).values_list("pk", flat=True))
-    for name, value in ids.items():
-        if value in known:
-            continue
-        try:
-            done = driver.remove(name)
-        except ClusterError as error:
-            log.warning("endpoints.remove_failed cluster=%s engine=%s error=%s", cluster.slug, name, error.sentence)
-        else:
-            log.warning("endpoints.unwanted_engine cluster=%s engine=%s removed=%s", cluster.slug, name, done)
+    looking.clear_away(cluster, driver, [name for name, value in ids.items() if value not in known])
     return known
 
 
@@ -79,10 +72,3 @@ def prune() -> int:
         except ClusterError as error:
             log.warning("endpoints.prune_failed cluster=%s error=%s", cluster.slug, error.sentence)
     return count
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

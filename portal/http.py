@@ -65,6 +65,14 @@ def require_match(request: HttpRequest, body: object) -> None:
         raise PreconditionFailed("The object has changed since you read it. Read it again and repeat the change.")
 
 
+def uuid_or_none(text: str) -> uuid.UUID | None:
+    """Return the id that a text names, None where it names none: it may be anybody's."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
 def clean_text(value: object, *, field: str, low: int = 0, high: int, lines: bool = False) -> str:
     """Return `value` trimmed and normalised (NFC), after checking its length in characters and that no control
     character is in it.

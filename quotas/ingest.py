@@ -8,7 +8,6 @@ import datetime as dt
 import logging
 import re
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from portal.http import uuid_or_none
 from projects.models import ApiKey
 from quotas import records, rollups
 from quotas.journal import SUFFIX, is_alive
@@ -203,17 +203,10 @@ def _touch_keys(calls: Iterable[Call]) -> None:
         known = last.get(call.key_id)
         if known is None or known < call.at:
             last[call.key_id] = call.at
-    used = {key: at for text, at in last.items() if (key := _uuid(text)) is not None}
+    used = {key: at for text, at in last.items() if (key := uuid_or_none(text)) is not None}
     stale = []
     for found in ApiKey.objects.select_for_update().filter(pk__in=used).order_by("pk").only("pk", "last_used_at"):
         if found.last_used_at is None or found.last_used_at < used[found.pk]:
             found.last_used_at = used[found.pk]
             stale.append(found)
     ApiKey.objects.bulk_update(stale, ["last_used_at"], batch_size=200)
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None

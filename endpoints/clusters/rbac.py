@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from endpoints.clusters.admission import terms
+from endpoints.clusters.kubernetes import owned
 
 ACCOUNT = NAMESPACE = "gatehouse"  # name of ServiceAccount and ClusterRole, and the namespace that the account lives in
 # Server-side apply is `patch`, and `create` where the object is not there yet.
@@ -95,7 +96,7 @@ def _admission(settings: Mapping[str, Any]) -> tuple[Grant, ...]:
     """Return what it takes to say what was approved, and to see whether the cluster's policies are those of here."""
     if settings.get("admission") not in ("audit", "enforce"):
         return ()
-    prefix, group = str(settings.get("namespace_prefix") or terms.PREFIX), "admissionregistration.k8s.io"
+    prefix, group = owned.prefix(settings), "admissionregistration.k8s.io"
     policies, bindings = (
         tuple(terms.name(prefix, part) for part in parts) for parts in (terms.POLICIES, terms.BINDINGS)
     )

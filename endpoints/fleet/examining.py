@@ -5,19 +5,19 @@ never in the way of a page.
 import datetime as dt
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from celery import current_app
 from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
-from kombu.exceptions import OperationalError
 
 from endpoints.clusters import ClusterError
 from endpoints.clusters.checks import Check, Report
 from endpoints.drivers import place
 from endpoints.fleet.rendering import rendered
 from endpoints.models import Cluster
+from endpoints.nudge import post
 
 log = logging.getLogger(__name__)
 TASK = "endpoints.tasks.look_at_cluster"  # by name: the task calls the services, and the services ask for it
@@ -103,10 +103,4 @@ def keep(cluster: Cluster, report: Report, started: dt.datetime) -> None:
 
 
 def _send(pk: int, whole: bool) -> None:
-    def send() -> None:
-        try:
-            current_app.send_task(TASK, args=[pk, whole], expires=60)
-        except (OperationalError, OSError) as error:
-            log.warning("endpoints.test_not_sent cluster=%s error=%s", pk, error)
-
-    transaction.on_commit(send)
+    transaction.on_commit(partial(post, TASK, [pk, whole], expires=60))

@@ -8,6 +8,7 @@ from django.utils.module_loading import import_string
 from endpoints.clusters import rbac
 from endpoints.clusters.admission import objects, terms
 from endpoints.clusters.checks import Check
+from endpoints.clusters.kubernetes import owned
 from endpoints.fleet.access import has_api
 from endpoints.models import Cluster
 from portal.errors import Conflict
@@ -22,10 +23,9 @@ def plan(cluster: Cluster) -> terms.Plan:
     # The bundle belongs to a layer above: named in the settings, as drivers are.
     known: Callable[[], tuple[str, tuple[terms.Rule, ...]]] = import_string(settings.WORKLOAD_RULES)
     version, rules = known()
-    prefix = str(cluster.options.get("namespace_prefix") or terms.PREFIX)
     return terms.Plan(
-        prefix=prefix,
-        installation=str(cluster.options.get("installation") or prefix),
+        prefix=owned.prefix(cluster.options),
+        installation=owned.installation(cluster.options),
         mode=_mode(cluster),
         account=_account(cluster),
         controllers=terms.controllers(str(cluster.options.get("kserve_namespace") or terms.KSERVE_NAMESPACE)),

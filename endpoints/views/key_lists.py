@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
@@ -16,7 +15,7 @@ from endpoints.keys import PLAYGROUND, may_change
 from endpoints.reading import names_of
 from endpoints.views.keys import head
 from portal import listing
-from portal.http import page
+from portal.http import page, uuid_or_none
 from portal.listing import BulkAction, Column, Filter, Listing
 from projects import saved_views
 from projects.api import project_or_404
@@ -116,7 +115,7 @@ def key_bulk(request: PortalRequest, slug: str) -> HttpResponse:
     project = project_or_404(request.principal, slug)
     require(request.principal, "revoke", project, model=ApiKey)
     action, ids = listing.chosen_action(request, ACTIONS), listing.ticked(request)
-    rows = {str(key.pk): key for key in _keys(project).filter(pk__in=[pk for pk in map(_uuid, ids) if pk])}
+    rows = {str(key.pk): key for key in _keys(project).filter(pk__in=[pk for pk in map(uuid_or_none, ids) if pk])}
     word = f"revoke {len(ids)}"
     if request.POST.get("confirm", "").strip() != word:
         return _confirm(request, project, ids, rows, word)
@@ -132,13 +131,6 @@ def key_bulk(request: PortalRequest, slug: str) -> HttpResponse:
         "results": listing.outcome_context(outcomes, title="Revoke keys", back_url=back, back_label="Back to the keys")
     }
     return listing.outcome_page(request, context)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _confirm(

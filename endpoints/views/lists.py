@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
@@ -15,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from endpoints import cells, numbers, services
 from endpoints.models import Desired, Endpoint, Environment, Phase
 from portal import listing
-from portal.http import page
+from portal.http import page, uuid_or_none
 from portal.listing import BulkAction, Column, Filter, Listing
 from projects import saved_views
 from projects.models import Project
@@ -142,7 +141,7 @@ def endpoint_bulk(request: PortalRequest) -> HttpResponse:
     """Suspend or resume the ticked endpoints, each with an outcome of its own; suspending asks first."""
     require_anywhere(request.principal, "suspend", Endpoint)
     action, ids = listing.chosen_action(request, ACTIONS), listing.ticked(request)
-    keys = [key for key in (_uuid(text) for text in ids) if key is not None]
+    keys = [key for key in (uuid_or_none(text) for text in ids) if key is not None]
     found = visible(request.principal, Endpoint.objects.all()).filter(pk__in=keys).select_related("project", "revision")
     rows = {str(row.pk): row for row in found}
     if action.verb == "suspend":
@@ -174,13 +173,6 @@ def endpoint_bulk(request: PortalRequest) -> HttpResponse:
         ),
     }
     return listing.outcome_page(request, context)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _confirm(request: PortalRequest, ids: list[str], rows: dict[str, Endpoint], word: str) -> HttpResponse:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from endpoints.clusters import ClusterError
 from endpoints.clusters.feeds import Feed, Mark
 from endpoints.watching.leases import State
+from portal.http import uuid_or_none
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Follower:
             self._told.update(dict.fromkeys(ready, now))
             if ready:
                 self._next_batch = now + BATCH_SECONDS
-        return [found for one in ready if (found := _uuid(one))], whole
+        return [found for one in ready if (found := uuid_or_none(one))], whole
 
     def put_back(self, endpoints: Sequence[UUID], whole: bool) -> None:
         """Give back what `due` gave and nobody could be told."""
@@ -181,11 +182,3 @@ def pause(failures: int) -> float:
     """Return the seconds to wait after so many failures in a row: never the same for two that failed together."""
     longest = min(LAST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-
-
-def _uuid(text: str) -> UUID | None:
-    """Return the id that a label names; labels may be anybody's."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

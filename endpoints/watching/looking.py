@@ -7,7 +7,7 @@ that is away delays nobody.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from endpoints.nudge import post
 from endpoints.watching import leases, wanted
 from endpoints.watching.pressing import press
 from endpoints.watching.resting import at_rest
+from portal.http import uuid_or_none
 
 log = logging.getLogger(__name__)
 TASK = "endpoints.tasks.look_over_cluster"  # by name: the task calls this module
@@ -134,12 +135,17 @@ def _restless(rows: QuerySet[Endpoint], seen: Mapping[str, Observation]) -> Iter
 def _remove_strays(cluster: Cluster, driver: ClusterDriver, present: set[str]) -> None:
     living = Endpoint.objects.exclude(phase=Phase.DELETED)
     own = set(living.filter(cluster=cluster).values_list("pk", flat=True))
-    others = sorted(name for name in present if _uuid(name) not in own)[:MOST_REMOVED]
+    others = sorted(name for name in present if uuid_or_none(name) not in own)[:MOST_REMOVED]
     # Two registrations of one cluster see each other's engines.
     elsewhere = set(
-        living.filter(pk__in=[found for one in others if (found := _uuid(one))]).values_list("pk", flat=True)
+        living.filter(pk__in=[found for one in others if (found := uuid_or_none(one))]).values_list("pk", flat=True)
     )
-    for name in [one for one in others if _uuid(one) not in elsewhere]:
+    clear_away(cluster, driver, [one for one in others if uuid_or_none(one) not in elsewhere])
+
+
+def clear_away(cluster: Cluster, driver: ClusterDriver, names: Iterable[str]) -> None:
+    """Take the next step towards nothing of what no row knows; a cluster that refuses is asked again next time."""
+    for name in names:
         try:
             done = driver.remove(name)
         except ClusterError as error:
@@ -162,10 +168,3 @@ def _unclaimed(now: datetime) -> Q:
 
 def _send(cluster: int) -> None:
     post(TASK, [cluster], expires=max(settings.SWEEP_SECONDS, 10))
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -341,7 +341,7 @@ def test_each_cluster_is_looked_at_by_a_message_of_its_own(
     org: Org, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr("endpoints.fleet.examining.current_app.send_task", lambda name, args, **rest: sent.append(args))
+    monkeypatch.setattr("endpoints.nudge.current_app.send_task", lambda name, args, **rest: sent.append(args))
     first, second = create(org.pat), make_place(org.pat, server="https://127.0.0.1:1")
     Cluster.objects.filter(pk=first.pk).update(asked_at=None, checked_at=timezone.now())
     with django_capture_on_commit_callbacks(execute=True):

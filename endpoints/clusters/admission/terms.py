@@ -10,7 +10,6 @@ GROUP = "gatehouse.example"  # of its own: the role `edit` of a namespace reache
 VERSION = "v1"
 KIND, PLURAL = "ApprovedWorkloads", "approvedworkloads"
 NAME = "gatehouse"  # of the one object of a namespace
-PREFIX = "gatehouse"  # of names, unless the registration has another for its namespaces
 DIGEST = f"{GROUP}/rendered"  # annotation: what was rendered together
 KSERVE_NAMESPACE = "kserve"
 # Who makes Deployments of InferenceServices: KServe's own, and those of OpenShift AI.

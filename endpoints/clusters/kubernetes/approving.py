@@ -226,7 +226,7 @@ def _entries(client: Client, place: Place, endpoint_id: str) -> Entries:
 
 def _listed(client: Client, place: Place, endpoint_id: str) -> Entries:
     stem = owned.stem(endpoint_id)
-    labels = f"{owned.INSTALLATION}={owned.installation(place)},{_label(stem)}"
+    labels = f"{owned.INSTALLATION}={owned.installation(place.settings)},{_label(stem)}"
     try:
         listed = client.list(kinds.APPROVED, labels=labels)
     except ClusterError as error:

@@ -193,7 +193,7 @@ def _admission(api: _Api, place: Place, policies: Sequence[Mapping[str, Any]]) -
 
         return told
 
-    return checking_admission.check(begin, owned.prefix(place), str(place.settings.get("admission")), policies)
+    return checking_admission.check(begin, owned.prefix(place.settings), str(place.settings.get("admission")), policies)
 
 
 def _kserve(api: _Api, place: Place) -> Check:

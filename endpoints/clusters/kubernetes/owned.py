@@ -25,14 +25,14 @@ NAME_LIMIT = 63
 Object = Mapping[str, Any]
 
 
-def prefix(place: Place) -> str:
-    """Return what the names of this installation's namespaces begin with."""
-    return str(place.settings.get("namespace_prefix") or PREFIX)
+def prefix(settings: Mapping[str, Any]) -> str:
+    """Return what the names of this installation's namespaces begin with, by the options of a registration."""
+    return str(settings.get("namespace_prefix") or PREFIX)
 
 
-def installation(place: Place) -> str:
+def installation(settings: Mapping[str, Any]) -> str:
     """Return what tells the objects of this portal from those of another one, whose prefix may be the same."""
-    return str(place.settings.get("installation") or prefix(place))
+    return str(settings.get("installation") or prefix(settings))
 
 
 def stem(endpoint_id: str) -> str:
@@ -55,7 +55,7 @@ def key_name(endpoint_id: str) -> str:
 
 def namespace(place: Place, project: str, environment: str) -> str:
     """Return the namespace of a project and environment, at most 63 characters."""
-    full = f"{prefix(place)}-{project}-{environment}"
+    full = f"{prefix(place.settings)}-{project}-{environment}"
     if len(full) <= NAME_LIMIT:
         return full
     mark = hashlib.sha256(full.encode()).hexdigest()[:8]
@@ -64,7 +64,7 @@ def namespace(place: Place, project: str, environment: str) -> str:
 
 def shared(place: Place, project: str, environment: str) -> dict[str, str]:
     """Return the labels of what all endpoints of a project and environment share."""
-    return {MANAGED_BY: MANAGER, INSTALLATION: installation(place), PROJECT: project, ENVIRONMENT: environment}
+    return {MANAGED_BY: MANAGER, INSTALLATION: installation(place.settings), PROJECT: project, ENVIRONMENT: environment}
 
 
 def labels(place: Place, workload: Workload) -> dict[str, str]:
@@ -81,7 +81,7 @@ def annotations(workload: Workload) -> dict[str, str]:
 def selector(place: Place, endpoint_id: str = "") -> str:
     """Return the label selector of everything of this installation that belongs to an endpoint, or to this one."""
     which = f"{ENDPOINT}={endpoint_id}" if endpoint_id else ENDPOINT
-    return f"{MANAGED_BY}={MANAGER},{INSTALLATION}={installation(place)},{which}"
+    return f"{MANAGED_BY}={MANAGER},{INSTALLATION}={installation(place.settings)},{which}"
 
 
 def label(found: Object, key: str) -> str:
