@@ -20,6 +20,8 @@ MAX_STARTS = 5
 MAX_STARTS_OF = {"out_of_memory": 2, "start_timeout": 2}
 STABLE = timedelta(seconds=60)  # ready for so long: a later crash begins a new series
 ERROR_SECONDS = 5.0  # before the cluster is asked again after an error
+# Between two writes of what the cluster does not hold: whoever changes it may do so each time.
+DRIFT_SECONDS = 5.0
 RESTARTING = "restarting"
 
 TURNS = {"you": "owner", "platform": "platform", "nobody": "nobody"}  # the driver's word → the row's
@@ -129,8 +131,10 @@ def _ready(facts: Facts, now: _Replicas) -> Step:
     if now.surplus and facts.draining and facts.drain_until:
         return replace(step, look_again=(facts.drain_until - facts.now).total_seconds())
     weighed = facts.next is None and facts.observation.weights.get(facts.revision) is not None
-    if now.to_end or facts.observation.drifted or (weighed and not facts.canary):
+    if now.to_end or (weighed and not facts.canary):
         return replace(step, action=Action.APPLY, look_again=LOOK_SECONDS)
+    if facts.observation.drifted:
+        return _written_again(facts, step)
     if now.surplus:
         return replace(step, look_again=LOOK_SECONDS)
     settled = facts.proven and not facts.fallback and facts.drain_until is None
@@ -161,7 +165,17 @@ def _progress(facts: Facts, now: _Replicas) -> Step:
     phase, begin = _answering(facts, now)
     doing = _doing(now.moving)
     reason = Reason(doing.code, begin + doing.sentence, doing.turn)
-    return Step(phase, reason, attempts=facts.attempts, look_again=LOOK_SECONDS, routes=now.ready)
+    step = Step(phase, reason, attempts=facts.attempts, look_again=LOOK_SECONDS, routes=now.ready)
+    # Nothing is written that may not be started: it could be what an engine waits for.
+    return _written_again(facts, step) if facts.observation.drifted and facts.refusal is None else step
+
+
+def _written_again(facts: Facts, step: Step) -> Step:
+    """Return `step` with what was approved written again, which is no other start; not twice within five seconds."""
+    wait = (facts.due_at - facts.now).total_seconds() if facts.due_at is not None else 0.0
+    if 0 < wait <= DRIFT_SECONDS:
+        return replace(step, look_again=wait)
+    return replace(step, action=Action.APPLY, look_again=DRIFT_SECONDS)
 
 
 def _doing(moving: tuple[Replica, ...]) -> Reason:

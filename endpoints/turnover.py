@@ -125,7 +125,7 @@ def _hold(facts: Facts, following: Next, canary: Step, strays: set[int], run: Ca
     act = Action.NONE if weighed and Action.APPLY not in (step.action, canary.action) else Action.APPLY
     kept = replace(
         step, phase=Phase.READY if step.phase == Phase.READY else Phase.DEGRADED, routes=routes, action=act,
-        both=act == Action.APPLY, look_again=LOOK_SECONDS if act == Action.APPLY else step.look_again,
+        both=act == Action.APPLY, look_again=step.look_again or (LOOK_SECONDS if act == Action.APPLY else None),
         next_attempts=following.attempts, keep=(following.revision, *strays),
     )  # fmt: skip
     if step.phase != Phase.READY:

@@ -141,9 +141,10 @@ class Replica:
 @dataclass(frozen=True)
 class Observation:
     """All replicas that the cluster knows of one endpoint, in the order of their index. `scaled` says, by revision,
-    how many the cluster wants now where it scales by itself; `drifted`, that somebody changed there what was applied.
-    `progress` holds, by revision, the steps of the replica that is furthest, where the cluster knows them; `weights`
-    the share of the calls, where a router of the cluster could give one (None: it gives none).
+    how many the cluster wants now where it scales by itself; `drifted`, that somebody changed there what was applied,
+    or that part of it is missing. `progress` holds, by revision, the steps of the replica that is furthest, where the
+    cluster knows them; `weights` the share of the calls, where a router of the cluster could give one (None: it gives
+    none).
     """
 
     replicas: tuple[Replica, ...] = ()

@@ -87,7 +87,7 @@ class Line:
     def _fate(self, call: tuple[Any, ...]) -> str:
         """Note a call; what is to become of it."""
         if self.how == "" and self.aim == "" and self.endpoint is not None:
-            row = Endpoint.objects.filter(pk=self.endpoint.pk).values().get()
+            row = Endpoint.objects.filter(pk=self.endpoint.pk).values().get() | {"due_at": None}
             if row != self._row:
                 self.after_writes.append(len(self.made))
             self._row = row
@@ -131,8 +131,10 @@ class Wire:
             reconciling.reconcile(endpoint.pk, f"worker-{next(_numbers)}")
         except Died:
             self._bury(endpoint, line)
-        # A quarter of a minute later: engines that finish their calls have done so.
-        Endpoint.objects.filter(pk=endpoint.pk, drain_until__gt=timezone.now()).update(drain_until=timezone.now())
+        # A quarter of a minute later: engines that finish their calls have done so, and what was to wait is due.
+        now, own = timezone.now(), Endpoint.objects.filter(pk=endpoint.pk)
+        own.filter(drain_until__gt=now).update(drain_until=now)
+        own.filter(due_at__gt=now).update(due_at=now)
         row = Endpoint.objects.get(pk=endpoint.pk)
         held = row.claimed_until is not None and row.claimed_until > timezone.now()
         assert not held, "a worker that lives gives its claim back"

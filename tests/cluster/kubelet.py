@@ -115,7 +115,11 @@ class Kubelet:
         self._silent.discard(name)
         self._renew(name)
         self._tell(self.machines[name])
-        for uid, known in list(self._plays.items()):  # the cluster believed its pods not ready
+        self._recall(name)
+
+    def _recall(self, name: str) -> None:
+        """Say once more how the pods of a node are: the cluster believed them not ready while it was lost."""
+        for uid, known in list(self._plays.items()):
             if known.pod["spec"]["nodeName"] == name and known.mode != "gone" and not known.steps:
                 known.steps = play(known.pod, self._address(known.pod))[-1:]
                 self._later(0, partial(self._step, uid, known.number))
@@ -139,8 +143,10 @@ class Kubelet:
                 self._silent.discard(machine.name)
                 self._renew(machine.name)
                 seen = {found["type"]: found["status"] for found in node.get("status", {}).get("conditions", [])}
-                if seen.get("Ready") != "True":
+                if seen.get("Ready") != "True":  # this process had no time for a while
                     self._tell(machine)
+                    # The cluster writes of the pods a moment after it wrote of the node.
+                    self._later(BEAT_SECONDS, partial(self._recall, machine.name))
 
     def _renew(self, name: str) -> None:
         spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now(micro=True)}

@@ -245,3 +245,16 @@ def test_the_cluster_itself_tells_what_happened(plane: Plane, kubelet: Kubelet, 
     assert {one.about.split()[1].split("-")[1] for one in found} == {"1"}, "not those of ep-10"
     first = next(one for one in found if one.reason == "FailedScheduling")
     assert first.warning and "Insufficient nvidia.com/gpu" in first.sentence and first.at is not None
+
+
+def test_a_device_claim_that_is_missing_and_one_that_nothing_can_meet(plane: Plane, told: Told, namespace: str) -> None:
+    gone: dict[str, Any] = {"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpus"}]}
+    plane.api.apply(deployment("ep-1", gpus=1, **gone), namespace)
+    copied: dict[str, Any] = {"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "copies"}]}
+    assert '"copies" not found' in told(deployment("ep-2", gpus=1, **copied), "device_claim").sentence
+    found = explain(look(plane.api, namespace, "ep-1"), dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
+    assert found is not None and (found.code, "(gpus)" in found.sentence) == ("device_claim", True)
+    devices = {"requests": [{"name": "one", "exactly": {"deviceClassName": "nobodys"}}]}
+    claim: Object = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "gpus"}}
+    plane.api.apply({**claim, "spec": {"devices": devices}}, namespace)
+    plane.wait(lambda: "nobodys" in told_as(plane, namespace, "ep-1", "device_claim").sentence, "the class to be named")

@@ -194,7 +194,33 @@ PLACEMENT = [
         "volume_elsewhere", (), unschedulable("0/2 nodes are available: 2 node(s) had volume node affinity conflict.")
     ),
     Example("gated", (), unschedulable("Scheduling is blocked due to non-empty scheduling gates", "SchedulingGated")),
-    Example("device_claim", (), unschedulable("0/2 nodes are available: 2 cannot allocate all claims.")),
+    Example(
+        "device_claim",
+        ("claims: 2 cannot allocate all claims. A platform",),
+        unschedulable(
+            "0/2 nodes are available: 2 cannot allocate all claims. still not schedulable, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ),
+    ),
+    Example(
+        "device_claim",
+        ("device class nope does not exist. A platform",),
+        unschedulable(
+            "0/3 nodes are available: request r: device class nope does not exist. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+        ),
+    ),
+    Example(
+        "device_claim",
+        ("gpu-claim", "for 11 min"),
+        Seen(pods=[{**recorded("pod-claim-missing"), "metadata": pod()["metadata"]}]),
+    ),
+    Example(
+        "device_claim",
+        ("gpu-template", "not found"),
+        Seen(
+            pods=[{**pod({"phase": "Pending"}, node=""), "metadata": {"name": "template"}}],
+            events=recorded("event-failedclaim"),
+        ),
+    ),
     Example(
         "unschedulable",
         ("topology spread",),

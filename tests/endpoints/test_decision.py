@@ -8,6 +8,7 @@ import pytest
 
 from endpoints.clusters import ClusterError, Observation
 from endpoints.decision import Action, Facts, Reason, Seat, Step, decide, gone
+from endpoints.facts import Next
 from endpoints.models import Desired, Phase
 from tests.endpoints.endpoint_kit import replica
 
@@ -148,6 +149,30 @@ def test_what_somebody_changed_in_the_cluster_is_applied_again() -> None:
     step = decide(changed)
     assert (step.action, step.phase, step.routes) == (Action.APPLY, Phase.READY, (replica(),))
     assert decide(replace(changed, paused=True)).action == Action.NONE
+
+
+@pytest.mark.parametrize(("seen", "values", "action"), [
+    ([replica("starting")], {}, APPLY),
+    ([crashed(reason_code="config_missing", restarts_itself=True)], {}, APPLY),
+    ([replica(), replica("loading", 1)], {"replicas": 2}, APPLY),
+    ([replica("starting")], {"refusal": BLOCKED}, NONE),
+    ([replica("starting")], {"paused": True}, NONE),
+    ([replica("starting")], {"due_at": SOON}, NONE),  # it was written just now
+    ([replica("starting")], {"due_at": PAST}, APPLY),
+    ([replica("starting")], {"due_at": NOW + dt.timedelta(seconds=9)}, APPLY),
+    ([replica()], {"due_at": SOON, "phase": READY}, NONE),
+    ([replica(), replica("starting", 1, revision=9)], {"next": Next(9, attempts=1)}, APPLY),
+])  # fmt: skip
+def test_it_is_applied_again_before_it_is_ready_as_the_same_start(seen: Any, values: Any, action: Action) -> None:
+    step = decide(replace(facts(attempts=1, **values), observation=Observation(tuple(seen), drifted=True)))
+    assert (step.action, step.attempts, step.next_attempts) == (action, 1, 1 if "next" in values else 0)
+
+
+def test_what_is_changed_each_time_is_not_applied_each_time() -> None:
+    changed = replace(facts(replica("starting")), observation=Observation((replica("starting"),), drifted=True))
+    waits = dt.timedelta(seconds=decide(changed).look_again or 0)
+    step = decide(replace(changed, due_at=NOW + waits))
+    assert (step.action, step.look_again) == (Action.NONE, waits.total_seconds()) and waits.total_seconds() >= 5
 
 
 def test_an_autoscaler_chooses_within_what_was_approved() -> None:

@@ -177,6 +177,36 @@ def test_what_kserve_refuses_is_told_as_a_replica_that_failed(cluster: Cluster) 
     assert made.observe(wanted.endpoint_id).drifted is True
 
 
+@pytest.mark.parametrize("serving_api", ["", "llm"])
+def test_an_engine_that_waits_for_a_secret_that_was_never_written_gets_it(cluster: Cluster, serving_api: str) -> None:
+    """As after a worker that died between KServe's object and the Secret."""
+    wanted, made = workload(), driver(cluster, serving_api=serving_api)
+    made.apply(wanted)
+    space = "/api/v1/namespaces/gatehouse-fraud-detection-dev"
+    secret = f"{space}/secrets/{owned.key_name(wanted.endpoint_id)}"
+    cluster.objects.pop(secret)
+    meta = {"name": "p", "labels": cluster.objects[next(iter(services(cluster)))]["metadata"]["labels"], "uid": "p"}
+
+    def waits_for(name: str) -> bool:
+        waiting = {"reason": "CreateContainerConfigError", "message": f'secret "{name}" not found'}
+        status = {"name": "main" if serving_api else "kserve-container", "state": {"waiting": waiting}}
+        cluster.objects[f"{space}/pods/p"] = {"metadata": meta, "status": {"containerStatuses": [status]}}
+        (whole,) = made.observe_all().values()
+        assert whole.drifted is made.observe(wanted.endpoint_id).drifted
+        return whole.drifted
+
+    assert not waits_for("somebody-elses-key") and not waits_for("hf-token")
+    assert waits_for(owned.key_name(wanted.endpoint_id))
+    cluster.written()
+    made.apply(wanted)
+    assert cluster.written() == ["secrets"] and secret in cluster.objects
+
+
+def services(cluster: Cluster) -> list[str]:
+    """Return the paths of KServe's objects."""
+    return [path for path in cluster.objects if path.startswith(KSERVE)]
+
+
 def test_the_deployment_of_a_large_model_is_found_by_kserves_labels(cluster: Cluster) -> None:
     wanted, made = workload(), driver(cluster, serving_api="llm")
     made.apply(wanted)

@@ -83,7 +83,7 @@ def _of_pod(pod: Mapping[str, Any], seen: Seen, now: datetime) -> Explanation | 
         return _gone(pod)
     if is_true(pod, "Ready"):
         return None
-    found = unscheduled(pod, seen)
+    found = unscheduled(pod, seen, now)
     if found is not None:
         return found
     return _moved(pod, seen) or _init(pod, seen, now) or _containers(pod, seen) or _young(pod, seen, now)

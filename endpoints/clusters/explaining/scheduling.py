@@ -1,22 +1,38 @@
 """Why no node takes a pod: the scheduler's sum over all nodes, and which part of it is the cause."""
 
 import re
+from datetime import datetime, timedelta
 from typing import Any
 
 from endpoints.clusters.explaining.admission import requested, resource
 from endpoints.clusters.explaining.cases import say
-from endpoints.clusters.explaining.reading import at, condition, events_of, line, mapping, name, text
+from endpoints.clusters.explaining.reading import (
+    at,
+    condition,
+    duration,
+    events_of,
+    line,
+    mapping,
+    name,
+    objects,
+    since,
+    text,
+)
 from endpoints.clusters.explaining.seen import Explanation, Seen
 
 _HEAD = re.compile(r"(\d{1,6})/(\d{1,6}) nodes are available: ?")
-_PREEMPTION = re.compile(r"\s*(?:no new claims to deallocate, )?preemption: ")
+_PREEMPTION = re.compile(r"\s*(?:(?:no new claims to deallocate|still not schedulable), )?preemption: ")
 _PART = re.compile(r"(\d{1,6}) ((?:[^,{]|\{[^}]{0,200}\}){1,300})")
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]{1,253})" (?:not found|is being deleted)')
 _TAINT = re.compile(r"untolerated taint(?:\(s\))? ?\{([^}]{1,200})\}")
 _BROKEN = re.compile(r"node\.kubernetes\.io/(?:not-ready|unreachable|unschedulable|\w+-pressure|network-unavailable)")
 
 
-def unscheduled(pod: Any, seen: Seen) -> Explanation | None:
+# A scheduler that works has looked at a pod by then, or says why not.
+_UNSEEN = timedelta(seconds=20)
+
+
+def unscheduled(pod: Any, seen: Seen, now: datetime) -> Explanation | None:
     """Return why a pod has no node yet; None when it has one."""
     placed = condition(pod, "PodScheduled")
     if placed.get("status") == "True" or at(pod, "spec", "nodeName"):
@@ -25,9 +41,26 @@ def unscheduled(pod: Any, seen: Seen) -> Explanation | None:
     if placed.get("reason") == "SchedulingGated":
         return say("gated")
     if placed.get("status") != "False" and event is None:
-        return say("scheduling")
+        return _unseen(pod, seen, now)
     message = text(placed.get("message")) or text(mapping(event).get("message"))
     return _explained(message, pod, seen)
+
+
+def _unseen(pod: Any, seen: Seen, now: datetime) -> Explanation:
+    """Return why the scheduler says nothing of a pod: as long as a ResourceClaim of it is not there it does not even
+    look, and writes neither a condition nor an event.
+    """
+    failed = next(events_of(seen.events, "Pod", name(pod), "FailedResourceClaimCreation"), None)
+    if failed is not None:
+        return say("device_claim", detail=line(failed.get("message")) or "its ResourceClaim cannot be made")
+    claims = objects(at(pod, "spec", "resourceClaims"))
+    waited = since(at(pod, "metadata", "creationTimestamp"), now)
+    if not claims or waited is None or waited < _UNSEEN:
+        return say("scheduling")
+    named = [line(one.get("resourceClaimName") or one.get("resourceClaimTemplateName"), 60) for one in claims]
+    known = ", ".join(one for one in named if one) or "of its own"
+    detail = f"no scheduler has looked at it for {duration(waited)}, so a ResourceClaim ({known}) is missing or going"
+    return say("device_claim", detail=detail)
 
 
 def _explained(message: str, pod: Any, seen: Seen) -> Explanation:
@@ -53,7 +86,7 @@ def _volume(message: str) -> Explanation | None:
         return say("volume_elsewhere", detail=detail)
     if re.search(r"unbound immediate PersistentVolumeClaims|find available persistent volumes|non-existent", message):
         return say("volume_not_bound", detail=detail)
-    if re.search(r"resourceclaim|allocate all claims", message, re.IGNORECASE):
+    if re.search(r"resource ?claim|allocate all claims|device class", message, re.IGNORECASE):
         return say("device_claim", detail=detail)
     return None
 

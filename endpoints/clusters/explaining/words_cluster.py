@@ -148,7 +148,7 @@ CLUSTER: tuple[tuple[str, Turn, bool, str, str, str], ...] = (
         "It starts by itself when the queue admits it.",
     ),
     (
-        "device_claim", "platform", False, _PLACE,
+        "device_claim", "platform", False, _PLACE + ", event `FailedResourceClaimCreation`, or none",
         "The cluster cannot assign the device that it claims: {detail}.",
         "A platform engineer looks at the ResourceClaim and at the driver of the device.",
     ),

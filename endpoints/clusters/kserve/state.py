@@ -38,7 +38,8 @@ def observation(found: Found, services: Sequence[Object], keys: Sequence[str], n
             one = replace(Replica(index=0, state="starting"), revision=revision)
             replicas += [_told(one, service, found, now)] * wanted(service)
     numbered = tuple(replace(one, index=index) for index, one in enumerate(replicas))
-    drifted = any(comparing.drifted(one) for one in services if not _ending(one))
+    # What KServe made of them is its own business.
+    drifted = any(comparing.drifted(one) for one in services if not _ending(one)) or state.keyless(found.pods)
     # KServe's object is there before its Deployment: the first step begins with it.
     progress = {number_: state.progress_of(found, number_, one) for number_, one in by_revision.items()}
     routes = {state.revision(one): at(one, "spec", "router", "route") for one in services if not _ending(one)}

@@ -2,6 +2,7 @@
 told from an own one. The `kserve` driver uses the same."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ APPROVAL_DIGEST = f"{DOMAIN}/approval-digest"
 APPROVAL = f"{DOMAIN}/approval"
 APPLIED = f"{DOMAIN}/applied"  # digest of what was applied last
 NAME_LIMIT = 63
+KEY_NAME = re.compile(r"\bep-[0-9a-f]{13}-key\b")  # what `key_name` returns
 
 Object = Mapping[str, Any]
 

@@ -59,7 +59,7 @@ def observation(found: Found, keys: Sequence[str], now: datetime) -> Observation
         for one in found.deployments
         if owned.annotation(one, manifests.AUTOSCALED)
     }
-    drift = any(comparing.drifted(one) for one in found.deployments if not ending(one))
+    drift = any(comparing.drifted(one) for one in found.deployments if not ending(one)) or keyless(found.pods)
     progress = {number_: progress_of(found, number_, deployment) for number_, deployment in by_revision.items()}
     return Observation(numbered, scaled=scaled, drifted=drift, progress=progress)
 
@@ -125,6 +125,17 @@ def runs(pod: Object) -> bool:
 def container(pod: Object) -> str:
     """Return the name of the container that is the engine."""
     return str(_engine(pod).get("name") or pods.CONTAINER)
+
+
+def keyless(found: Sequence[Object]) -> bool:
+    """Whether a pod waits for the Secret with the key of its endpoint: the portal was ended before it wrote that, or
+    somebody took it away.
+    """
+    waiting = [at(_engine(pod), "state", "waiting") for pod in found if not over(pod) and not ending(pod)]
+    return any(
+        at(one, "reason") == "CreateContainerConfigError" and owned.KEY_NAME.search(str(at(one, "message")))
+        for one in waiting
+    )
 
 
 def given_up(pod: Object, deployment: Object | None) -> bool:
