@@ -3,7 +3,7 @@
 import base64
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 from django.http import HttpResponse
@@ -17,13 +17,22 @@ from portal.listing import to_csv
 from projects.api import Bearer, Body, answer, idempotent, scope
 from projects.permissions import require, require_scope, visible
 from projects.principal import PortalRequest, Principal
-from quotas import pools, services
+from quotas import pools, services, shares
 from quotas import usage as ledger
 from quotas.models import Pool
 
 router = Router(tags=["usage"])
 
 DEFAULT_RANGE = {"hour": 1, "day": 7, "month": 365}  # days back from `to` when `from` is left out
+
+
+class ShareIn(Body):
+    """What is agreed with a project about a pool: a nominal number of accelerators, or a weight (default 1)."""
+
+    project: str = Field(max_length=60)
+    weight: int | None = None
+    nominal: int | None = None
+    borrowing_limit: int | None = None
 
 
 class PoolIn(Body):
@@ -36,6 +45,10 @@ class PoolIn(Body):
     observed: int | None = None
     simulated: bool = False
     profiles: list[str] = Field(default_factory=list, max_length=200)
+    from_nodes: bool = True
+    give_back: str = Field("not-prod", max_length=20)
+    grace_hours: int = 24
+    shares: list[ShareIn] = Field(default_factory=list, max_length=500)
 
 
 class PoolPatch(Body):
@@ -47,6 +60,10 @@ class PoolPatch(Body):
     observed: int | None = None
     simulated: bool | None = None
     profiles: list[str] | None = Field(None, max_length=200)
+    from_nodes: bool | None = None
+    give_back: str | None = Field(None, max_length=20)
+    grace_hours: int | None = None
+    shares: list[ShareIn] | None = Field(None, max_length=500)
 
 
 class UsageQuery(Schema):
@@ -65,15 +82,20 @@ class UsageQuery(Schema):
     cursor: str | None = Field(None, max_length=1000)
 
 
-def pool_json(pool: Pool, room: services.Room) -> dict[str, object]:
-    """Return a pool as the API shows it."""
+def pool_json(pool: Pool, room: services.Room, more: Mapping[str, object]) -> dict[str, object]:
+    """Return a pool as the API shows it; `more` is what `shares.seen` says of it."""
     return pools.facts(pool) | {
         "limit": room.limit,
         "observed": room.observed,
         "held": room.held,
         "waiting": room.waiting,
         "available": room.available,
+        **more,
     }
+
+
+def _json(principal: Principal, pool: Pool) -> dict[str, object]:
+    return pool_json(pool, services.room(pool), shares.seen(principal, [pool])[pool.pk])
 
 
 def _pool(principal: Principal, slug: str) -> Pool:
@@ -95,16 +117,16 @@ def list_pools(request: PortalRequest, limit: int | None = None, cursor: str | N
     _require_reading(request.principal)
     found = visible(request.principal, Pool.objects.prefetch_related("profiles"))
     rows, following = cursor_page(found, limit=limit, cursor=cursor, order=("slug",))
-    left = services.rooms(rows)
-    return answer(request, {"items": [pool_json(row, left[row.pk]) for row in rows], "next": following})
+    left, more = services.rooms(rows), shares.seen(request.principal, rows)
+    items = [pool_json(row, left[row.pk], more[row.pk]) for row in rows]
+    return answer(request, {"items": items, "next": following})
 
 
 @router.get("/pools/{slug}", auth=Bearer())
 def get_pool(request: PortalRequest, slug: str) -> HttpResponse:
     """One pool."""
     _require_reading(request.principal)
-    pool = _pool(request.principal, slug)
-    return answer(request, pool_json(pool, services.room(pool)))
+    return answer(request, _json(request.principal, _pool(request.principal, slug)))
 
 
 @router.post("/pools", auth=scope("admin"))
@@ -113,7 +135,7 @@ def create_pool(request: PortalRequest, body: PoolIn) -> HttpResponse:
     """Create a pool (platform engineers)."""
     fields = {name: value for name, value in body.model_dump().items() if value is not None}
     pool = pools.create_pool(request.principal, **fields)
-    return answer(request, pool_json(pool, services.room(pool)), status=201)
+    return answer(request, _json(request.principal, pool), status=201)
 
 
 @router.patch("/pools/{slug}", auth=scope("admin"))
@@ -123,10 +145,10 @@ def change_pool(request: PortalRequest, slug: str, body: PoolPatch) -> HttpRespo
         pool = _pool(request.principal, slug)
         require(request.principal, "change", pool)
         Pool.objects.select_for_update().get(pk=pool.pk)
-        require_match(request, pool_json(pool, services.room(pool)))
+        require_match(request, _json(request.principal, pool))
         fields = {name: value for name, value in body.model_dump().items() if value is not None}
         pool = pools.change_pool(request.principal, pool, **fields)
-    return answer(request, pool_json(pool, services.room(pool)))
+    return answer(request, _json(request.principal, pool))
 
 
 @router.get("/usage", auth=scope("usage:read"))

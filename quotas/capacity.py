@@ -1,15 +1,18 @@
 """What is known of each pool: how much room, who holds, who waits. The page (endpoints/capacity.py) adds what runs."""
 
+import datetime as dt
 from dataclasses import dataclass, field
 
-from django.db.models import BooleanField, Count, Exists, F, OuterRef, Q, Sum, Window
-from django.db.models.functions import RowNumber
+from django.db.models import BooleanField, Exists, OuterRef, Q
+from django.utils import timezone
 
 from projects.models import Project
 from projects.permissions import visible
 from projects.principal import Principal
+from quotas import fairness, lines
+from quotas.fairness import Claim, Line
 from quotas.models import Pool, Reservation, ReservationState
-from quotas.services import LIVING, Room
+from quotas.services import Room
 
 QUEUE = 50  # of more that wait, only the number is shown
 STRANGER = "another project"
@@ -35,6 +38,8 @@ class Panel:
 
     pool: Pool
     room: Room
+    line: Line
+    queue: list[Claim]  # all that wait, in the order of their turns
     held: list[Place] = field(default_factory=list)
     waiting: list[Place] = field(default_factory=list)
     queued: int = 0
@@ -51,30 +56,30 @@ class Panel:
 
 
 def panels(principal: Principal) -> list[Panel]:
-    """Return one panel per pool (three queries, however many reservations)."""
+    """Return one panel per pool (four queries, however many reservations)."""
     pools = list(visible(principal, Pool.objects.prefetch_related("profiles")))
-    found = {pool.pk: Panel(pool, _room(pool, 0)) for pool in pools}
+    read, now = lines.read([pool.pk for pool in pools]), timezone.now()
+    found = {pool.pk: _panel(pool, read.get(pool.pk), now) for pool in pools}
+    places = {claim.id: place for panel in found.values() for place, claim in enumerate(panel.queue[:QUEUE], 1)}
     own = visible(principal, Project.objects.filter(pk=OuterRef("project_id")))
-    queue = [F("pool_id"), F("state")]
-    living = (
-        Reservation.objects.filter(pool__in=pools, state__in=LIVING)
-        .annotate(
-            known=Exists(own, output_field=BooleanField()),
-            position=Window(RowNumber(), partition_by=queue, order_by="id"),
-            queued=Window(Count("pk"), partition_by=queue),
-            asked=Window(Sum("amount"), partition_by=queue),
-        )
-        .filter(Q(state=ReservationState.HELD) | Q(position__lte=QUEUE))
-    )
-    for one in living.select_related("project", "pool").order_by("id"):
+    shown = Reservation.objects.filter(
+        Q(state=ReservationState.HELD, pool__in=pools) | Q(state=ReservationState.WAITING, pk__in=list(places))
+    ).annotate(known=Exists(own, output_field=BooleanField()))
+    for one in shown.select_related("project", "pool").order_by("id"):
         panel = found[one.pool_id]
         if one.state == ReservationState.HELD:
             panel.held.append(Place(one, one.known))
-            continue
-        panel.waiting.append(Place(one, one.known, one.position))
-        if one.position == 1:
-            panel.queued, panel.room = one.queued, _room(panel.pool, one.asked)
+        else:
+            panel.waiting.append(Place(one, one.known, places[one.pk]))
+    for panel in found.values():
+        panel.waiting.sort(key=lambda place: place.position)
     return list(found.values())
+
+
+def _panel(pool: Pool, line: Line | None, now: dt.datetime) -> Panel:
+    line = line or Line(pool.limit, pool.observed)
+    queue = fairness.order(line, now, lines.patience())
+    return Panel(pool, _room(pool, sum(one.amount for one in queue)), line, queue, queued=len(queue))
 
 
 def _room(pool: Pool, waiting: int) -> Room:

@@ -8,6 +8,14 @@ from portal.states import arrows
 from projects.models import Project, slug_validator
 
 
+class GiveBackRule(models.TextChoices):
+    """Which endpoints of a borrower are asked back, and suspended after the grace, when who lent it needs it."""
+
+    NEVER = "never"
+    NOT_PROD = "not-prod"
+    ANY = "any"
+
+
 class Pool(models.Model):
     """Accelerators that are shared. `limit` is configuration, `observed` what nodes report.
 
@@ -22,6 +30,14 @@ class Pool(models.Model):
     observed = models.PositiveIntegerField()
     held = models.PositiveIntegerField(default=0)
     simulated = models.BooleanField(default=False)
+    # Whether `observed` follows the nodes of its cluster. False: it stays as configured, where nodes come when asked.
+    from_nodes = models.BooleanField(default=True, db_default=True)
+    observed_at = models.DateTimeField(null=True)  # when nodes said so last; None = no node was ever one of this pool
+    # What may be asked back of who borrowed it, and how long its people have.
+    give_back = models.CharField(
+        max_length=8, choices=GiveBackRule.choices, default=GiveBackRule.NOT_PROD, db_default=GiveBackRule.NOT_PROD
+    )
+    grace_hours = models.PositiveSmallIntegerField(default=24, db_default=24)
 
     class Meta:
         ordering = ["slug"]
@@ -76,10 +92,100 @@ class Reservation(models.Model):
             ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="reservation_amount_positive"),
         ]
-        indexes = [models.Index(fields=["pool", "state", "id"], name="reservation_queue")]
+        indexes = [
+            models.Index(fields=["pool", "state", "id"], name="reservation_queue"),
+            models.Index(fields=["pool", "project", "held_at"], name="reservation_last_held"),  # since when one waits
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount} in {self.pool_id} for {self.holder_kind}:{self.holder_id}"
+
+
+class Share(models.Model):
+    """What of a pool is a project's own (quotas/fairness.py). A project without a row has weight 1."""
+
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="shares")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    weight = models.PositiveSmallIntegerField(default=1)  # 0: nothing is its own, it only borrows
+    nominal = models.PositiveIntegerField(null=True)  # accelerators; None = by weight of what nobody has in numbers
+    borrowing_limit = models.PositiveIntegerField(
+        null=True
+    )  # accelerators beyond its share; None = as many as are idle
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["pool", "project"], name="one_share_per_project")]
+
+    def __str__(self) -> str:
+        return f"share of {self.project_id} in {self.pool_id}"
+
+
+class GiveBack(models.Model):
+    """Borrowed accelerators that are asked back: of a held reservation, for a waiting one, until `due_at`."""
+
+    reservation = models.ForeignKey(Reservation, on_delete=models.CASCADE, related_name="give_backs")
+    wanted_by = models.ForeignKey(Reservation, on_delete=models.CASCADE, related_name="+")
+    asked_at = models.DateTimeField(auto_now_add=True)
+    due_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=10, blank=True, default="")  # given | withdrawn | suspended
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["reservation"], condition=Q(ended_at=None), name="one_open_give_back_per_reservation"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"give back {self.reservation_id} for {self.wanted_by_id}"
+
+
+class NodeCondition(models.TextChoices):
+    """Whether a node takes pods."""
+
+    READY = "ready"
+    CORDONED = "cordoned", "takes no new pods"  # spec.unschedulable
+    LOST = "lost", "not ready"
+    GONE = "gone", "no longer there"
+
+
+class Node(models.Model):
+    """One kind of accelerator of one node, as its cluster said last, with the pods that hold some of it."""
+
+    cluster = models.CharField(max_length=40)  # slug of an endpoints.Cluster: a reference upwards, so no foreign key
+    name = models.CharField(max_length=253)
+    resource = models.CharField(max_length=317)  # nvidia.com/gpu, nvidia.com/mig-1g.10gb, amd.com/gpu, …
+    product = models.CharField(max_length=80, blank=True)  # nvidia.com/gpu.product, or what the vendor calls it
+    memory_mib = models.PositiveIntegerField(null=True)  # of one accelerator, where the node says it
+    capacity = models.PositiveIntegerField()
+    allocatable = models.PositiveIntegerField()  # without those that are unhealthy
+    labels = models.JSONField(default=dict)  # those by which hardware profiles choose nodes
+    condition = models.CharField(max_length=8, choices=NodeCondition.choices)
+    since = models.DateTimeField()  # in this condition
+    pods = models.JSONField(default=list)  # [{namespace, name, amount, endpoint, since}], the oldest first
+
+    class Meta:
+        ordering = ["cluster", "name", "resource"]
+        constraints = [models.UniqueConstraint(fields=["cluster", "name", "resource"], name="one_row_per_node")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.resource}"
+
+
+class Survey(models.Model):
+    """When the nodes of a cluster were looked at, and by whom they are now."""
+
+    cluster = models.CharField(max_length=40, primary_key=True)
+    claimed_until = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(null=True)  # the last time that all of it was read
+    tried_at = models.DateTimeField(null=True)
+    seconds = models.FloatField(default=0)  # that it took
+    problem = models.CharField(max_length=500, blank=True, default="")  # why the last look failed
+
+    def __str__(self) -> str:
+        return f"survey of {self.cluster}"
 
 
 class Outcome(models.TextChoices):

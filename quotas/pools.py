@@ -17,13 +17,19 @@ from portal.http import clean_text
 from projects.models import slug_validator
 from projects.permissions import require, require_anywhere
 from projects.principal import Principal
-from quotas import services
-from quotas.models import Pool, ReservationState
+from quotas import services, shares
+from quotas.models import GiveBackRule, Pool, ReservationState
 
 log = logging.getLogger(__name__)
 
 MAX_ACCELERATORS = 100_000
-FIELDS = frozenset({"name", "cluster", "limit", "observed", "simulated", "profiles"})
+FIELDS = frozenset(
+    {
+        "name", "cluster", "limit", "observed", "simulated", "profiles", "from_nodes", "give_back", "grace_hours",
+        "shares",
+    }
+)  # fmt: skip
+MOST_HOURS = 720
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,8 @@ class Finding:
 
 
 def create_pool(by: Principal, *, slug: str, **fields: object) -> Pool:
-    """Create a pool. `fields`: name, cluster (slug), limit, and optionally observed (default: limit), simulated and
-    profiles (slugs of hardware profiles).
+    """Create a pool. `fields`: name, cluster (slug), limit, and optionally observed (default: limit), simulated,
+    profiles (slugs of hardware profiles), from_nodes, give_back, grace_hours and shares (quotas/shares.py).
 
     Raises Forbidden, Invalid naming the field and its limit, and Conflict for a slug that is taken.
     """
@@ -46,27 +52,28 @@ def create_pool(by: Principal, *, slug: str, **fields: object) -> Pool:
     if absent:
         raise Invalid(f"A pool needs {', '.join(absent)}.", fields={name: f"{name} is missing." for name in absent})
     cleaned = _clean({"slug": slug, "observed": fields["limit"], **fields})
-    profiles = cleaned.pop("profiles", [])
+    profiles, agreed = cleaned.pop("profiles", []), cleaned.pop("shares", [])
     with transaction.atomic():
         if Pool.objects.filter(slug=cleaned["slug"]).exists():
             raise Conflict(f"A pool named {slug} exists already. Choose another slug.", code="name_taken")
         pool = Pool.objects.create(**cleaned)
         pool.profiles.set(_profiles(profiles))
-        record("quotas.create_pool", by=by, obj=pool, after=facts(pool))
+        shares.agree(by, pool, agreed)
+        record("quotas.create_pool", by=by, obj=pool, after=_audited(pool))
     return pool
 
 
 def change_pool(by: Principal, pool: Pool, **fields: object) -> Pool:
-    """Change name, cluster, limit, observed, simulated or profiles; what fits now is promoted.
+    """Change fields of a pool, as `create_pool` takes them; what fits now is promoted.
 
     Raises Forbidden, Invalid, and Conflict when the limit would fall below what is held.
     """
     require(by, "change", pool)
     cleaned = _clean(fields)
-    profiles = cleaned.pop("profiles", None)
+    profiles, agreed = cleaned.pop("profiles", None), cleaned.pop("shares", None)
     with transaction.atomic():
         pool = Pool.objects.select_for_update().get(pk=pool.pk)
-        before = facts(pool)
+        before = _audited(pool)
         limit = cleaned.get("limit", pool.limit)
         if isinstance(limit, int) and limit < pool.held:
             raise Conflict(
@@ -78,7 +85,9 @@ def change_pool(by: Principal, pool: Pool, **fields: object) -> Pool:
         pool.save(update_fields=list(cleaned))
         if profiles is not None:
             pool.profiles.set(_profiles(profiles))
-        after = facts(pool)
+        if agreed is not None:
+            shares.agree(by, pool, agreed)
+        after = _audited(pool)
         changed = {name for name in after if after[name] != before[name]}
         if changed:
             record(
@@ -94,7 +103,7 @@ def change_pool(by: Principal, pool: Pool, **fields: object) -> Pool:
 
 
 def facts(pool: Pool) -> dict[str, object]:
-    """Return the configuration of a pool as an audit row and the API show it."""
+    """Return the configuration of a pool as the API shows it; of its shares everybody sees their own part."""
     return {
         "slug": pool.slug,
         "name": pool.name,
@@ -103,7 +112,14 @@ def facts(pool: Pool) -> dict[str, object]:
         "observed": pool.observed,
         "simulated": pool.simulated,
         "profiles": sorted(profile.slug for profile in pool.profiles.all()),
+        "from_nodes": pool.from_nodes,
+        "give_back": pool.give_back,
+        "grace_hours": pool.grace_hours,
     }
+
+
+def _audited(pool: Pool) -> dict[str, object]:
+    return facts(pool) | {"shares": shares.agreed(pool)}
 
 
 def check_pools() -> list[Finding]:
@@ -158,8 +174,16 @@ def _clean(fields: Mapping[str, object]) -> dict[str, object]:
         if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= MAX_ACCELERATORS:
             bounds = f"between {low} and {MAX_ACCELERATORS:,}"
             raise Invalid.field(name, f"{name} is {str(number)[:40]}; it must be a whole number {bounds}.")
-    if "simulated" in fields and not isinstance(fields["simulated"], bool):
-        raise Invalid.field("simulated", "simulated must be true or false.")
+    for name in (name for name in ("simulated", "from_nodes") if name in fields):
+        if not isinstance(fields[name], bool):
+            raise Invalid.field(name, f"{name} must be true or false.")
+    if "give_back" in fields and fields["give_back"] not in GiveBackRule.values:
+        raise Invalid.field("give_back", f"give_back must be one of {', '.join(GiveBackRule.values)}.")
+    hours = fields.get("grace_hours", 0)
+    if isinstance(hours, bool) or not isinstance(hours, int) or not 0 <= hours <= MOST_HOURS:
+        raise Invalid.field(
+            "grace_hours", f"grace_hours is {str(hours)[:40]}; it must be a whole number between 0 and {MOST_HOURS}."
+        )
     return cleaned
 
 

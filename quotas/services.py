@@ -4,8 +4,10 @@
 forbids what they forbid. On PostgreSQL every change locks the pool's row first, so that a release and a newcomer see
 each other; SQLite runs one IMMEDIATE transaction at a time.
 
-Order: `reserve` puts the newcomer at the end of the queue and then serves the queue, first come, first fits. So nobody
-overtakes somebody who would fit, and a large reservation does not block small ones that fit beside it.
+Order: `reserve` puts the newcomer at the end of its project's queue and then serves the pool by fair share
+(quotas/fairness.py): the project furthest below its share first, within a project who came first. So nobody of a
+project overtakes somebody of it who would fit, and a large reservation does not block small ones that fit beside it,
+until it has waited for settings.QUEUE_PATIENCE_HOURS: then what is free is kept for it.
 """
 
 import logging
@@ -21,12 +23,12 @@ from audit.services import Actor, record, system
 from portal.errors import Conflict, Invalid
 from portal.states import move
 from projects.models import Project
+from quotas import fairness, lines
 from quotas.gpus import require_gpus
+from quotas.lines import LIVING
 from quotas.models import Pool, Reservation, ReservationState
 
 log = logging.getLogger(__name__)
-
-LIVING = (ReservationState.WAITING, ReservationState.HELD)
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,15 @@ def reserve(
     project: Project,
     price: Decimal | None = None,
     currency: str = "",
+    running: bool = False,
 ) -> Reservation:
     """Reserve `amount` accelerators of `pool` for `holder`, (kind, id): held when there is room, else waiting.
 
     The caller has checked that `by` may spend them, and may have a transaction open. A holder that has the same
     reservation already gets it back, so that a retry changes nothing. Raises Invalid when the amount could never fit,
     and Conflict when the holder has another reservation or the project's GPU quota is used up (`gpu_quota`).
-    `price` is the list price of one accelerator per hour in `currency`, None where there is none.
+    `price` is the list price of one accelerator per hour in `currency`, None where there is none. `running`: the holder
+    has them already, so it waits for nobody's turn.
     """
     _check_amount(pool, amount)
     kind, identifier = holder
@@ -97,6 +101,8 @@ def reserve(
         )  # fmt: skip
         after = {"pool": pool.slug, "amount": amount, "holder": f"{kind}:{identifier}"}
         record("quotas.reserve", by=by, obj=made, project=project.slug, after=after)
+        if running:
+            _hold(by, made)
         _serve(by, pool)
         made.refresh_from_db()
     return made
@@ -188,7 +194,7 @@ def hand_over(by: Actor, giver: tuple[str, str], taker: tuple[str, str]) -> Rese
 
 
 def promote(pool: Pool, *, by: Actor | None = None) -> list[Reservation]:
-    """Hold every waiting reservation of `pool` that fits now, oldest first, and return them.
+    """Hold every waiting reservation of `pool` that fits now, in the order of their turns, and return them.
 
     `reserve`, `release` and `observe` do this by themselves; a sweep calls it for what changed in another way.
     """
@@ -226,14 +232,8 @@ def position(reservation: Reservation) -> int:
 def positions(reservations: Iterable[Reservation]) -> dict[int, int]:
     """Return the place in its pool's queue by reservation id, 0 for those that do not wait (one query)."""
     wanted = {item.pk: item.pool_id for item in reservations}
-    places = dict.fromkeys(wanted, 0)
-    queue = Reservation.objects.filter(pool_id__in=set(wanted.values()), state=ReservationState.WAITING)
-    counted: dict[int, int] = {}
-    for identifier, pool_id in queue.order_by("id").values_list("id", "pool_id"):
-        counted[pool_id] = counted.get(pool_id, 0) + 1
-        if identifier in places:
-            places[identifier] = counted[pool_id]
-    return places
+    places = lines.places(wanted.values())
+    return {identifier: places.get(identifier, 0) for identifier in wanted}
 
 
 def _locked(pool_id: int) -> Pool:
@@ -280,24 +280,22 @@ def _check_amount(pool: Pool, amount: int) -> None:
 
 
 def _serve(by: Actor, pool: Pool) -> list[Reservation]:
-    """Hold the waiting ones that fit, in the order of the queue; the pool's row is locked by the caller."""
+    """Hold the waiting ones that fit, in the order of their turns; the pool's row is locked by the caller."""
     served: list[Reservation] = []
-    after = 0
-    while True:
-        fresh = Pool.objects.get(pk=pool.pk)
-        free = min(fresh.limit, fresh.observed) - fresh.held
-        if free < 1:
+    fresh, now = Pool.objects.get(pk=pool.pk), timezone.now()
+    line = lines.read([pool.pk]).get(pool.pk) if fresh.held < min(fresh.limit, fresh.observed) else None
+    while line is not None:
+        claim = fairness.following(line, now, lines.patience())
+        if claim is None:
             return served
-        queue = Reservation.objects.select_related("project", "pool").filter(
-            pool=pool, state=ReservationState.WAITING, amount__lte=free, id__gt=after
-        )
-        following = queue.order_by("id").first()
-        if following is None:
-            return served
-        after = following.pk
-        if _hold(by, following):
-            following.refresh_from_db(fields=["state", "held_at"])
-            served.append(following)
+        chosen = Reservation.objects.select_related("project", "pool").get(pk=claim.id)
+        if _hold(by, chosen):
+            chosen.refresh_from_db(fields=["state", "held_at"])
+            served.append(chosen)
+            line = line.holds(claim, now)
+        else:  # the counter says less than the sum, or it was given back meanwhile
+            line = line.without(claim)
+    return served
 
 
 def _hold(by: Actor, reservation: Reservation) -> bool:

@@ -1,6 +1,6 @@
 """64 approvals at once for 8 accelerators, on a real control plane with room for more, by two worker processes one of
-which is killed: there are never pods for more than 8, the others wait in their order, and a lost node changes nothing
-of what is reserved.
+which is killed: there are never pods for more than 8, both projects have their half, the others wait in their order,
+and a lost node changes nothing of what is reserved.
 """
 
 import threading
@@ -113,11 +113,19 @@ class Scene:
         return set(rows.values_list("holder_id", flat=True))
 
     def waiting(self) -> list[str]:
-        """Who waits, in the order of the queue; the places have no gap."""
+        """Who waits, in the order of the queue; the places have no gap, and a project's are in the order of coming."""
         rows = list(Reservation.objects.filter(state=ReservationState.WAITING).order_by("id"))
         places = positions(rows)
-        assert [places[row.pk] for row in rows] == list(range(1, len(rows) + 1))
-        return [row.holder_id for row in rows]
+        assert sorted(places.values()) == list(range(1, len(rows) + 1))
+        for project in {row.project_id for row in rows}:
+            own = [places[row.pk] for row in rows if row.project_id == project]
+            assert own == sorted(own)
+        return [row.holder_id for row in sorted(rows, key=lambda row: places[row.pk])]
+
+    def shares(self) -> list[int]:
+        """How many accelerators each of the two projects holds."""
+        held = Reservation.objects.filter(state=ReservationState.HELD)
+        return [held.filter(project=project).count() for project in (self.org.fraud, self.org.search)]
 
     def ready(self, count: int = ROOM) -> bool:
         """Whether those who hold an accelerator answer calls, and everybody else says what it waits for."""
@@ -158,13 +166,19 @@ def test_eight_run_and_fifty_six_wait_whatever_happens(scene: Scene, kubelet: Ku
         told = Endpoint.objects.get(pk=scene.waiting()[4]).reason_sentence
         assert "at position 5 of the queue" in told and scene.pool.slug in told
 
-        following, leaving = scene.waiting()[:3], sorted(scene.held())[:3]
+        before, leaving, queue = scene.held(), sorted(scene.held())[:3], scene.waiting()
         for number, one in enumerate(leaving):
             verb = services.delete if number else services.suspend
             verb(Principal.of(scene.org.pat), Endpoint.objects.get(pk=one))
         scene.until(lambda: not scene.held() & set(leaving) and len(scene.held()) == ROOM, "three to leave")
-        assert set(following) <= scene.held(), "the next ones in the queue, and nobody else"
-        scene.until(lambda: Endpoint.objects.filter(pk__in=following, phase=Phase.READY).count() == 3, "the next ones")
+        following = sorted(scene.held() - before, key=queue.index)
+        projects = (scene.org.fraud, scene.org.search)
+        for project, holds in zip(projects, scene.shares(), strict=True):
+            ids = [str(pk) for pk in Endpoint.objects.filter(project=project).values_list("pk", flat=True)]
+            own, waited = [one for one in following if one in ids], [one for one in queue if one in ids]
+            assert set(own) == set(waited[: len(own)]), "the next ones of each, and nobody else"
+            assert not own or holds <= ROOM // 2 + 1, "who has more than its half waits"
+        scene.until(lambda: Endpoint.objects.filter(pk__in=following, phase=Phase.READY).count() == 3, "the next")
 
         before, queue = scene.held(), scene.waiting()
         kubelet.lose("npu-1")

@@ -49,7 +49,8 @@ def test_pools_show_aggregates_to_everyone(org, api_for, pool):
         "items": [
             {
                 "slug": "shared-gpu", "name": "Shared", "cluster": "local", "limit": 8, "observed": 8, "held": 6,
-                "waiting": 4, "available": 2, "simulated": True, "profiles": ["l40s-1"],
+                "waiting": 4, "available": 2, "simulated": True, "profiles": ["l40s-1"], "from_nodes": True,
+                "give_back": "not-prod", "grace_hours": 24, "nodes": [], "shares": [],
             }
         ],
         "next": None,
@@ -67,7 +68,7 @@ def test_listing_pools_costs_the_same_for_many(org, api_for, pool, django_assert
             *pool.profiles.all()
         )
     api = api_for(org.cy, "usage:read")
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         assert len(api.get("/pools").json()["items"]) == 31
 
 

@@ -47,7 +47,7 @@ def test_smaller_gives_back_and_keeps_the_history(org: Org, pool: Pool) -> None:
 def test_what_waits_asks_for_less_and_keeps_its_place(org: Org, pool: Pool) -> None:
     services.reserve(BY, pool, 6, holder=("endpoint", "x"), project=org.fraud)
     waits = services.reserve(BY, pool, 4, holder=A, project=org.fraud)
-    services.reserve(BY, pool, 3, holder=("endpoint", "b"), project=org.search)
+    services.reserve(BY, pool, 3, holder=("endpoint", "b"), project=org.fraud)
     assert services.resize(BY, A, 3) == [] and services.position(waits) == 1
     assert [one.pk for one in services.resize(BY, A, 2)] == [waits.pk] and state(pool)[0] == 8
 
