@@ -47,9 +47,10 @@ class RequestBody(BaseModel):
 
 
 class EndpointBody(RequestBody):
-    """A request for a new endpoint."""
+    """A request for a new endpoint, or one that adopts what runs already."""
 
     NAMES: ClassVar[tuple[str, ...]] = ("project", "name", "asset", "version", "hardware_profile")
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "promoted_from", "adopts"})
 
     kind: Literal["endpoint"] = "endpoint"
     project: str | None = Field(None, max_length=40)
@@ -63,18 +64,29 @@ class EndpointBody(RequestBody):
     context_tokens: int | None = Field(4096, ge=1, le=MAX_CONTEXT)
     data_classification: Literal["public", "internal", "confidential", "restricted"] | None = None
     ends_on: dt.date | None = None
+    promoted_from: str | None = Field(None, max_length=40, description="Id of the endpoint that it is promoted from.")
+    adopts: int | None = Field(
+        None, ge=1, le=MAX_KEY, description="Id of a workload without approval that becomes this endpoint."
+    )
+
+    def stored(self) -> dict[str, Any]:
+        """Return the body as it is kept and digested; without promotion and adoption as it was before there were
+        any.
+        """
+        return _without(super().stored(), "promoted_from", "adopts")
 
     def clean(self, problems: dict[str, str]) -> None:
         """Check the form of the name."""
         if self.name and "name" not in problems and not is_slug(self.name):
             problems["name"] = f"name is {self.name!r}. {slug_validator.message}"
+        _check_source(self, problems)
 
 
 class RevisionBody(RequestBody):
     """Another version, profile or size of a running endpoint. Without `asset` it stays the same one."""
 
     NAMES: ClassVar[tuple[str, ...]] = ("endpoint", "asset", "version", "hardware_profile")
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "asset", "canary_percent"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"kind", "asset", "canary_percent", "promoted_from"})
 
     kind: Literal["revision"] = "revision"
     endpoint: str | None = Field(None, max_length=40, description="Id of the endpoint.")
@@ -87,11 +99,15 @@ class RevisionBody(RequestBody):
     canary_percent: int | None = Field(
         None, ge=1, le=CANARY_PERCENT, description="Share of the calls that it gets on trial; none: it takes over."
     )
+    promoted_from: str | None = Field(None, max_length=40, description="Id of the endpoint that it is promoted from.")
 
     def stored(self) -> dict[str, Any]:
-        """Return the body as it is kept and digested; without a canary as it was before there were any."""
-        found = super().stored()
-        return {name: value for name, value in found.items() if name != "canary_percent" or value is not None}
+        """Return the body as it is kept and digested; without canary and promotion as it was before there were any."""
+        return _without(super().stored(), "canary_percent", "promoted_from")
+
+    def clean(self, problems: dict[str, str]) -> None:
+        """Check where it is promoted from."""
+        _check_source(self, problems)
 
 
 class RenewalBody(RequestBody):
@@ -252,7 +268,7 @@ BODIES: Mapping[str, type[RequestBody]] = {
     "admission": AdmissionBody,
     "waiver": WaiverBody,
 }
-REQUIRED = tuple(name for name in EndpointBody.model_fields if name != "kind")
+REQUIRED = tuple(name for name in EndpointBody.model_fields if name not in EndpointBody.OPTIONAL)
 assert set(Environment.values) == {"dev", "staging", "prod"}  # noqa: S101 - the literals above say the same
 assert set(DataClassification.values) == {"public", "internal", "confidential", "restricted"}  # noqa: S101
 
@@ -313,6 +329,22 @@ def _problems(body: RequestBody) -> dict[str, str]:
     _check_end(getattr(body, "ends_on", None), problems)
     body.clean(problems)
     return problems
+
+
+def _without(found: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return a stored body without those of `names` that say nothing."""
+    return {name: value for name, value in found.items() if name not in names or value is not None}
+
+
+def _check_source(body: "EndpointBody | RevisionBody", problems: dict[str, str]) -> None:
+    if body.promoted_from is None:
+        return
+    try:
+        body.promoted_from = str(uuid.UUID(body.promoted_from)) if body.promoted_from else None
+    except ValueError:
+        problems["promoted_from"] = (
+            f"promoted_from is {body.promoted_from!r}; give the id of an endpoint, which has 36 characters."
+        )
 
 
 def _check_end(ends_on: dt.date | None, problems: dict[str, str]) -> None:

@@ -33,6 +33,7 @@ def clone(by: Principal, request: Request) -> dict[str, Any]:
     if model is None or request.kind == RequestKind.ADMISSION:
         raise Conflict(f"{request} is of the kind {request.kind}; it cannot be copied.", code="not_cloneable")
     body = {name: request.body.get(name) for name in model.model_fields} | {"kind": request.kind}
+    body.pop("adopts", None)  # one object becomes one endpoint
     project = None
     if body.get("project"):
         project = visible(by, Project.objects.all(), "request").filter(slug=body["project"]).first()

@@ -5,6 +5,7 @@ from django.urls import path
 from approvals.access import leaving_views, review_views
 from approvals.access import views as access
 from approvals.envelopes import views as envelopes
+from approvals.environments import views as environments
 from approvals.objective import views as objective
 from approvals.views import (
     admissions,
@@ -26,6 +27,7 @@ from approvals.views import (
 from approvals.waivers import views as waivers
 
 urlpatterns = [
+    path("environments/", environments.environment_list, name="environment_list"),
     path("requests/", lists.request_list, name="request_list"),
     path("requests/bulk/", lists.request_bulk, name="request_bulk"),
     path("requests/new/", forms.request_new, name="request_new"),

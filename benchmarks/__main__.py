@@ -18,7 +18,8 @@ ON_STORES = (
     "policies",
     "queue",
 )  # with measure(store) -> list[Result], run in a process of its own per database
-ON_SQLITE = ("fleet",)  # the same on SQLite alone, whose share of the cost is the larger one: it takes minutes
+# The same on SQLite alone, whose share of the cost is the larger one: it takes minutes.
+ON_SQLITE = ("fleet", "gitops", "drift", "rogue")
 BENCHES = (*ALONE, *ON_STORES, *ON_SQLITE)
 
 

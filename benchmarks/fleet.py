@@ -108,7 +108,7 @@ def measure(store: str) -> list[Result]:
 def _measured(plane: Plane, store: str) -> list[Result]:
     for name in ("kube-scheduler", "kube-controller-manager"):
         plane.components[name].stop(kill=True)
-    by, cluster, version, profile = _registered(plane)
+    by, cluster, version, profile = registered(plane)
     _say("filling the cluster")
     fleet = seed_fleet.rows(cluster, version, profile, scaled(ENDPOINTS))
     seed_fleet.objects(plane.api, cluster, fleet)
@@ -217,7 +217,8 @@ def _portal() -> Iterator[Worker]:
         worker.stop()
 
 
-def _registered(plane: Plane) -> tuple[Principal, Cluster, Version, HardwareProfile]:
+def registered(plane: Plane) -> tuple[Principal, Cluster, Version, HardwareProfile]:
+    """Register the plane, and return who did, the cluster, and what its endpoints run on what."""
     token = plane.token_for("gatehouse", "gatehouse", rbac.objects("kubernetes", {}))
     engineer = User.objects.create_user(username="engineer")
     engineer.groups.add(Group.objects.get_or_create(name="platform-engineers")[0])

@@ -74,8 +74,12 @@ def rows(cluster: Cluster, version: Version, profile: HardwareProfile, amount: i
     return made
 
 
-def objects(api: Api, cluster: Cluster, endpoints: Sequence[Endpoint], *, ready: bool = True) -> None:
-    """Write what the cluster would have of `endpoints`: the first of each project by the driver, with its namespace."""
+def objects(
+    api: Api, cluster: Cluster, endpoints: Sequence[Endpoint], *, ready: bool = True, pods: bool = True
+) -> None:
+    """Write what the cluster would have of `endpoints`, with their `pods`: the first of each project by the driver,
+    with its namespace.
+    """
     driver, where = driver_for(cluster), place(cluster)
     wanted = [workload(one, one.revision, 1) for one in endpoints if one.revision is not None]
     first = {one.project: one for one in wanted}
@@ -83,7 +87,20 @@ def objects(api: Api, cluster: Cluster, endpoints: Sequence[Endpoint], *, ready:
         driver.apply(one)
     rest = [one for one in wanted if one is not first[one.project]]
     _each(rest, lambda one: _written(api, where, one))
-    _each(wanted, lambda one: running(api, where, one, ready=ready))
+    _each(wanted if pods else (), lambda one: running(api, where, one, ready=ready))
+
+
+def secrets(api: Api, cluster: Cluster, endpoints: Sequence[Endpoint]) -> None:
+    """Write the key of each endpoint's engines, which those have that the driver made."""
+    where = place(cluster)
+    wanted = [workload(one, one.revision, 1) for one in endpoints if one.revision is not None]
+    first = {one.project: one for one in wanted}
+
+    def write(one: Workload) -> None:
+        manifest = _manifest(where, one, "Secret")
+        api.post(f"/api/v1/namespaces/{manifest['metadata']['namespace']}/secrets", manifest)
+
+    _each([one for one in wanted if one is not first[one.project]], write)
 
 
 def routes(cluster: Cluster, endpoints: Iterable[Endpoint]) -> None:

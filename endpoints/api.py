@@ -8,7 +8,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from ninja import Field, Query, Router
 
-from endpoints import engine_logs, services, serving, telling
+from endpoints import engine_logs, manifests, services, serving, telling
 from endpoints.clusters import ClusterError
 from endpoints.models import Endpoint, Phase
 from endpoints.reading import endpoint_or_404, whole
@@ -94,6 +94,7 @@ def endpoint_json(row: Endpoint, reader: Principal | None = None) -> dict[str, A
         "ready_at": row.ready_at,
         "ends_on": row.ends_on,
         "deleted_at": row.deleted_at,
+        "promoted_from": None if shared else row.promoted_from_id,
     }
 
 
@@ -194,6 +195,18 @@ def list_revisions(
         for one in found
     ]
     return answer(request, {"items": items, "next": following})
+
+
+@router.get("/endpoints/{endpoint_id}/manifests", auth=scope("endpoints:read"))
+def get_manifests(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
+    """The objects that are written for an endpoint, as YAML and without secrets; where others apply them from Git, the
+    commit that they stand in. None for engines that are processes of the portal's own machine.
+    """
+    row = endpoint_or_404(request.principal, endpoint_id)
+    try:
+        return answer(request, manifests.document(manifests.of(row)))
+    except ClusterError as error:
+        raise Unavailable(error.sentence, code=error.code) from error
 
 
 @router.get("/endpoints/{endpoint_id}/logs", auth=scope("endpoints:read"))

@@ -1,57 +1,39 @@
-"""Cells of the capacity page: the pools as boxes, with what runs on each accelerator, how busy it is and until when.
+"""Cells of the capacity page: the pools as boxes, whose turn it is and when, whose share is how large, what could be
+given back, and nodes that no pool counts.
 
 What `quotas` knows of a pool is enriched here with endpoints, since a route belongs to the highest app that it needs.
 Of a project that the reader may not see nothing is shown but that it is "another project".
 """
 
-import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from endpoints import cells, idle, numbers
+from endpoints import box_cells, boxes, what_if
+from endpoints.box_cells import ROLES, held, who
+from endpoints.boxes import Seat
 from endpoints.idle import Idle
-from endpoints.models import Endpoint, EngineCount, Phase
-from endpoints.numbers import Calls
-from endpoints.seats import GROWTH, HOLDER_KIND, RETIRING, SURGE
-from portal.templatetags.gatehouse import money
+from endpoints.models import Endpoint
+from endpoints.scene import Scene
+from portal.templatetags.gatehouse import day, money
 from projects.permissions import can_anywhere
 from projects.principal import Principal
 from quotas import capacity as pools
-from quotas.capacity import Panel, Place
-from quotas.models import Reservation
+from quotas import devices, fairness, forecast, lines
+from quotas.capacity import STRANGER, Panel, Place
+from quotas.forecast import Start
+from quotas.models import Node, NodeCondition
 
 Cell = dict[str, Any]
-BOXES = 64  # beyond that a pool is a table
-FRESH = dt.timedelta(minutes=2)  # an older reading of an engine says nothing about now
 RETURNS = 20
-ROLES = {GROWTH: "more replicas", SURGE: "next revision", RETIRING: "ending"}  # what an endpoint holds besides its own
 
 
-class Scene:
-    """Everything that the page reads, by endpoint id (at most eight queries, however much there is)."""
-
-    def __init__(self, principal: Principal) -> None:
-        self.principal = principal
-        self.panels = pools.panels(principal)
-        places = [place for panel in self.panels for place in (*panel.held, *panel.waiting) if place.known]
-        held = [place.reservation for panel in self.panels for place in panel.held if place.known]
-        self.endpoints = idle.holders(place.reservation for place in places) if places else {}
-        self.idle = {str(one.endpoint.pk): one for one in idle.judge(held, self.endpoints)}
-        ids = [one.holder_id for one in held if one.holder_id in self.endpoints]
-        self.calls: Mapping[str, Calls] = numbers.last_day(ids) if ids else {}
-        self.running = _running([self.endpoints[one] for one in ids])
-
-    def endpoint(self, reservation: Reservation) -> Endpoint | None:
-        """Return the endpoint that holds or waits, if the reader may know it."""
-        return self.endpoints.get(reservation.holder_id)
-
-
-def page(principal: Principal) -> Cell:
-    """Return the context of the capacity page."""
+def page(principal: Principal, asked: Mapping[str, str]) -> Cell:
+    """Return the context of the capacity page; `asked` is what its address asks for: `view`, and what if."""
     scene = Scene(principal)
     could = list(scene.idle.values())
     return {
@@ -62,129 +44,150 @@ def page(principal: Principal) -> Cell:
         "returns": _returns(scene),
         "idle_days": settings.IDLE_DAYS,
         "measured": timezone.now(),
+        "table": asked.get("view") == "table",
+        "strangers": [
+            _stranger(scene, node) for node in devices.strangers([one.pool for one in scene.panels], scene.nodes)
+        ],
+        "what_if": what_if.cells(scene, asked) if scene.panels else None,
     }
 
 
 def _pool(scene: Scene, panel: Panel) -> Cell:
+    parts = scene.parts[panel.pool.pk]
+    seats = boxes.seats(parts, panel.held, scene.elsewhere(panel)) if parts else []
+    starts = forecast.starts(panel.line, scene.returns(panel), scene.now, lines.patience())
+    known: list[Any] = [part.node for part in parts]  # with what `scene` reads beside them
+    seen = [node.seen_at for node in known if node.seen_at is not None]
     return {
         "slug": panel.pool.slug,
         "name": panel.pool.name,
         "profiles": ", ".join(profile.name for profile in panel.pool.profiles.all()),
         "room": panel.room,
         "short": panel.room.observed < panel.room.held,
-        "boxes": _boxes(scene, panel) if panel.room.limit <= BOXES else [],
-        "holders": [_held(scene, place) for place in panel.held[: pools.QUEUE]],
+        "boxes": box_cells.of(scene, panel, seats),
+        "nodes": _nodes(seats, [part.node for part in parts]),
+        "measured": min(seen) if seen else None,
+        "problem": next((node.problem for node in known if node.problem), ""),
+        "differences": " ".join(_differences(seats)) if parts else "",
+        "differ": any(seat.kind in (boxes.OVER, boxes.OTHER) for seat in seats),
+        "shares": _shares(scene, panel),
+        "holders": [held(scene, place) for place in panel.held[: pools.QUEUE]],
         "more_holders": max(0, len(panel.held) - pools.QUEUE),
-        "waiting": [_waiting(scene, panel, place) for place in panel.waiting],
+        "waiting": [_waiting(scene, panel, place, starts) for place in panel.waiting],
         "more": panel.more,
+        "patience": lines.patience(),
+        "give_back": panel.pool.give_back,
+        "grace_hours": panel.pool.grace_hours,
     }
 
 
-def _boxes(scene: Scene, panel: Panel) -> list[Cell]:
-    boxes: list[Cell] = []
-    for place in panel.held:
-        row = scene.endpoint(place.reservation)
-        own = place.reservation.holder_kind == HOLDER_KIND
-        each = row.revision.profile.accelerator_count if own and row is not None and row.revision is not None else 0
-        for number in range(place.reservation.amount):
-            replica = number // each if each else None
-            boxes.append({"kind": "held", **_held(scene, place, replica), **_part(place, number, replica)})
-    free = max(0, panel.room.limit - panel.room.held)
-    boxes += [{"kind": "free"} for _ in range(max(0, free - panel.absent))]
-    boxes += [{"kind": "absent"} for _ in range(min(free, panel.absent))]
-    return [box | {"number": number} for number, box in enumerate(boxes)]
+def _nodes(seats: Sequence[Seat], nodes: Sequence[Node]) -> list[Cell]:
+    """Return each node of a pool with what is held of it."""
+    by_node: dict[int, list[Seat]] = defaultdict(list)
+    for seat in seats:
+        if seat.node is not None:
+            by_node[seat.node.pk].append(seat)
+    return [
+        {
+            "name": node.name,
+            "product": box_cells.product(node),
+            "resource": node.resource,
+            "count": len(by_node[node.pk]),
+            "taken": sum(seat.kind in (boxes.HELD, boxes.OVER, boxes.OTHER) for seat in by_node[node.pk]),
+            "free": sum(seat.kind == boxes.FREE for seat in by_node[node.pk]),
+            "condition": NodeCondition(node.condition).label,
+            "ready": node.condition == NodeCondition.READY,
+            "since": node.since,
+        }
+        for node in dict.fromkeys(nodes)
+    ]
 
 
-def _part(place: Place, number: int, replica: int | None) -> Cell:
-    """Return which part of its holder an accelerator is for; nothing of a stranger's."""
-    amount, role = place.reservation.amount, ROLES.get(place.reservation.holder_kind, "")
-    if not place.known or (amount == 1 and not role):
-        return {"part": ""}
-    if role:
-        return {"part": role}
-    return {"part": f"replica {replica + 1}" if replica is not None else f"{number + 1} of {amount}"}
+def _differences(seats: Sequence[Seat]) -> list[str]:
+    """Return in sentences where the nodes and the reservations differ; nothing when they say the same."""
+    found, told = boxes.differences(seats), []
+    if count := found[boxes.OTHER]:
+        told.append(f"{_accelerators(count)} held by something that the portal did not start: there is less room than "
+                    "reservations say, and who is served may wait for a node.")  # fmt: skip
+    if count := found[boxes.OVER]:
+        told.append(f"{_accelerators(count)} held by pods of endpoints that have no reservation for them: engines that "
+                    "end, or replicas that somebody added by hand.")  # fmt: skip
+    if count := found[boxes.RESERVED]:
+        told.append(f"{_accelerators(count)} reserved, and no pod is there yet: they start, or wait for a node.")
+    return told
 
 
-def _held(scene: Scene, place: Place, replica: int | None = None) -> Cell:
-    """Return the cells of a holder: of one replica, or of all."""
-    cell = {"amount": place.reservation.amount, **_who(scene, place)}
-    row = scene.endpoint(place.reservation)
-    if row is None or row.revision is None:
-        return cell | ({"since": place.reservation.held_at} if place.known else {})
-    own = place.reservation.holder_kind == HOLDER_KIND
-    found, calls = scene.idle.get(str(row.pk)), scene.calls.get(str(row.pk), Calls())
-    tokens = calls.input_tokens + calls.output_tokens
-    failed = row.phase == Phase.FAILED
-    return cell | {
-        "since": place.reservation.held_at,
-        "accelerator": row.revision.profile.accelerator,
-        "what": f"{row.revision.version.asset.name} · {row.environment}",
-        "until": row.ends_on,
-        "tone": "failed" if failed else "idle" if found else "",
-        "chip": _idle_chip(found) if found else cells.phase_chip(row),
-        "busy": _busy(scene, row, replica) if own else None,
-        "calls": f"{calls.requests:,} call{'s' if calls.requests != 1 else ''}, {tokens:,} tokens in 24 h",
+def _accelerators(count: int) -> str:
+    return f"{count} accelerator{' is' if count == 1 else 's are'}"
+
+
+def _shares(scene: Scene, panel: Panel) -> list[Cell]:
+    """Return what of a pool is whose, for the projects that hold or wait; those that are not known, together."""
+    own, beyond = fairness.shares(panel.line), fairness.borrowed(panel.line)
+    rows: dict[str, Cell] = {}
+    for pk in own:
+        known = pk in scene.projects
+        row = rows.setdefault(
+            scene.project(pk) if known else STRANGER,
+            {"share": 0.0, "held": 0, "waits": 0, "borrowed": 0, "known": known, "count": 0},
+        )
+        row["count"] += 1
+        row["share"] += float(own[pk])
+        row["held"] += panel.line.held.get(pk, 0)
+        row["waits"] += sum(claim.amount for claim in panel.queue if claim.project == pk)
+        row["borrowed"] += beyond.get(pk, 0)
+    for name, row in rows.items():
+        row["name"] = name if row["known"] or row["count"] == 1 else f"{row['count']} other projects"
+        row["text"] = f"{row['share']:.1f}".removesuffix(".0")
+        row["percent"] = min(100.0, 100 * row["held"] / row["share"]) if row["share"] else 100.0
+    return sorted(rows.values(), key=lambda row: (not row["known"], row["name"]))
+
+
+def _stranger(scene: Scene, node: Node) -> Cell:
+    """Return a node whose accelerators are no pool's, and what would make them one's."""
+    fix = "A platform engineer adds a hardware profile that names them to a pool of the cluster."
+    if scene.steers:
+        label = f" with the node label nvidia.com/gpu.product: {node.product}" if node.product else ""
+        fix = (
+            f"Add a hardware profile with the resource {node.resource}{label} to a pool of the cluster {node.cluster}, "
+            "or correct the one that was meant for it."
+        )
+    return {
+        "name": node.name,
+        "cluster": node.cluster,
+        "product": box_cells.product(node),
+        "resource": node.resource,
+        "count": node.capacity,
+        "fix": fix,
     }
 
 
-def _who(scene: Scene, place: Place) -> Cell:
-    row = scene.endpoint(place.reservation)
-    if row is None:
-        return {"name": place.project, "url": ""}
-    return {"name": f"{place.project}/{row.name}", "url": reverse("endpoint_detail", args=[row.pk])}
-
-
-def _idle_chip(found: Idle) -> Cell:
-    words = f"No token for {found.days} day{'s' if found.days != 1 else ''}"
-    return {"label": words, "colour": "orange", "icon": "clock", "kind": "filled", "title": found.sentence}
-
-
-def _busy(scene: Scene, row: Endpoint, replica: int | None) -> Cell | None:
-    """Return how many of the calls that fit at once are running now, as the engines say; None without a reading."""
-    readings = scene.running.get(str(row.pk), {})
-    chosen = [one for index, one in readings.items() if replica is None or index == replica]
-    if not chosen or row.revision is None:
-        return None
-    running, waiting = round(sum(one.running for one in chosen)), round(sum(one.waiting for one in chosen))
-    seats = row.revision.concurrency * len(chosen)
-    memory = [one.kv_cache_usage for one in chosen if one.kv_cache_usage is not None]
-    words = f"{running} of {seats} calls"
-    more = [f"{waiting} wait"] if waiting else []
-    more += [f"KV cache {max(memory):.0%}".replace("%", " %")] if memory else []
-    percent = running * 100 / max(1, seats)
-    tone = "warn" if waiting else ""
-    return {"percent": percent, "words": words, "more": ", ".join(more), "tone": tone, "label": f"{words} at once"}
-
-
-def _running(rows: Iterable[Endpoint]) -> dict[str, dict[int, EngineCount]]:
-    """Return the fresh readings of the engines that answer now, by endpoint id and replica (one query)."""
-    living = {str(row.pk): {str(route.get("instance", "")) for route in row.upstreams} for row in rows}
-    living = {endpoint_id: instances for endpoint_id, instances in living.items() if instances}
-    if not living:
-        return {}
-    found: dict[str, dict[int, EngineCount]] = {}
-    counts = EngineCount.objects.filter(endpoint_id__in=list(living), at__gt=timezone.now() - FRESH, error="")
-    for one in counts.order_by("at"):
-        index = one.instance.partition("-")[0]
-        if one.instance in living[str(one.endpoint_id)] and index.isdecimal():
-            found.setdefault(str(one.endpoint_id), {})[int(index)] = one
-    return found
-
-
-def _waiting(scene: Scene, panel: Panel, place: Place) -> Cell:
-    short = max(0, place.reservation.amount - panel.room.available)
-    row = scene.endpoint(place.reservation)
-    start = "as soon as a worker looks"
-    if short:
-        start = f"when {short} more {'is' if short == 1 else 'are'} free" if place.position == 1 else "when it fits"
+def _waiting(scene: Scene, panel: Panel, place: Place, starts: Mapping[int, Start]) -> Cell:
+    start, why = _start(scene, panel, starts.get(place.reservation.pk))
     return {
         "position": place.position,
         "amount": place.reservation.amount,
         "since": place.reservation.created_at if place.known else None,
-        "reference": _reference(place, row),
+        "reference": _reference(place, scene.endpoint(place.reservation)),
         "start": start,
-        **_who(scene, place),
+        "why": why,
+        **who(scene, place),
     }
+
+
+def _start(scene: Scene, panel: Panel, start: Start | None) -> tuple[str, str]:
+    """Return when something can start, and what that hangs on."""
+    if start is None:
+        return "not known", "nothing that is held before it has an end"
+    if start.after is None:
+        return "now", "as soon as a worker looks"
+    place = next((one for one in panel.held if one.reservation.pk == start.after.reservation), None)
+    name = who(scene, place)["name"] if place is not None else STRANGER
+    if start.after.why == "stops":
+        return "soon", f"when the engines of {name} have ended"
+    if start.after.why == "asked":
+        return f"not before {day(start.at)}", f"when {name} gives back what it borrowed"
+    return f"not before {day(start.at)}", f"when {name} ends, unless it is renewed"
 
 
 def _reference(place: Place, row: Endpoint | None) -> str:

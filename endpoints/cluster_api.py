@@ -18,13 +18,19 @@ router = Router(tags=["clusters"])
 
 
 class Access(Body):
-    """How the portal gets in: `token` with `server` and `ca`, or a `kubeconfig` that brings all of it."""
+    """How the portal gets in: `token` with `server` and `ca`, or a `kubeconfig` that brings all of it; for the driver
+    gitops also `repository` and what belongs to it.
+    """
 
     authentication: str = Field(max_length=20)
     server: str = Field("", max_length=500)
     ca: str = Field("", max_length=200_000)
     token: str = Field("", max_length=20_000)
     kubeconfig: str = Field("", max_length=200_000)
+    repository: str = Field("", max_length=500)
+    repository_secret: str = Field("", max_length=70_000)
+    repository_ca: str = Field("", max_length=70_000)
+    known_hosts: str = Field("", max_length=20_000)
 
 
 class ClusterIn(Body):
@@ -36,7 +42,7 @@ class ClusterIn(Body):
     environments: list[str] = Field(max_length=3)
     simulated: bool = False
     access: Access | None = None
-    options: dict[str, str] | None = Field(None, max_length=20)
+    options: dict[str, str] | None = Field(None, max_length=40)
 
 
 class ClusterPatch(Body):
@@ -44,7 +50,7 @@ class ClusterPatch(Body):
 
     name: str | None = Field(None, max_length=400)
     environments: list[str] | None = Field(None, max_length=3)
-    options: dict[str, str] | None = Field(None, max_length=20)
+    options: dict[str, str] | None = Field(None, max_length=40)
     paused: bool | None = None
     reason: str = Field("", max_length=400)
 
@@ -79,6 +85,7 @@ def cluster_json(cluster: Cluster, reader: Principal) -> dict[str, Any]:
         "credential_since": cluster.credential_since,
         "credential_ends": cluster.credential_ends,
         "options": cluster.options,
+        "repository": cluster.repository,
         "admission": cluster.admission,
         "version": cluster.version,
         "problem": {"code": cluster.problem_code, "sentence": cluster.problem_sentence}

@@ -60,7 +60,7 @@ def decide(facts: Facts) -> Step:
         step = _error(facts, facts.error)
         return turnover.after_error(facts, step, permanent=not facts.error.retry)
     step = turnover.decide(facts, _run) if facts.next else _run(facts)
-    return turnover.seats(facts, turnover.or_return(facts, _unless_paused(facts, step)))
+    return turnover.seats(facts, turnover.or_return(facts, _unless_paused(facts, _unless_held(facts, step))))
 
 
 def gone(facts: Facts) -> Step:
@@ -285,6 +285,21 @@ def _wait(error: ClusterError) -> float:
 def _of_error(error: ClusterError) -> Reason:
     after = " It is tried again by itself." if error.retry and "again" not in error.sentence else ""
     return Reason(error.code, f"{ended(error.sentence)}{after}", _turn(error.turn))
+
+
+def _unless_held(facts: Facts, step: Step) -> Step:
+    """What somebody changed where it was written is not written over; what runs goes on, and a person decides."""
+    hold = facts.observation.hold
+    if hold is None or (step.action != Action.APPLY and step.phase != Phase.READY):
+        return step
+    reason = Reason(hold.code, hold.sentence, _turn(hold.turn))
+    if step.action != Action.APPLY:
+        return replace(step, reason=reason, look_again=None)
+    following = facts.next.attempts if facts.next else 0
+    again = None if step.phase == Phase.READY else max(step.look_again or 0.0, DRIFT_SECONDS)
+    return replace(
+        step, reason=reason, action=Action.NONE, attempts=facts.attempts, next_attempts=following, look_again=again
+    )
 
 
 def _unless_paused(facts: Facts, step: Step) -> Step:

@@ -6,10 +6,10 @@ from django.conf import settings
 from django.db.models import Sum
 from django.utils.module_loading import import_string
 
-from endpoints.clusters import ClusterDriver, ClusterError, Place, Workload
+from endpoints.clusters import Adopted, ClusterDriver, ClusterError, Place, Workload
 from endpoints.engines import COMMANDS, additions
 from endpoints.fleet.credentials import opened
-from endpoints.models import Authentication, Cluster, Endpoint, Revision
+from endpoints.models import Authentication, Cluster, Endpoint, Phase, Revision
 from quotas.gpus import gpu_limit
 from quotas.models import Pool
 
@@ -41,18 +41,38 @@ def place(cluster: Cluster) -> Place:
         key=credential.key,
         in_cluster=cluster.authentication == Authentication.IN_CLUSTER,
         settings={**cluster.options, "admission": cluster.admission},
+        repository=cluster.repository,
+        repository_secret=credential.repository,
+        repository_ca=cluster.repository_ca,
+        known_hosts=cluster.known_hosts,
+        adopted=adopted_on(cluster) if cluster.adopts else {},
     )
 
 
+def adopted_on(cluster: Cluster) -> dict[str, dict[int, Adopted]]:
+    """Return what endpoints of `cluster` have adopted, by endpoint and revision (one query)."""
+    rows = Revision.objects.filter(endpoint__cluster=cluster).exclude(endpoint__phase=Phase.DELETED)
+    found: dict[str, dict[int, Adopted]] = {}
+    for endpoint, number, kept in rows.exclude(adopted={}).values_list("endpoint_id", "number", "adopted").order_by():
+        found.setdefault(str(endpoint), {})[number] = Adopted(**kept)
+    return found
+
+
 def workload(
-    endpoint: Endpoint, revision: Revision, replicas: int, keep: Collection[int] = (), weight: int | None = None
+    endpoint: Endpoint,
+    revision: Revision,
+    replicas: int,
+    keep: Collection[int] = (),
+    weight: int | None = None,
+    limits: dict[int, int] | None = None,
 ) -> Workload:
     """Return what a driver is told about `replicas` of `revision`, beside revisions to `keep` and with `weight` per
     cent of the calls; wants version, profile and project selected.
 
     The profile's memory limits a replica only where it is the machine's own: an accelerator's memory is not the
-    process's. Beside accelerators main memory is as large as theirs unless the profile says how large. Raises
-    ClusterError when the version does not say how it is started.
+    process's. Beside accelerators main memory is as large as theirs unless the profile says how large. `limits`
+    remembers accelerators by project, where many workloads are made. Raises ClusterError when the version does not say
+    how it is started.
     """
     runtime = revision.runtime
     command = runtime.get("command") or COMMANDS.get(str(runtime.get("engine", "")))
@@ -84,13 +104,15 @@ def workload(
         source=source,
         resource=resource,
         accelerators=count,
-        accelerator_limit=_limit(endpoint) if count else None,
+        accelerator_limit=_known_limit(endpoint, limits if limits is not None else {}) if count else None,
         node_selector=profile.node_selector,
         tolerations=tuple(profile.tolerations),
         cpu_millis=profile.cpu_millis,
         host_memory_bytes=profile.host_memory_bytes or profile.memory_bytes * max(count, 1),
         approval=revision.authorization_reference,
         weight=weight,
+        adopted=Adopted(**revision.adopted) if revision.adopted else None,
+        rewrite=bool(endpoint.rewrite_at and endpoint.rewrite_by),
     )
 
 
@@ -106,6 +128,13 @@ def _pinned(revision: Revision) -> str:
     if pin is None or not pin.revision or not source.startswith("hf://"):
         return source
     return f"{source.partition('@')[0]}@{pin.revision}"
+
+
+def _known_limit(endpoint: Endpoint, limits: dict[int, int]) -> int:
+    """Return the limit of a project, read once for many endpoints of a cluster."""
+    if endpoint.project_id not in limits:
+        limits[endpoint.project_id] = _limit(endpoint)
+    return limits[endpoint.project_id]
 
 
 def _limit(endpoint: Endpoint) -> int:

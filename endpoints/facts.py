@@ -108,12 +108,21 @@ class Facts:
     proven: bool = True  # whether this revision is known to have worked
 
     @property
-    def runnable(self) -> int:
-        """Replicas that may run now: those wanted, at most as many as accelerators are held for."""
-        wanted = min(self.replicas, max(1, self.observation.scaled.get(self.revision, self.replicas)))
+    def granted(self) -> int:
+        """Replicas that may run: those wanted, at most as many as accelerators are held for."""
         if not self.per or self.seat is None or self.seat.state != "held":
-            return wanted
-        return min(wanted, self.seat.amount // self.per)
+            return self.replicas
+        return min(self.replicas, self.seat.amount // self.per)
+
+    @property
+    def runnable(self) -> int:
+        """Replicas that are to run now: those that may, or fewer where the cluster scales by itself, or where somebody
+        left fewer of them and that is only shown.
+        """
+        most = self.granted
+        left, applied = self.observation.lowered.get(self.revision, (most, most))
+        fewest = left if applied == most else most
+        return min(most, fewest, max(1, self.observation.scaled.get(self.revision, most)))
 
     @property
     def draining(self) -> bool:

@@ -49,6 +49,10 @@ class Cluster(models.Model):
     credential_since = models.DateTimeField(null=True)
     credential_ends = models.DateTimeField(null=True)  # what token or certificate say of themselves; None = nothing
     options = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    # The Git repository of the driver `gitops`; its key or token is kept with the credential.
+    repository = models.CharField(max_length=500, blank=True, default="", db_default="")
+    repository_ca = models.TextField(blank=True, default="", db_default="")  # PEM
+    known_hosts = models.TextField(blank=True, default="", db_default="")  # host keys of an SSH server
 
     # What was seen of it.
     last_seen_at = models.DateTimeField(null=True)  # the last time that its API answered
@@ -64,6 +68,7 @@ class Cluster(models.Model):
     paused_reason = models.CharField(max_length=300, blank=True, default="", db_default="")
     paused_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     paused_since = models.DateTimeField(null=True)
+    adopts = models.BooleanField(default=False, db_default=False)  # an endpoint here has adopted what ran before it
     # What it does by itself with what was not approved: off, audit (record), enforce (refuse).
     admission = models.CharField(max_length=8, default="off", db_default="off")
 
@@ -217,6 +222,11 @@ class Endpoint(models.Model):
     due_at = models.DateTimeField(null=True, db_index=True)
     # starts since the last time it was ready or was retried by hand
     attempts = models.PositiveSmallIntegerField(default=0)
+    # what was approved is to be written into the cluster again: since when, and who wants it ("": the portal)
+    rewrite_at = models.DateTimeField(null=True)
+    rewrite_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    # the endpoint of the environment before, whose settings it got
+    promoted_from = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="promoted")
 
     class Meta:
         ordering = ["project_id", "name"]
@@ -272,6 +282,9 @@ class Revision(models.Model):
     authorization_digest = models.CharField(max_length=80)
     authorization_valid_until = models.DateField(null=True)
     seal = models.CharField(max_length=80, db_default="", default="")  # digest of what was approved, made with the row
+    # an object that ran before the portal came and that this revision is: {api, kind, namespace, name, uid, port,
+    # container, served}; empty: the portal writes its own
+    adopted = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     created_at = models.DateTimeField(auto_now_add=True)
     outcome = models.CharField(
         max_length=9,
@@ -297,7 +310,8 @@ class Revision(models.Model):
         """Return the digest of what was approved to run, and by which approval (its end may be moved by a renewal)."""
         names = ("version_id", "profile_id", "replicas", "concurrency", "context_tokens", "runtime",
                  "authorization_reference", "authorization_digest")  # fmt: skip
-        return digest({"endpoint": str(self.endpoint_id), **{name: getattr(self, name) for name in names}})
+        own = {"adopted": self.adopted} if self.adopted else {}
+        return digest({"endpoint": str(self.endpoint_id), **{name: getattr(self, name) for name in names}, **own})
 
 
 class Served(models.Model):
@@ -407,3 +421,8 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+# Models of packages of this app, so that Django finds them.
+from endpoints.differences.models import DriftLook, LiveDifference  # noqa: E402, F401
+from endpoints.rogue.models import Mapped, Proposal, RogueScan, RogueWorkload  # noqa: E402, F401

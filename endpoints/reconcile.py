@@ -22,9 +22,10 @@ from catalog.models import with_pins
 from endpoints import decision, routes, serving, telling, turning
 from endpoints.changes import contacts, tell
 from endpoints.clusters import ClusterDriver, ClusterError, Observation, Workload
+from endpoints.differences import undoing
 from endpoints.drivers import driver_for, workload
 from endpoints.facts import Action, Facts, Next, Reason, Seat, Step
-from endpoints.models import Endpoint, Event, Phase, Revision, RevisionOutcome
+from endpoints.models import Desired, Endpoint, Event, Phase, Revision, RevisionOutcome
 from endpoints.nudge import nudge
 from endpoints.pacing import paced
 from endpoints.refusals import refusal
@@ -138,6 +139,8 @@ def _look(row: Endpoint) -> _Look:
 
 
 def _facts(row: Endpoint, observation: Observation, error: ClusterError | None) -> Facts:
+    if row.rewrite_at is not None and error is None:
+        observation = replace(observation, drifted=True, lowered={}, hold=None if row.rewrite_by else observation.hold)
     revision, back, now = _revision(row), row.fallback, timezone.now()
     per = revision.profile.accelerator_count
     changing = row.next_revision or back or row.drain_until
@@ -193,18 +196,30 @@ def _act(look: _Look) -> Step:
         return look.step
     try:
         if look.step.action == Action.APPLY:
-            look.driver.apply(_workload(look, of_next=look.step.of_next))
+            made = _workload(look, of_next=look.step.of_next)
+            edited = undoing.find(look.driver, look.row, made, look.facts.observation)
+            look.driver.apply(made)
+            undoing.keep(look.row, edited)
             if look.step.both:
                 look.driver.apply(_workload(look, of_next=True))
         elif look.step.action == Action.SUSPEND:
             if look.driver.suspend(str(look.row.pk)):
                 return decision.gone(look.facts)
-        elif look.driver.remove(str(look.row.pk)):
+        elif _clear_away(look.row, look.driver):
             return decision.gone(look.facts)
     except ClusterError as problem:
         look.facts = replace(look.facts, error=problem)
         return _shortened(decision.decide(look.facts))
     return look.step
+
+
+def _clear_away(row: Endpoint, driver: ClusterDriver) -> bool:
+    """Take the next step towards nothing; what was adopted is only put to sleep before somebody deletes its endpoint:
+    whatever failed, it is theirs.
+    """
+    if row.desired != Desired.DELETED and row.cluster.adopts and row.revisions.exclude(adopted={}).exists():
+        return driver.suspend(str(row.pk))
+    return driver.remove(str(row.pk))
 
 
 def _workload(look: _Look, *, of_next: bool) -> Workload:
@@ -214,7 +229,7 @@ def _workload(look: _Look, *, of_next: bool) -> Workload:
         keep = {*step.keep, runs.number} - {following.number}
         return workload(row, following, following.replicas, keep, percent or None)
     share = 100 - percent if percent and following is not None else None
-    return workload(row, runs, look.facts.runnable, step.keep, share)
+    return workload(row, runs, look.facts.granted, step.keep, share)
 
 
 def _write(look: _Look, step: Step, worker: str) -> bool:
@@ -289,6 +304,8 @@ def _fields(look: _Look, step: Step, now: datetime) -> dict[str, Any]:
         fields["deleted_at"] = now
     if step.release:
         fields["drain_until"] = None
+    if row.rewrite_at is not None and step.action == Action.APPLY:
+        fields |= {"rewrite_at": None, "rewrite_by": ""}
     return fields | telling.columns(row, look.facts, step) | turning.columns(row, step, now)
 
 

@@ -43,6 +43,7 @@ def open_revision(
     context_tokens: int,
     authorization: Authorization,
     canary_percent: int | None = None,
+    promoted_from: str | None = None,
 ) -> Revision:
     """Write the next revision of `endpoint` and begin to roll it out; the caller has the authority for it.
 
@@ -62,6 +63,7 @@ def open_revision(
         not_blocked(version)
         current = locked(endpoint)
         _may_begin(current)
+        _comparable(canary_percent, current.revision)
         newest = current.revisions.order_by("-number").values_list("number", flat=True).first() or 0
         revision = Revision.objects.create(
             endpoint=current, number=newest + 1, version=version, profile=profile, replicas=replicas,
@@ -82,7 +84,20 @@ def open_revision(
             },
         )  # fmt: skip
         _begin(by, current, revision, canary_percent)
+        if promoted_from:
+            others = Endpoint.objects.filter(project=current.project_id).exclude(pk=current.pk)
+            Endpoint.objects.filter(pk=current.pk).update(promoted_from=others.filter(pk=promoted_from).first())
     return revision
+
+
+def _comparable(percent: int | None, *revisions: Revision | None) -> None:
+    """Raise Conflict for a canary beside what was adopted: its engines call the model by a name of their own."""
+    if percent is not None and any(one is not None and one.adopted for one in revisions):
+        raise Conflict(
+            "What was adopted calls its model by a name of its own, so calls cannot be shared with it. Leave"
+            " canary_percent out.",
+            code="nothing_to_compare",
+        )
 
 
 def check_percent(percent: int | None) -> None:
@@ -109,6 +124,7 @@ def rollback(by: Principal, endpoint: Endpoint, number: int, *, canary_percent: 
             numbers = ", ".join(str(one) for one in rows.order_by("number").values_list("number", flat=True)[:20])
             raise Invalid.field("revision", f"revision is {number}, which {current.name} never had. It has {numbers}.")
         running = runs(current).number
+        _comparable(canary_percent, current.revision, target)
         cancelled = current.next_revision if target.number == running and canary_percent is None else None
         if target.number == running and cancelled is None:
             raise Conflict(f"Revision {number} of {current.name} is what runs.", code="already_so")

@@ -7,6 +7,7 @@ own: keys, scaling, rollouts, expiry, sharing.
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -104,6 +105,8 @@ def open_endpoint(
     authorization: Authorization,
     created_by: User | None = None,
     endpoint_id: UUID | None = None,
+    promoted_from: str | None = None,
+    adopted: Mapping[str, Any] | None = None,
 ) -> Endpoint:
     """Write the rows of a new endpoint with revision 1, and nudge a worker after the commit.
 
@@ -124,6 +127,7 @@ def open_endpoint(
             raise Conflict(f"The cluster {cluster.slug} was removed. Send a new request.", code="cluster_removed")
         if name_is_taken(project, name):
             raise taken
+        source = Endpoint.objects.filter(pk=promoted_from, project=project).first() if promoted_from else None
         try:
             with transaction.atomic():
                 endpoint = Endpoint.objects.create(
@@ -137,6 +141,7 @@ def open_endpoint(
                     created_by=created_by,
                     contact=created_by,
                     reminded_days=due_reminder(ends_on),
+                    promoted_from=source,
                     **own_id,
                 )
         except IntegrityError as error:  # somebody else was faster by an instant
@@ -145,7 +150,10 @@ def open_endpoint(
             endpoint=endpoint, number=1, version=version, profile=profile, replicas=replicas, concurrency=concurrency,
             context_tokens=context_tokens, runtime=version.runtime, authorization_reference=authorization.reference,
             authorization_digest=authorization.digest, authorization_valid_until=authorization.valid_until,
+            adopted=dict(adopted or {}),
         )  # fmt: skip
+        if adopted:
+            Cluster.objects.filter(pk=cluster.pk).update(adopts=True)
         endpoint.revision = revision
         endpoint.save(update_fields=["revision"])
         note(endpoint, endpoint.reason_code, endpoint.reason_sentence)
@@ -166,6 +174,8 @@ def open_endpoint(
                 "authorization": authorization.reference,
                 "digest": authorization.digest,
                 "ends_on": ends_on,
+                **({"promoted_from": source.name} if source is not None else {}),
+                **({"adopted": dict(adopted)} if adopted else {}),
             },
         )
         epoch.bump()

@@ -6,12 +6,16 @@ import socket
 
 from celery import shared_task
 
-from endpoints import alerting, blocking, expiry
+from endpoints import alerting, blocking, expiry, giving_back
 from endpoints import drift as drifting
 from endpoints import reconcile as reconciling
+from endpoints import survey as surveying
 from endpoints import sweep as sweeping
+from endpoints.differences import keeping
+from endpoints.differences import sweeping as comparing
 from endpoints.fleet import examining
 from endpoints.metrics import scrape as scraping
+from endpoints.rogue import scanning
 from endpoints.watching import looking
 
 
@@ -47,6 +51,24 @@ def look_at_cluster(pk: int, whole: bool) -> None:
 
 
 @shared_task
+def survey_clusters() -> None:
+    """Have the nodes of each cluster looked at, by a task of its own."""
+    surveying.survey_all()
+
+
+@shared_task(soft_time_limit=60, time_limit=70)
+def survey_cluster(pk: int) -> None:
+    """Look at the nodes of one cluster, if that is due."""
+    surveying.survey(pk)
+
+
+@shared_task
+def give_back() -> None:
+    """Ask borrowed accelerators back for whose they are, and take them when the grace is over."""
+    giving_back.settle()
+
+
+@shared_task
 def expire() -> None:
     """Remind, suspend and delete endpoints by their end dates, and end shares."""
     expiry.expire()
@@ -57,6 +79,7 @@ def prune() -> None:
     """Delete the logs of endpoints that are gone and alerts that are over, after their retention."""
     sweeping.prune()
     alerting.prune()
+    keeping.prune()
 
 
 @shared_task
@@ -75,3 +98,27 @@ def drift() -> None:
 def settle() -> None:
     """Suspend what ran on a blocked version when its time of grace has passed, and take back what a block holds."""
     blocking.settle()
+
+
+@shared_task
+def compare_clusters() -> None:
+    """Have what clusters hold compared with what was approved, each by a task of its own."""
+    comparing.sweep()
+
+
+@shared_task(soft_time_limit=280, time_limit=290)
+def compare_cluster(pk: int) -> None:
+    """Compare one cluster, if that is due."""
+    comparing.compare(pk)
+
+
+@shared_task
+def find_rogues() -> None:
+    """Have each cluster scanned for what runs without approval, by a task of its own."""
+    scanning.sweep()
+
+
+@shared_task(soft_time_limit=240, time_limit=280)
+def scan_cluster(pk: int) -> None:
+    """Scan one cluster, if that is due."""
+    scanning.scan(pk)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from endpoints.clusters import ClusterError, Replica, Stage
+from endpoints.clusters import ClusterError, Hold, Replica, Stage
 from endpoints.facts import Action, Facts, Step
 from endpoints.models import Endpoint, Phase
 
@@ -46,10 +46,13 @@ def _words(row: Endpoint, facts: Facts, step: Step) -> dict[str, Any]:
     return {"reason_tried": "", "reason_next": ""}
 
 
-def _source(facts: Facts, sentence: str) -> ClusterError | Replica | None:
+def _source(facts: Facts, sentence: str) -> ClusterError | Replica | Hold | None:
     """Return whose words the sentence of a step holds; None when they are the portal's own."""
     if facts.error is not None and facts.error.sentence[:MARK] in sentence:
         return facts.error
+    hold = facts.observation.hold
+    if hold is not None and hold.sentence[:MARK] in sentence:
+        return hold
     told: Iterable[Replica] = (one for one in facts.observation.replicas if one.sentence)
     return next((one for one in told if one.sentence.rstrip(".")[:MARK] in sentence), None)
 

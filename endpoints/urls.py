@@ -2,6 +2,9 @@
 
 from django.urls import path
 
+from endpoints.adopting import views as proposals
+from endpoints.differences import views as drift
+from endpoints.rogue import views as rogue
 from endpoints.views import (
     actions,
     blocking,
@@ -17,6 +20,7 @@ from endpoints.views import (
     keys,
     limits,
     lists,
+    manifests,
     revisions,
     settings,
     usage,
@@ -30,6 +34,16 @@ _cluster = "clusters/<slug:cluster>/"
 urlpatterns = [
     path("catalog/<str:slug>/versions/<str:version>/block/", blocking.catalog_block, name="catalog_block"),
     path("capacity/", capacity.capacity, name="capacity"),
+    path("rogue/", rogue.rogue_list, name="rogue_list"),
+    path("rogue/scan/", rogue.rogue_scan, name="rogue_scan"),
+    path("rogue/<int:rogue_id>/", rogue.rogue_detail, name="rogue_detail"),
+    path("rogue/<int:rogue_id>/adopt/", rogue.rogue_adopt, name="rogue_adopt"),
+    path("rogue/<int:rogue_id>/notify/", rogue.rogue_notify, name="rogue_notify"),
+    path("rogue/<int:rogue_id>/waive/", rogue.rogue_waive, name="rogue_waive"),
+    path("rogue/<int:rogue_id>/revoke/", rogue.rogue_revoke, name="rogue_revoke"),
+    path("import/", proposals.proposal_list, name="proposal_list"),
+    path("import/<int:proposal_id>/", proposals.proposal_take, name="proposal_take"),
+    path("import/<int:proposal_id>/dismiss/", proposals.proposal_dismiss, name="proposal_dismiss"),
     path("clusters/", clusters.cluster_list, name="cluster_list"),
     path("clusters/new/", cluster_forms.cluster_create, name="cluster_create"),
     path("clusters/access/<slug:driver>/", clusters.cluster_manifest, name="cluster_manifest"),
@@ -56,8 +70,14 @@ urlpatterns = [
     path(f"{_one}revisions/", revisions.endpoint_revisions, name="endpoint_revisions"),
     path(f"{_one}revisions/<int:number>/rollback/", revisions.endpoint_rollback, name="endpoint_rollback"),
     path(f"{_one}canary/", revisions.endpoint_canary, name="endpoint_canary"),
+    path(f"{_one}drift/", drift.endpoint_drift, name="endpoint_drift"),
+    path(f"{_one}drift/reapply/", drift.endpoint_drift_reapply, name="endpoint_drift_reapply"),
+    path(f"{_one}drift/accept/", drift.endpoint_drift_accept, name="endpoint_drift_accept"),
+    path(f"{_one}drift/look/", drift.endpoint_drift_look, name="endpoint_drift_look"),
+    path(f"{_one}promote/", drift.endpoint_promote, name="endpoint_promote"),
     path(f"{_one}events/", history.endpoint_events, name="endpoint_events"),
     path(f"{_one}events/cluster/", history.endpoint_notices, name="endpoint_notices"),
+    path(f"{_one}manifests/", manifests.endpoint_manifests, name="endpoint_manifests"),
     path(f"{_one}logs/", history.endpoint_logs, name="endpoint_logs"),
     path(f"{_one}settings/", settings.endpoint_settings, name="endpoint_settings"),
     path(f"{_one}scale/", settings.endpoint_scale, name="endpoint_scale"),

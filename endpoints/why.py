@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from endpoints import cells
 from endpoints.clusters.explaining.cases import CASES, GROUPS
+from endpoints.clusters.gitops.words import WORDS
 from endpoints.decision import RESTARTING
 from endpoints.models import Desired, Endpoint, Phase
 
@@ -48,6 +49,8 @@ def box(row: Endpoint) -> dict[str, Any]:
 def help_url(code: str) -> str:
     """Return where the guide speaks of a code; "" for one that is no cluster's."""
     plain = code.removeprefix("rollout_")
+    if plain in WORDS:
+        return f"{reverse('help_page', args=['gitops'])}#what-is-said"
     return f"{reverse('help_page', args=[GUIDE])}#{plain}" if plain in CASES else ""
 
 

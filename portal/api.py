@@ -36,9 +36,11 @@ from endpoints.api import router as endpoints_router
 from endpoints.blocking_api import router as blocking_router
 from endpoints.canary_api import router as canary_router
 from endpoints.cluster_api import router as clusters_router
+from endpoints.differences.api import router as drift_router
 from endpoints.idle_api import router as idle_router
 from endpoints.key_api import router as keys_router
 from endpoints.limits_api import router as limits_router
+from endpoints.rogue.api import router as rogue_router
 from endpoints.sharing_api import router as sharing_router
 from portal.errors import GatehouseError, Invalid, Malformed, NotFound, TooLarge
 from portal.http import field_errors, page
@@ -153,7 +155,7 @@ api.add_router("", access_router)
 api.add_router("", policies_router)
 for part in (envelopes_router, waivers_router, stages_router, replay_router):
     api.add_router("", part)
-for insight in (idle_router, insights_router, limits_router):
+for insight in (drift_router, idle_router, insights_router, limits_router, rogue_router):
     api.add_router("", insight)
 
 

@@ -65,7 +65,8 @@ def navigation(request: HttpRequest, principal: Principal, known: Counts) -> lis
     home = _entry(request, "Home", "home", "home", "h")
     requests = _entry(request, "Requests", "request_list", "requests", "r")
     capacity = _entry(request, "Capacity", "capacity", "capacity", "p")
-    capacity["current"] |= request.path.startswith(reverse("cluster_list"))  # the menu has no room for clusters
+    # The menu has no room for clusters and environments.
+    capacity["current"] |= request.path.startswith((reverse("cluster_list"), reverse("environment_list")))
     usage = _entry(request, "Usage", "usage", "usage", "u")
     use = [
         home,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from portal.helptexts_fleet import TEXTS as FLEET
 from portal.helptexts_governing import TEXTS as GOVERNING
 
 # The files of docs/ that are pages, in the order of the flow.
@@ -17,9 +18,11 @@ GUIDES: Mapping[str, str] = {
     "policies": "Policies",
     "waivers": "Waivers and findings",
     "endpoints": "Endpoints",
+    "drift": "Drift and environments",
     "gateway": "Calling models: the gateway",
     "oauth": "Applications and tokens (OAuth 2)",
     "usage": "Usage and capacity",
+    "capacity": "Capacity: nodes, shares, queue",
     "quotas": "Quotas",
     "notifications": "Notifications and webhooks",
     "people": "People, groups and role presets",
@@ -28,6 +31,8 @@ GUIDES: Mapping[str, str] = {
     "sso": "Single sign-on",
     "connect-a-cluster": "Connect a cluster",
     "admission-policy": "Refuse what was not approved",
+    "brownfield": "What runs without approval, and how to take it over",
+    "gitops": "Clusters that others apply from Git",
     "troubleshooting-clusters": "What the portal says about a cluster",
     "operations": "Operations",
 }
@@ -119,10 +124,11 @@ _KEYS = (
     "on every gateway.",
 )
 _CAPACITY = (
-    "usage",
-    "A box is an accelerator. What other projects hold is shown as “another project”. Accelerators come back when "
-    "their process is seen to be gone, not when somebody clicks.",
-    "When the pool is full an approved endpoint waits with a position; the first one that fits is started by itself.",
+    "capacity",
+    "A box is an accelerator, by node and number. What other projects hold is shown as “another project”. Where nodes "
+    "and reservations say different things, the page says so.",
+    "When the pool is full an approved endpoint waits with a place and, where that is known, the day before which it "
+    "does not start. The turn is that of the project furthest below its share.",
 )
 _NOTICES = (
     "notifications",
@@ -169,6 +175,7 @@ _INDEX = (
 DEFAULT = _INDEX
 TEXTS: Mapping[str, tuple[str, ...]] = {
     **GOVERNING,
+    **FLEET,
     "home": (
         "requests",
         "What waits for you stands on top, then what runs and what is left of your quotas. Every number opens the "
@@ -318,13 +325,6 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "The last lines of the engine, without prompts or answers: those are never logged.",
         "When an engine cannot start, the reason is usually in the last ten lines; the endpoint's page says it in a "
         "sentence where it is known.",
-    ),
-    "endpoint_usage": (
-        "usage",
-        "The same plots as on the usage page, of this endpoint alone: tokens by key, times, errors. Drag over a plot "
-        "to look closer; the range stands in the address.",
-        "The gateway's count is what quotas count. The engines' own count stands beside it: they differ by calls that "
-        "were cut off.",
     ),
     "endpoint_revisions": _REVISIONS,
     "endpoint_rollback": _REVISIONS,

@@ -159,6 +159,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 SWEEP_SECONDS = env.number("GATEHOUSE_SWEEP_SECONDS", 2 if EMBEDDED else 30, low=1, high=3600)
+ROGUE_SCAN_SECONDS = env.number("GATEHOUSE_ROGUE_SCAN_SECONDS", 30 if EMBEDDED else 300, low=5, high=86_400)
+ROGUE_RESOURCES = env.words("GATEHOUSE_ROGUE_RESOURCES", "")
+ROGUE_IGNORED_NAMESPACES = env.words("GATEHOUSE_ROGUE_IGNORED_NAMESPACES", "")
+DRIFT_SECONDS = env.number("GATEHOUSE_DRIFT_SECONDS", 30 if EMBEDDED else 300, low=5, high=86_400)
+SURVEY_SECONDS = env.number("GATEHOUSE_SURVEY_SECONDS", 10 if EMBEDDED else 30, low=5, high=3600)
 CELERY_TASK_ROUTES = {
     "endpoints.tasks.scrape": {"queue": "metrics"},
     "quotas.tasks.ingest": {"queue": "metrics"},
@@ -168,13 +173,16 @@ CELERY_TASK_ROUTES = {
     "projects.tasks.digest": {"queue": "notify"},
 }
 EVIDENCE_ALONE = EMBEDDED  # one worker does everything: at most one of its processes reads the content of models
+
+
+def _often(task: str, seconds: int) -> dict[str, object]:
+    """Work whose message is worth nothing once the next one is due."""
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds}}
+
+
 CELERY_BEAT_SCHEDULE = {
     # An expired nudge is worth nothing: the next one does the same work.
-    "endpoints-sweep": {
-        "task": "endpoints.tasks.sweep",
-        "schedule": SWEEP_SECONDS,
-        "options": {"expires": SWEEP_SECONDS},
-    },
+    "endpoints-sweep": _often("endpoints.tasks.sweep", SWEEP_SECONDS),
     "endpoints-scrape": {"task": "endpoints.tasks.scrape", "schedule": 10, "options": {"expires": 10}},
     "quotas-ingest": {"task": "quotas.tasks.ingest", "schedule": 1 if EMBEDDED else 5, "options": {"expires": 5}},
     "endpoints-expire": {"task": "endpoints.tasks.expire", "schedule": 60 if EMBEDDED else 600},
@@ -195,11 +203,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "projects-digest": {"task": "projects.tasks.digest", "schedule": 900, "options": {"expires": 900}},
     "approvals-purge": {"task": "approvals.tasks.purge", "schedule": 86_400},
-    "approvals-preview": {
-        "task": "approvals.tasks.preview",
-        "schedule": SWEEP_SECONDS,
-        "options": {"expires": SWEEP_SECONDS},
-    },
+    "approvals-preview": _often("approvals.tasks.preview", SWEEP_SECONDS),
     "approvals-remind": {"task": "approvals.tasks.remind", "schedule": 3600},
     "approvals-escalate": {"task": "approvals.tasks.escalate", "schedule": 60, "options": {"expires": 60}},
     "approvals-end-waivers": {"task": "approvals.tasks.end_waivers", "schedule": 600},
@@ -208,25 +212,17 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60 if EMBEDDED else 600,
         "options": {"expires": 60},
     },
-    "approvals-objective": {
-        "task": "approvals.tasks.watch_objective",
-        "schedule": 10 if EMBEDDED else 60,
-        "options": {"expires": 10 if EMBEDDED else 60},
-    },
+    "approvals-objective": _often("approvals.tasks.watch_objective", 10 if EMBEDDED else 60),
     "catalog-expire": {"task": "catalog.tasks.expire", "schedule": 600},
-    "catalog-collect": {
-        "task": "catalog.tasks.collect",
-        "schedule": 5 if EMBEDDED else 30,
-        "options": {"expires": 5 if EMBEDDED else 30},
-    },
+    "catalog-collect": _often("catalog.tasks.collect", 5 if EMBEDDED else 30),
     "catalog-renew": {"task": "catalog.tasks.renew", "schedule": 3600},
     "catalog-verify": {"task": "catalog.tasks.verify", "schedule": 60 if EMBEDDED else 600},
-    "endpoints-settle": {
-        "task": "endpoints.tasks.settle",
-        "schedule": 5 if EMBEDDED else 30,
-        "options": {"expires": 5 if EMBEDDED else 30},
-    },
+    "endpoints-settle": _often("endpoints.tasks.settle", 5 if EMBEDDED else 30),
     "endpoints-watch-clusters": {"task": "endpoints.tasks.watch_clusters", "schedule": 60, "options": {"expires": 60}},
+    "endpoints-survey": {"task": "endpoints.tasks.survey_clusters", "schedule": SURVEY_SECONDS},
+    "endpoints-give-back": {"task": "endpoints.tasks.give_back", "schedule": 5 if EMBEDDED else 60},
+    "endpoints-rogue": {"task": "endpoints.tasks.find_rogues", "schedule": 5 if EMBEDDED else 30},
+    "endpoints-compare-clusters": _often("endpoints.tasks.compare_clusters", DRIFT_SECONDS),
     "endpoints-drift": {"task": "endpoints.tasks.drift", "schedule": 30 if EMBEDDED else 300},
     "projects-recheck": {"task": "projects.tasks.recheck", "schedule": 30, "options": {"expires": 30}},
     "projects-clear": {"task": "projects.tasks.clear", "schedule": 3600},
@@ -394,6 +390,8 @@ OUTBOUND_ALLOW = {
         *env.targets("GATEHOUSE_CLUSTER_ALLOW"),
     ],
 }
+OUTBOUND_ALLOW["git"] = [*OUTBOUND_ALLOW["cluster"], *env.targets("GATEHOUSE_GIT_ALLOW")]  # chosen by engineers, too
+GIT_DIRECTORIES = env.words("GATEHOUSE_GIT_DIRECTORIES")
 OUTBOUND_ONLY = {"hub", "registry", "bucket"}  # these call no host that is not on their list
 
 # --- The portal's own
@@ -411,12 +409,14 @@ ENGINE_LOG_DAYS = env.number("GATEHOUSE_ENGINE_LOG_DAYS", 14, low=1, high=3650)
 USAGE_EVENT_DAYS = env.number("GATEHOUSE_USAGE_EVENT_DAYS", 90, low=1, high=3650)
 EXPIRY_GRACE_DAYS = env.number("GATEHOUSE_EXPIRY_GRACE_DAYS", 14, low=0, high=3650)
 IDLE_DAYS = env.number("GATEHOUSE_IDLE_DAYS", 7, low=1, high=365)
+QUEUE_PATIENCE_HOURS = env.number("GATEHOUSE_QUEUE_PATIENCE_HOURS", 24, low=1, high=8760)
 POLICY_PREVIEW_REQUESTS = env.number("GATEHOUSE_POLICY_PREVIEW_REQUESTS", 500, low=0, high=10_000)
 DRAFT_DAYS = env.number("GATEHOUSE_DRAFT_DAYS", 90, low=1, high=3650)
 CLUSTER_DRIVERS = {
     "local": "endpoints.clusters.local.driver",
-    "kubernetes": "endpoints.clusters.kubernetes.driver.driver",
-    "kserve": "endpoints.clusters.kserve.driver.driver",
+    "kubernetes": "endpoints.clusters.kubernetes.adopting.driver",
+    "kserve": "endpoints.clusters.kserve.adopting.driver",
+    "gitops": "endpoints.clusters.gitops.driver.driver",
 }
 WORKLOAD_RULES = "approvals.policies.workload.rules"  # what clusters refuse, too
 DEMO = env.flag("GATEHOUSE_DEMO", EMBEDDED)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,8 @@ from catalog.listings import refresh
 from catalog.models import Asset, HardwareProfile, Kind, Version, VersionState
 from endpoints.fleet.registering import create_cluster
 from endpoints.models import Cluster, Endpoint
-from projects.models import User
+from endpoints.rogue.models import Proposal, RogueWorkload
+from projects.models import Project, User
 from projects.principal import Principal
 from quotas.models import Pool
 
@@ -137,6 +139,33 @@ def make_place(by: User, slug: str = "outpost", driver: str = "kubernetes", **ac
     return create_cluster(
         Principal.of(by), slug=slug, name=slug.title(), driver=driver, environments=["prod"], access=way
     )
+
+
+def make_rogue(cluster: Cluster, project: Project | None = None, name: str = "scorer", **fields: Any) -> RogueWorkload:
+    """A Deployment with an accelerator that the last scan of `cluster` found, in a namespace of `project`."""
+    now = timezone.now()
+    found = {
+        "api": "apps/v1", "kind": "Deployment", "namespace": "team-a", "uid": str(uuid.uuid4()), "engine": "vLLM",
+        "by_accelerators": True, "by_image": True, "images": ["docker.io/vllm/vllm-openai:v0.9"], "accelerators": 1,
+        "resources": {"nvidia.com/gpu": 1}, "started_at": now - dt.timedelta(hours=30), "first_seen_at": now,
+        "last_seen_at": now, "device_seconds": 30 * 3600, "counted_at": now, "tool": "kubectl",
+        "facts": {"pods": 1, "per_pod": 1, "resource": "nvidia.com/gpu", "port": 8000, "model": "acme/granite"},
+        "timeline": [{"at": now.isoformat(), "sentence": "Found: 1 accelerator, vLLM."}],
+    }  # fmt: skip
+    return RogueWorkload.objects.create(cluster=cluster, project=project, name=name, **(found | fields))
+
+
+def make_proposal(cluster: Cluster) -> Proposal:
+    """A hardware profile that the last scan of `cluster` saw."""
+    content = {
+        "slug": "nvidia-l40s", "name": "NVIDIA L40S", "accelerator": "L40S", "accelerator_count": 1,
+        "resource": "nvidia.com/gpu", "cpu_millis": 4000, "host_memory_bytes": 24 * GIB, "node_selector": {},
+        "tolerations": [], "queue": "", "enabled": True,
+    }  # fmt: skip
+    return Proposal.objects.create(
+        cluster=cluster, kind="hardware-profile", namespace="redhat-ods-applications", name="nvidia-l40s",
+        uid=str(uuid.uuid4()), content=content, seen_at=timezone.now(),
+    )  # fmt: skip
 
 
 def make_cluster(slug: str = "local") -> Cluster:

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals.access.review_views import ENTRIES
+from approvals.environments.views import MATRIX
 from approvals.views.lists import REQUESTS
 from approvals.views.queue_list import QUEUE
 from approvals.waivers.lists import FINDINGS, WAIVERS
 from catalog.views.lists import ASSETS
+from endpoints.rogue.lists import ROGUES
 from endpoints.views.key_lists import KEYS
 from endpoints.views.lists import ENDPOINTS
 from portal.listing import Listing
@@ -159,6 +161,11 @@ PAGE_LINES = [
     Line("usage/?format=csv",             "failed slug costcentre",         "in q a a a aql aql aql"),
     Line("usage/?format=series",          "slug failed",                    "in q a a a aql aql aql"),
     Line("capacity/",                     "slug endpoint queued",           "in q a a a aql aql aql"),
+    Line("rogue/",                        "",                               "in . . . . . . ."),
+    Line("rogue/<int:rogue_id>/",         "",                               "in - - - - - - -"),  # nothing was scanned
+    Line("rogue/<int:rogue_id>/adopt/",   "",                               "in - - - - - - -"),
+    Line("import/",                       "",                               "in - - - - . . ."),
+    Line("import/<int:proposal_id>/",     "",                               "in - - - - - - -"),
     Line("clusters/",                     "",                               "in - - - - . . ."),
     Line("clusters/new/",                 "",                               "in - - - - . - -"),
     Line("clusters/access/<slug:driver>/", "",                              "in - - - - . . ."),
@@ -188,7 +195,13 @@ PAGE_LINES = [
     Line("endpoints/<uuid:endpoint_id>/events/", "endpoint",                "in q - - - q q q"),
     Line("endpoints/<uuid:endpoint_id>/events/", "endpoint",                "in - - - - l l l", of="lemur"),
     Line("endpoints/<uuid:endpoint_id>/events/cluster/", "endpoint",        "in q - - - q q q"),
+    Line("environments/",                 "slug endpoint",                  "in q a a a aql aql aql"),
+    Line("environments/?format=csv",      "slug endpoint",                  "in q a a a aql aql aql"),
+    Line("endpoints/<uuid:endpoint_id>/drift/", "endpoint",                 "in q - - - q q q"),
+    Line("endpoints/<uuid:endpoint_id>/drift/", "endpoint",                 "in - - - - l l l", of="lemur"),
+    Line("endpoints/<uuid:endpoint_id>/promote/", "",                       "in * - - - - - -"),
     Line("endpoints/<uuid:endpoint_id>/logs/", "endpoint",                  "in q - - - q q q"),
+    Line("endpoints/<uuid:endpoint_id>/manifests/", "endpoint",             "in q - - - q q q"),
     Line("endpoints/<uuid:endpoint_id>/usage/", "endpoint",                 "in q - - - q q q"),
     Line("endpoints/<uuid:endpoint_id>/usage/", "endpoint",                 "in - - - - l l l", of="lemur"),
     Line("endpoints/<uuid:endpoint_id>/revisions/", "endpoint",             "in q - - - q q q"),
@@ -239,6 +252,7 @@ CSV_LINES = [
     Line("notifications/",                "title text slug",                "in qy a at atr aql? aql? ."),
     Line("audit/",                        "slug key webhook view",          "in - - - - AQLV AQLV AQLV"),
     Line("waivers/",                      "exempt control need",            "in q a a a aql aql aql"),
+    Line("rogue/",                        "",                               "in . . . . . . ."),
     Line("findings/",                     "",                               "in q a a a aql aql aql"),
     Line("projects/<slug:slug>/applications/", "application",               "in q - - - q q q"),
     Line("applications/",                 "",                               "in - - - - . . ."),
@@ -254,6 +268,7 @@ CARD_LINES = [
     Line("blocked",                       "blocked",                        "in - - - - - aql aql"),
     Line("failing",                       "",                               "in q - - a - aql aql"),
     Line("waivers",                       "exempt slug",                    "in q - - a - aql aql"),
+    Line("rogues",                        "",                               "in - - - - . . -"),
     Line("requests",                      "mine",                           "in q - a . - - -"),
     Line("endpoints",                     "endpoint failed slug",           "in q a a a - - -"),
     Line("steps",                         "",                               "in * * * * * * *"),
@@ -321,8 +336,8 @@ API_LINES = [
     Line("/catalog/export",               "asset summary",          "- - q a a a aql aql aql a a ."),
     Line("/catalog/assets/{slug}/grants", "granted",                "- - q - - - q q q - - -"),
     Line("/hardware-profiles",            "",                       "- - . . . . . . . . . ."),
-    Line("/pools",                        "",                       "- - . . . . . . . . . ."),
-    Line("/pools/{slug}",                 "",                       "- - . . . . . . . . . ."),
+    Line("/pools",                        "slug",                   "- - q a a a aql aql aql a a a"),
+    Line("/pools/{slug}",                 "slug",                   "- - q a a a aql aql aql a a a"),
     Line("/usage?group_by=project,endpoint,key,person", "slug failed person", "- - q a a a aql aql aql a - a"),
     Line("/usage?group_by=endpoint,key,person&format=csv", "failed person", "- - q a a a aql aql aql a - a"),
     Line("/policies?files=true",          "",                       "- - . . . . . . . . - ."),
@@ -330,6 +345,8 @@ API_LINES = [
     Line("/delegations",                  "",                        "- - . . . . . . . . . ."),
     Line("/waivers",                      "control need",    "- - q a a a aql aql aql a a a"),
     Line("/waivers/{waiver_id}",          "control need person",    "- - q - - - q q q - - -"),
+    Line("/insights/rogue",               "",                       "- - . . . . . . . . . ."),
+    Line("/insights/rogue/{rogue_id}",    "",                       "- - - - - - - - - - - -"),
     Line("/insights/idle",                "slug endpoint",          "- - q a a a aql aql aql a - a"),
     Line("/insights/lead-time",           "",                       "- - . . . . . . . . . ."),
     Line("/projects/{slug}/quotas",       "endpoint",               "- - q - - - q q q - - -"),
@@ -339,9 +356,12 @@ API_LINES = [
     Line("/endpoints/{endpoint_id}",      "slug endpoint",          "- - - s s s l l l s s -", of="lemur"),
     Line("/endpoints/{endpoint_id}/events", "",                     "- - . - - - . . . - - -"),
     Line("/endpoints/{endpoint_id}/events", "",                     "- - - - - - al al al - - -", of="lemur"),
+    Line("/insights/drift",               "",                       "- - . . . . . . . . . ."),
+    Line("/endpoints/{endpoint_id}/drift", "",                      "- - . - - - . . . - - -"),
     Line("/endpoints/{endpoint_id}/revisions", "",                  "- - . - - - . . . - - -"),
     Line("/endpoints/{endpoint_id}/canary", "",                     "- - . - - - . . . - - -"),
     Line("/endpoints/{endpoint_id}/logs", "",                       "- - . - - - . . . - - -"),
+    Line("/endpoints/{endpoint_id}/manifests", "",                  "- - . - - - . . . - - -"),
     Line("/endpoints/{endpoint_id}/alerts", "",                     "- - . - - - . . . - - -"),
     Line("/endpoints/{endpoint_id}/shares", "",                     "- - . - - - . . . - - -"),
     Line("/endpoints/{endpoint_id}/shares", "share",                "- - - - - - al al al - - -", of="lemur"),
@@ -373,6 +393,8 @@ LISTS: dict[str, tuple[Listing, str]] = {
     "endpoint_list": (ENDPOINTS, "endpoints/"),
     "person_list": (PEOPLE, "people/"),
     "waiver_list": (WAIVERS, "waivers/"),
+    "rogue_list": (ROGUES, "rogue/"),
+    "environment_list": (MATRIX, "environments/"),
     "finding_list": (FINDINGS, "findings/"),
     "access_review": (ENTRIES, "access/reviews/<int:review_id>/"),
     "application_list": (PLATFORM_APPLICATIONS, "applications/"),

@@ -234,6 +234,14 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("post", "/waivers/{waiver_id}/revoke"): Row(
         "401 403 404 403 403 200 403 200 403 403", "requests:write", lambda world: {"reason": "It is mended."}
     ),
+    ("get", "/insights/rogue"): Row(ANYBODY, "endpoints:read"),
+    ("get", "/insights/rogue/{rogue_id}"): Row(MEMBERS, "endpoints:read"),
+    ("post", "/insights/rogue/{rogue_id}/notify"): Row(DECIDERS, "endpoints:write"),
+    ("post", "/insights/rogue/{rogue_id}/waive"): Row(
+        DECIDERS,
+        "endpoints:write",
+        lambda world: {"ends_on": str(timezone.now().date() + dt.timedelta(days=9)), "reason": "It moves next week."},
+    ),
     ("get", "/insights/idle"): Row("401 403 200 200 200 200 200 200 200 403", "usage:read"),
     ("get", "/insights/lead-time"): Row(ANYBODY, "requests:read"),
     # an owner changes quotas too, apart from what the platform grants to the whole project
@@ -244,8 +252,13 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("get", "/endpoints"): Row(ANYBODY, "endpoints:read"),
     ("get", ENDPOINT): Row(MEMBERS, "endpoints:read"),
     ("get", f"{ENDPOINT}/events"): Row(MEMBERS, "endpoints:read"),
+    ("get", "/insights/drift"): Row(ANYBODY, "endpoints:read"),
+    ("get", f"{ENDPOINT}/drift"): Row(MEMBERS, "endpoints:read"),
+    ("post", f"{ENDPOINT}/drift/reapply"): Row("401 403 404 403 403 202 202 403 403 403", "endpoints:write"),
+    ("post", f"{ENDPOINT}/drift/look"): Row(OPERATORS.replace("202", "409"), "endpoints:write"),  # on this machine
     ("get", f"{ENDPOINT}/revisions"): Row(MEMBERS, "endpoints:read"),
     ("get", f"{ENDPOINT}/logs"): Row(MEMBERS, "endpoints:read"),
+    ("get", f"{ENDPOINT}/manifests"): Row(MEMBERS, "endpoints:read"),
     ("get", f"{ENDPOINT}/alerts"): Row(MEMBERS, "endpoints:read"),
     # whatever is hidden from the caller is counted like what is not there
     ("post", "/alerts/alertmanager"): Row(
@@ -352,6 +365,7 @@ def path_of(method: str, path: str, world: World) -> str:
         "{preview_id}": str(world.preview.pk),
         "{review_id}": str(world.review.pk),
         "{waiver_id}": str(world.waiver.pk),
+        "{rogue_id}": str(world.rogue.pk),
         "{delegation_id}": str(world.delegation.pk),
         "{rule}": world.verdict.rule,
         "{entry_id}": str(world.review.items.get(kind="membership", holder="vic").pk),
@@ -442,7 +456,7 @@ def test_an_unknown_object_answers_like_a_hidden_one(world: World, api_for: Any)
         "{mapping_id}": "987654", "{webhook_id}": str(uuid.uuid4()),
         "{application_id}": str(uuid.uuid4()), "{share_id}": "987654",
         "{preview_id}": "987654", "{review_id}": "987654", "{entry_id}": "1",
-        "{waiver_id}": "987654", "{delegation_id}": "987654", "{rule}": "no-such-rule",
+        "{rogue_id}": "987654", "{waiver_id}": "987654", "{delegation_id}": "987654", "{rule}": "no-such-rule",
     }  # fmt: skip
     for (method, path), row in OPERATIONS.items():
         if "{" not in path or path.startswith(("/catalog", "/pools", "/clusters", "/people", "/policies/envelopes")):

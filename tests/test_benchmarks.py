@@ -71,3 +71,10 @@ def test_an_unknown_benchmark_is_refused(environment: dict[str, str]) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "No benchmark is called 'speed'" in done.stderr
+
+
+def test_the_benchmark_of_commits_measures(environment: dict[str, str]) -> None:
+    """Of a repository with four endpoints; no database takes part."""
+    (last,) = call(environment, "-m", "benchmarks.child", "gitops", "none").splitlines()[-1:]
+    results = [Result(**item) for item in json.loads(last)]
+    assert len(results) >= 8 and all(result.measured > 0 and result.note for result in results)

@@ -30,6 +30,9 @@ UNAUDITED_FUNCTIONS = {
     "endpoints/alerting.py:prune",  # what monitoring said a month ago
     "endpoints/reconcile.py:claim",  # a lease of 15 s between workers
     "catalog/collecting.py:forget", "catalog/collecting.py:schedule",  # when a worker looks: who wants it recorded that
+    # What a look at a cluster found: nobody did it here, and what the portal does about it is recorded.
+    "endpoints/differences/keeping.py:write", "endpoints/differences/keeping.py:close",
+    "endpoints/differences/keeping.py:prune", "endpoints/rogue/keeping.py:keep",
     # Telling is an effect of what was audited, and reading is the reader's own business.
     "projects/notify/services.py:tell", "projects/notify/services.py:mark_read",
     "approvals/access/review.py:remind",  # the day of the last reminder

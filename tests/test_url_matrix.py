@@ -110,6 +110,14 @@ def _cluster_form(world: World) -> Mapping[str, str]:
     }  # fmt: skip
 
 
+def _waive_form(world: World) -> Mapping[str, str]:
+    return {"ends_on": (timezone.now().date() + dt.timedelta(days=30)).isoformat(), "reason": "It moves next month."}
+
+
+def _profile_form(world: World) -> Mapping[str, str]:
+    return {"slug": "nvidia-l40s", "name": "NVIDIA L40S", "memory_gib": "48", "price_per_hour": "2.50"}
+
+
 PAGES: dict[str, Row] = {
     # --- projects and the frame
     "": Row(EVERYONE_SIGNED_IN),
@@ -226,6 +234,16 @@ PAGES: dict[str, Row] = {
     "usage/": Row(EVERYONE_SIGNED_IN),
     "capacity/": Row(EVERYONE_SIGNED_IN),
     # --- clusters: platform roles look, engineers register and operate
+    "rogue/": Row(EVERYONE_SIGNED_IN),
+    "rogue/scan/": Row(ONLY_POST, ENGINEERS_FORM.replace("200", "302")),
+    "rogue/<int:rogue_id>/": Row(READ),
+    "rogue/<int:rogue_id>/adopt/": Row(READ.replace("200", "302")),
+    "rogue/<int:rogue_id>/notify/": Row(ONLY_POST, DECIDERS),
+    "rogue/<int:rogue_id>/waive/": Row(ONLY_POST, DECIDERS, _waive_form),
+    "rogue/<int:rogue_id>/revoke/": Row(ONLY_POST, DECIDERS),
+    "import/": Row(PLATFORM_READS),
+    "import/<int:proposal_id>/": Row(ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _profile_form),
+    "import/<int:proposal_id>/dismiss/": Row(ONLY_POST, ENGINEERS_FORM.replace("200", "302")),
     "clusters/": Row(PLATFORM_READS),
     "clusters/new/": Row(ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _cluster_form),
     "clusters/access/<slug:driver>/": Row(PLATFORM_READS),
@@ -253,9 +271,17 @@ PAGES: dict[str, Row] = {
     "endpoints/bulk/": Row(ONLY_POST, "in  200 403 200 200 200 403 403", _ticked("resume", "suspended")),
     "endpoints/<uuid:endpoint_id>/": Row(READ),
     "endpoints/<uuid:endpoint_id>/status/": Row("in  404 286 286 286 286 286 286"),  # at rest: htmx asks no more
+    "environments/": Row(EVERYONE_SIGNED_IN),
+    # running is on this machine, where nothing is compared and nothing can be accepted
+    "endpoints/<uuid:endpoint_id>/drift/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/drift/reapply/": Row(ONLY_POST, "in  404 403 403 302 302 403 403"),
+    "endpoints/<uuid:endpoint_id>/drift/accept/": Row(ONLY_POST, "in  404 403 409 409 403 403 403"),
+    "endpoints/<uuid:endpoint_id>/drift/look/": Row(ONLY_POST, BUILDERS_AND_ENGINEERS.replace("302", "409")),
+    "endpoints/<uuid:endpoint_id>/promote/": Row("in  404 403 302 302 403 403 403"),
     "endpoints/<uuid:endpoint_id>/events/": Row(READ),
     "endpoints/<uuid:endpoint_id>/events/cluster/": Row(READ),
     "endpoints/<uuid:endpoint_id>/logs/": Row(READ),
+    "endpoints/<uuid:endpoint_id>/manifests/": Row(READ),
     "endpoints/<uuid:endpoint_id>/usage/": Row(READ),
     "endpoints/<uuid:endpoint_id>/revisions/": Row(READ),
     "endpoints/<uuid:endpoint_id>/rules/": Row(READ),
@@ -502,6 +528,8 @@ def path_of(route: str, world: World) -> str:
         "<int:group_id>": str(world.group.pk),
         "<int:review_id>": str(world.review.pk),
         "<int:waiver_id>": str(world.waiver.pk),
+        "<int:rogue_id>": str(world.rogue.pk),
+        "<int:proposal_id>": str(world.proposal.pk),
         "<int:delegation_id>": str(world.delegation.pk),
         "<int:verdict_id>": str(world.verdict.pk),
         "<str:rule>": world.verdict.rule,
@@ -589,6 +617,8 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         "<int:group_id>": "987654",
         "<int:review_id>": "987654",
         "<int:waiver_id>": "987654",
+        "<int:rogue_id>": "987654",
+        "<int:proposal_id>": "987654",
         "<int:delegation_id>": "987654",
         "<int:verdict_id>": "987654",
         "<str:rule>": "no-such-rule",

@@ -19,6 +19,7 @@ from catalog.mcp import grants
 from catalog.models import AssetProjectGrant, HardwareProfile, Kind, ServerGrant, Version
 from endpoints import services as endpoint_services
 from endpoints.models import Cluster, Endpoint, Phase, Share
+from endpoints.rogue.models import Proposal, RogueWorkload
 from endpoints.services import Authorization
 from portal import crypto
 from portal.states import move
@@ -38,7 +39,9 @@ from tests.factories import (
     make_place,
     make_pool,
     make_profile,
+    make_proposal,
     make_request,
+    make_rogue,
     make_version,
 )
 
@@ -80,6 +83,8 @@ class World:
     mapping: GroupMapping  # of fraud-team into fraud-detection, made by pat
     waiver: Waiver  # for a draft of dana's, approved by yasmine
     verdict: Verdict  # of small-dev, which approved a request of dana's while it was live; to be read later
+    rogue: RogueWorkload  # on `place`, in a namespace of fraud-detection
+    proposal: Proposal  # of a hardware profile of `place`
     preview: Preview  # of the policies that count, asked for by yasmine, who has a draft, too
 
 
@@ -139,6 +144,7 @@ def furnish(org: Org) -> World:
     waiver = _waived(org, version, profile)
     robot = people.create_person(Principal.of(org.pat), username="svc-nightly", service=True)
     services.set_member(Principal.of(org.omar), org.fraud, username="svc-nightly", role="developer")
+    place = make_place(org.pat)
     key, _ = endpoint_services.issue_key(dana, org.fraud, "scoring", [], None, 30)
     _, secret = endpoint_services.issue_key(dana, org.fraud, "reader", [], KEY_SCOPES, 30)
     return World(
@@ -148,7 +154,9 @@ def furnish(org: Org) -> World:
         profile=profile,
         pool=pool,
         cluster=make_cluster(),
-        place=make_place(org.pat),
+        place=place,
+        rogue=make_rogue(place, org.fraud),
+        proposal=make_proposal(place),
         third=third,
         share=share,
         running=running,

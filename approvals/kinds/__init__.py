@@ -19,7 +19,7 @@ KINDS: MutableMapping[str, Kind[Any, Any]] = {
     "admission": admission,
 }
 # Kinds whose object has a state of its own that follows the request: each has `sent` and `ended`, too.
-FOLLOWED: Mapping[str, Any] = {"admission": admission}
+FOLLOWED: Mapping[str, Any] = {"admission": admission, "endpoint": endpoint}
 
 
 def sent(by: Principal, request: Request, found: Found) -> None:

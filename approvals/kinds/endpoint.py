@@ -6,6 +6,7 @@ from typing import Any
 
 from approvals import builtin, sizing
 from approvals.bodies import EndpointBody
+from approvals.kinds import adoption, promotion
 from approvals.kinds.base import Subject, named_project, project_for, refuse, require_open, shell
 from approvals.models import Request
 from approvals.planning import security, sharing
@@ -18,6 +19,9 @@ from catalog.evidence.licence import terms
 from catalog.models import Access, Asset, HardwareProfile, Version, with_pins
 from endpoints.fleet.access import has_api
 from endpoints.models import Cluster, Endpoint
+from endpoints.rogue import adopt
+from endpoints.rogue.models import RogueWorkload
+from endpoints.rogue.services import adopted
 from endpoints.services import Authorization, open_endpoint
 from portal.errors import Conflict, Invalid
 from projects.models import Project
@@ -48,6 +52,7 @@ class Resolved:
     quota: GpuLimit | None = None
     running: Sequence[Running] | None = None
     whole: bool = True
+    adopts: RogueWorkload | None = None  # what runs already and becomes the endpoint
 
     @property
     def subject(self) -> Subject:
@@ -73,13 +78,20 @@ def resolve(by: Principal, body: EndpointBody, known: Project | None = None) -> 
         problems.update(error.fields)
     version = find_version(by, body.asset or "", body.version or "", problems)
     profile = find_profile(body.hardware_profile or "", problems)
+    adopts = adoption.find(by, body.adopts, problems)
     if project is None or version is None or profile is None or problems:
         refuse(problems)
     require_open(by, version.asset, project)
+    promotion.check(promotion.source_of(by, body, project), body.environment or "")
     pools = list(queued(profile.pools.all())) if profile.accelerator_count else []
-    pool, cluster = place(profile, pools, Cluster.objects.all(), body.environment or "")
+    if adopts is None:
+        pool, cluster = place(profile, pools, Cluster.objects.all(), body.environment or "")
+    else:
+        pool, cluster = adoption.place(adopts, profile, pools, body.environment or "")
     now = line_of(pool) if pool else None
-    return Resolved(project, version, profile, pool, cluster, now, body.name or "", body.environment or "")
+    return Resolved(
+        project, version, profile, pool, cluster, now, body.name or "", body.environment or "", adopts=adopts
+    )
 
 
 def find_version(by: Principal, asset: str, name: str, problems: dict[str, str]) -> Version | None:
@@ -132,9 +144,11 @@ def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
             cluster=found.cluster.slug if found.cluster else None,
             project=found.project.slug,
             quota=quota,
-            containers=found.cluster is not None and has_api(found.cluster),
+            containers=found.adopts is None and found.cluster is not None and has_api(found.cluster),
         )
     )
+    if found.adopts is not None:
+        checks = [*checks, *adoption.checks(by, found.adopts, found.version, found.profile, replicas)]
     return {
         **shell("endpoint", checks, body.environment or ""),
         **sizing.asset_facts(found.version, found.cluster),
@@ -143,8 +157,18 @@ def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
         "room": sizing.room(found.pool, gpus, found.line),
         "project_gpus": sizing.held_gpus(quota),
         "cost": sizing.cost(found.profile, replicas, body.ends_on),
+        **({"adopts": adoption.facts(found.adopts)} if found.adopts is not None else {}),
+        **_promotion(by, body, found),
         **(_beyond(body, found, near) if found.whole else {}),
     }
+
+
+def _promotion(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
+    """Return from where it is promoted, and in what it differs from there."""
+    source = promotion.source_of(by, body, found.project)
+    promotion.check(source, body.environment or "")
+    asked = {name: getattr(body, name) for name in (*promotion.TAKEN, *promotion.SIZES)}
+    return promotion.part(source, asked, body.environment or "")
 
 
 def _beyond(body: EndpointBody, found: Resolved, near: Around) -> dict[str, Any]:
@@ -171,6 +195,18 @@ def guard(request: Request, found: Resolved) -> None:
     """Two requests for one name may wait: the first approval takes it."""
 
 
+def sent(by: Principal, request: Request, found: Resolved) -> None:
+    """Claim what the request adopts; raises Conflict when another one was faster."""
+    if found.adopts is not None:
+        adoption.sent(by, request, found.adopts)
+
+
+def ended(by: Principal, request: Request, reason: str | None) -> None:
+    """Let others adopt what this request does not."""
+    if request.body.get("adopts"):
+        adoption.ended(by, request)
+
+
 def apply(by: Principal, request: Request, body: EndpointBody, found: Resolved) -> Endpoint:
     """Open the endpoint and reserve its accelerators, or a place in the queue: approval never fails for room."""
     if found.cluster is None:
@@ -195,12 +231,16 @@ def apply(by: Principal, request: Request, body: EndpointBody, found: Resolved) 
         data_classification=body.data_classification or "",
         ends_on=body.ends_on,
         created_by=request.requester,
+        promoted_from=body.promoted_from,
         authorization=Authorization(reference=request.number, digest=request.plan_digest, valid_until=body.ends_on),
+        adopted=adopt.reference(found.adopts) if found.adopts is not None else None,
     )
+    if found.adopts is not None:
+        adopted(by, found.adopts, request.pk, endpoint)
     gpus = found.profile.accelerator_count * replicas
     if found.pool is not None and gpus:
         reserve(
             by, found.pool, gpus, holder=("endpoint", str(endpoint.pk)), project=found.project,
-            price=unit_price(found.profile), currency=found.profile.currency,
+            price=unit_price(found.profile), currency=found.profile.currency, running=found.adopts is not None,
         )  # fmt: skip
     return endpoint

@@ -5,6 +5,7 @@ from typing import Any
 
 from approvals import builtin, sizing
 from approvals.bodies import RevisionBody
+from approvals.kinds import promotion
 from approvals.kinds.base import (
     Subject,
     ask_once,
@@ -96,6 +97,7 @@ def resolve(by: Principal, body: RevisionBody) -> Resolved:
     if version is None or profile is None or problems:
         refuse(problems)
     require_open(by, version.asset, endpoint.project)
+    promotion.check(promotion.source_of(by, body, endpoint.project), endpoint.environment)
     pool = None
     if profile.accelerator_count:  # it stays on its cluster
         pool = profile.pools.filter(cluster=endpoint.cluster.slug).order_by("slug").first()
@@ -135,6 +137,7 @@ def build(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
         **sizing.asset_facts(found.version, found.endpoint.cluster),
         "endpoint": endpoint_facts(found.endpoint),
         "changes": changes,
+        **_promotion(by, body, found),
         **({"canary_percent": canary} if canary is not None else {}),
         "memory": memory,
         "gpus": {"per_replica": profile.accelerator_count, "replicas": replicas, "total": gpus},
@@ -155,6 +158,18 @@ def build(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
             "per_month": sizing.difference(cost["per_month"], cost_now["per_month"]),
         },
     }
+
+
+def _promotion(by: Principal, body: RevisionBody, found: Resolved) -> dict[str, Any]:
+    """Return from where it is promoted, and in what it still differs from there."""
+    endpoint = found.endpoint
+    source = promotion.source_of(by, body, endpoint.project)
+    promotion.check(source, endpoint.environment)
+    asked = {
+        "asset": found.version.asset.slug, "version": found.version.version, "concurrency": body.concurrency,
+        "context_tokens": body.context_tokens, "hardware_profile": found.profile.slug, "replicas": body.replicas,
+    }  # fmt: skip
+    return promotion.part(source, asked, endpoint.environment)
 
 
 def _changes(found: Resolved, body: RevisionBody) -> list[dict[str, Any]]:
@@ -274,5 +289,6 @@ def apply(by: Principal, request: Request, body: RevisionBody, found: Resolved) 
             reference=request.number, digest=request.plan_digest, valid_until=found.endpoint.ends_on
         ),
         canary_percent=body.canary_percent,
+        promoted_from=body.promoted_from,
     )
     return found.endpoint

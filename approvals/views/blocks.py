@@ -24,11 +24,26 @@ WINDOWS = {"day": "a day", "month": "a month", "": ""}
 
 def blocks(plan: Plan) -> list[Block]:
     """Return the blocks of a plan: `{title, rows: [(label, detail, value)], sentence}`."""
-    return BLOCKS.get(str(plan.get("kind", "")), _none)(plan)
+    return [*BLOCKS.get(str(plan.get("kind", "")), _none)(plan), *_promotion(plan)]
 
 
 def _none(plan: Plan) -> list[Block]:
     return []
+
+
+def _promotion(plan: Plan) -> list[Block]:
+    """Return from where a request is promoted, and what is not the same as there."""
+    found = plan.get("promotion")
+    if not found:
+        return []
+    source = found["from"]
+    rows = [
+        (FIELDS[one["field"]], f"{_plain(one['before'])} in {source['environment']}", _plain(one["after"]))
+        for one in found["differs"]
+    ]
+    says = "All of it is the same as there." if not rows else "The rest is the same as there."
+    where = f"{source['name']} in {source['environment']}, revision {source['revision']}"
+    return [{"title": f"Promoted from {where}", "rows": rows, "sentence": says}]
 
 
 def _revision(plan: Plan) -> list[Block]:

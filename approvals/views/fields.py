@@ -12,6 +12,8 @@ from approvals.views.choices import Choice, Offer
 from catalog import fit
 from catalog.evidence.licence import short_name
 from catalog.models import Version
+from endpoints.models import Endpoint, Environment
+from endpoints.rogue.models import RogueWorkload
 
 Shape = dict[str, Any]
 CLASS_HELP = "Confidential and restricted data do not belong on the demo engine."
@@ -54,6 +56,33 @@ def project(offer: list[tuple[str, str]], value: str, text: str) -> Shape:
     role = roles.get(value)
     kept = offer if not value or value in roles else [*offer, (value, "")]
     return select([(slug, slug, False) for slug, _ in kept], f"You are {role} here." if role else text)
+
+
+def promoted(value: str, source: Endpoint | None) -> dict[str, Shape]:
+    """Return where a request comes from; a field only where it comes from somewhere."""
+    if not value:
+        return {}
+    label = f"{source.name} · {source.environment}" if source is not None else f"{value[:40]} · none of yours"
+    options: list[Choice] = [(value, label, False), ("", "It is not promoted", False)]
+    return {"promoted_from": select(options, "What differs from it stands in the plan.", required=False)}
+
+
+def adopted(value: str, row: RogueWorkload | None) -> dict[str, Shape]:
+    """Return what runs already and becomes the endpoint; a field only where there is something."""
+    if not value:
+        return {}
+    label = f"{row.kind} {row} on {row.cluster.slug}" if row is not None else f"{value[:40]} · none that you may see"
+    options: list[Choice] = [(value, label, False), ("", "Nothing, it is a new one", False)]
+    help_ = "It keeps running, and its pods are not touched. What differs from the version stands in the plan."
+    return {"adopts": select(options, help_, required=False)}
+
+
+def environment_of(row: RogueWorkload | None) -> dict[str, Shape]:
+    """Return the environments that the cluster of what runs already serves; nothing where nothing runs."""
+    if row is None:
+        return {}
+    options = [(name, str(label), name not in row.cluster.environments) for name, label in Environment.choices]
+    return {"environment": select(options, f"It runs on the cluster {row.cluster.slug}.")}
 
 
 def sizes(text: str = "") -> dict[str, Shape]:

@@ -7,14 +7,31 @@ workers at once and may be killed at any point. Nothing here needs Django or nam
 """
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Turn = Literal["platform", "you", "nobody"]
 State = Literal["absent", "starting", "loading", "ready", "stopping", "failed"]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """An object that ran before the portal came and that a revision is, known by its uid: what stands under its name
+    later is another one. Its engines listen on `port`, in the container `container` ("": the first), and call their
+    model `served` ("": as the endpoint is called).
+    """
+
+    api: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    port: int = 8000
+    container: str = ""
+    served: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,10 @@ class Place:
     `state_dir` is for drivers that keep files, `server` the https:// address of an API, `ca` its authorities (PEM; ""
     = those that this machine trusts). The portal shows itself by `token`, by `certificate` and `key` (PEM), or, when
     `in_cluster`, as the service account of its own pod. `settings` are the options of the registration.
+
+    `repository` is the address of the Git repository that a driver commits to, `repository_secret` the private key or
+    token for it, `repository_ca` its authorities (PEM), `known_hosts` the host keys of an SSH server.
+    `adopted` are the objects that endpoints here have adopted, by endpoint and revision.
     """
 
     slug: str
@@ -35,6 +56,11 @@ class Place:
     key: str = field(default="", repr=False)
     in_cluster: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    repository: str = ""
+    repository_secret: str = field(default="", repr=False)
+    repository_ca: str = ""
+    known_hosts: str = ""
+    adopted: Mapping[str, Mapping[int, Adopted]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,8 @@ class Workload:
     host_memory_bytes: int = 0
     approval: str = ""  # reference of the authorization
     weight: int | None = None  # share of the calls that a router of the cluster gives it; None: no router decides
+    rewrite: bool = False  # a person wants it written over what somebody else changed
+    adopted: Adopted | None = None  # it is this object, of which only labels and the number of replicas are written
 
 
 @dataclass(frozen=True)
@@ -139,12 +167,24 @@ class Replica:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """Why nothing is written of an endpoint though it could be: a person has to decide first. `next` is the part of the
+    sentence that says what to do."""
+
+    code: str
+    sentence: str
+    turn: Turn = "platform"
+    next: str = ""
+
+
+@dataclass(frozen=True)
 class Observation:
     """All replicas that the cluster knows of one endpoint, in the order of their index. `scaled` says, by revision,
-    how many the cluster wants now where it scales by itself; `drifted`, that somebody changed there what was applied,
-    or that part of it is missing. `progress` holds, by revision, the steps of the replica that is furthest, where the
-    cluster knows them; `weights` the share of the calls, where a router of the cluster could give one (None: it gives
-    none).
+    how many the cluster wants now where it scales by itself; `drifted`, that what was applied has to be written again
+    at once, since somebody changed it there, or part of it is missing. `changed` says that something of it was changed,
+    also what is only shown; `lowered`, by revision, how many replicas somebody left of how many that were applied.
+    `progress` holds, by revision, the steps of the replica that is furthest, where the cluster knows them; `weights`
+    the share of the calls, where a router of the cluster could give one (None: it gives none).
     """
 
     replicas: tuple[Replica, ...] = ()
@@ -152,6 +192,9 @@ class Observation:
     drifted: bool = False
     progress: Mapping[int, tuple[Stage, ...]] = field(default_factory=dict)
     weights: Mapping[int, int | None] = field(default_factory=dict)
+    changed: bool = False
+    lowered: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    hold: Hold | None = None  # nothing of it is written before a person has decided
 
     @property
     def ready_count(self) -> int:
@@ -167,6 +210,30 @@ class Observation:
     def present(self) -> bool:
         """Whether anything of the endpoint still runs or starts."""
         return any(replica.here for replica in self.replicas)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field of one object that is not as the portal would write it now; without a `field` the object is missing.
+
+    `wanted` and `found` are shown to people, shortened and without secrets; None: it is not there. `manager`,
+    `operation` and `at` say who changed it last, as far as the cluster keeps that; `sure`, that it says so of this very
+    field. `guarded`: it bears on what was approved, so that it never stays. `own`: nobody changed it, the portal itself
+    would write it otherwise today.
+    """
+
+    kind: str
+    name: str
+    namespace: str = ""
+    field: str = ""
+    wanted: str | None = None
+    found: str | None = None
+    manager: str = ""
+    operation: str = ""
+    at: datetime | None = None
+    sure: bool = True
+    guarded: bool = True
+    own: bool = False
 
 
 class ClusterError(Exception):
@@ -202,6 +269,14 @@ class ClusterDriver(Protocol):
         """Return of every endpoint that has something here what `observe` returns, by its id; why something is not
         ready may be missing. Meant to cost a few calls for the whole cluster."""
 
+    def compare(self, workload: Workload) -> Sequence[Difference]:
+        """Return in what the cluster differs from what `apply` would write of this workload; empty where it keeps
+        nothing that somebody could change. Nothing is written."""
+
+    def manifests(self, workload: Workload) -> Sequence[Mapping[str, Any]]:
+        """Return the objects that `apply` would bring about for this workload, in their order and without a secret;
+        empty where a cluster has no such objects. Asks nobody."""
+
     def restart(self, endpoint_id: str) -> None:
         """Ask every replica to stop; the next `apply` starts them again."""
 
@@ -226,3 +301,31 @@ class ClusterDriver(Protocol):
 
     def list(self) -> builtins.list[str]:
         """Return the ids of all endpoints that the cluster has something of, wanted or not."""
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """A driver that compares all of a cluster with a few lists."""
+
+    def compare_all(self, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, Sequence[Difference]]]:
+        """Yield what `compare` returns of each workload, by the id of its endpoint. Raises ClusterError."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Where something stands in a Git repository: `commit` of `branch`, or, as long as it is not merged, `proposed` on
+    a branch of its own; `path` is the directory."""
+
+    repository: str
+    branch: str
+    commit: str
+    path: str
+    proposed: str = ""
+
+
+@runtime_checkable
+class Committing(Protocol):
+    """A driver that commits what others apply."""
+
+    def committed(self, endpoint_id: str) -> Commit | None:
+        """Return where an endpoint stood in Git when this machine looked last, None when it saw none; asks nobody."""

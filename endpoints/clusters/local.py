@@ -22,7 +22,18 @@ from signal import SIGKILL, SIGTERM
 from time import monotonic, time
 from typing import ParamSpec, TypeVar
 
-from endpoints.clusters import ClusterError, Notice, Observation, Place, Workload, health, processes, replicas, starting
+from endpoints.clusters import (
+    ClusterError,
+    Difference,
+    Notice,
+    Observation,
+    Place,
+    Workload,
+    health,
+    processes,
+    replicas,
+    starting,
+)
 from endpoints.clusters.processes import Process
 from endpoints.clusters.replicas import Record, ReplicaFiles
 
@@ -103,6 +114,14 @@ class LocalDriver:
     def observe_all(self) -> Mapping[str, Observation]:
         """Return what `observe` returns of every endpoint that has something here, by its id. Raises ClusterError."""
         return {one: self.observe(one) for one in self.list()}
+
+    def compare(self, workload: Workload) -> tuple[Difference, ...]:
+        """Return nothing: a process is started as it was approved, and nothing describes it that could be edited."""
+        return ()
+
+    def manifests(self, workload: Workload) -> tuple[()]:
+        """Return nothing: a process of this machine has no manifest."""
+        return ()
 
     @_told
     def restart(self, endpoint_id: str) -> None:

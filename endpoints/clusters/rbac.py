@@ -50,11 +50,11 @@ class Ask:
 
 
 _SPACE = (
-    Grant("", "namespaces", APPLY, "Each project has a namespace for each environment."),
+    Grant("", "namespaces", ("list", *APPLY), "Each project has a namespace for each environment."),
     Grant("", "resourcequotas", ("list", *APPLY), "The namespace gets the project's share of accelerators."),
-    Grant("", "limitranges", APPLY, "Containers without limits get some."),
-    Grant("networking.k8s.io", "networkpolicies", APPLY, "Engines talk to nobody who is not allowed to."),
-    Grant("", "serviceaccounts", APPLY, "Engines run under an account that may do nothing."),
+    Grant("", "limitranges", ("list", *APPLY), "Containers without limits get some."),
+    Grant("networking.k8s.io", "networkpolicies", ("list", *APPLY), "Engines talk to nobody who is not allowed to."),
+    Grant("", "serviceaccounts", ("list", *APPLY), "Engines run under an account that may do nothing."),
 )
 _SEE = (
     Grant("", "pods/log", ("get",), "The last lines of an engine's output."),
@@ -62,9 +62,21 @@ _SEE = (
     Grant("", "nodes", ("list",), "How many accelerators the nodes report."),
     Grant("apps", "replicasets", ("list",), "Why a deployment has no pods: quota, admission."),
 )
+# Reading alone, by the scan for what runs without approval (endpoints/rogue/), which changes nothing.
+_SCAN = (
+    Grant("apps", "statefulsets", ("list",), "Which workload a pod with accelerators belongs to."),
+    Grant("resource.k8s.io", "resourceclaims", ("list",), "Which accelerators pods have claimed."),
+    Grant("infrastructure.opendatahub.io", "hardwareprofiles", ("list",), "Profiles of OpenShift AI, as proposals."),
+)
+_SCAN_KSERVE = (
+    Grant("serving.kserve.io", "inferenceservices", ("list",), "What KServe serves without approval,"),
+    Grant("serving.kserve.io", "llminferenceservices", ("list",), "of either kind."),
+)
 _KUBERNETES = (
     *_SPACE,
     *_SEE,
+    *_SCAN,
+    *_SCAN_KSERVE,
     Grant("", "pods", ("list", "watch", "patch", "delete"), "The state of each engine; which go first; starting anew."),
     Grant("", "secrets", ("create", "patch", "delete"), "The key that an engine asks for. Reading it is not needed."),
     Grant("apps", "deployments", ("get", "list", "watch", *KEEP), "Each revision is a deployment."),
@@ -75,21 +87,61 @@ _KUBERNETES = (
 _KSERVE = (
     *_SPACE,
     *_SEE,
+    *_SCAN,
     Grant("", "pods", ("list", "watch", "patch", "delete"), "The state of each engine; which go first; starting anew."),
     Grant("", "secrets", ("create", "patch", "delete"), "The key that an engine asks for. Reading it is not needed."),
     Grant("apps", "deployments", ("list", "watch"), "KServe makes it, and hides its troubles."),
     Grant("serving.kserve.io", "inferenceservices", ("get", "list", "watch", *KEEP), "A revision is one of these,"),
     Grant("serving.kserve.io", "llminferenceservices", ("get", "list", "watch", *KEEP), "or one of these."),
 )
+# Whoever applies the repository writes everything else.
+_GITOPS = (
+    Grant("", "namespaces", ("get", "list", "create"), "It has to be there before key and approval; others keep it."),
+    Grant("", "resourcequotas", ("list",), "Why something does not start: the project's share is used up."),
+    *_SEE,
+    *_SCAN,
+    *_SCAN_KSERVE,
+    Grant("", "pods", ("list", "watch", "delete"), "The state of each engine; starting anew."),
+    Grant("", "secrets", ("create", "patch", "delete"), "The key that an engine asks for never stands in Git."),
+    Grant("", "services", ("list",), "Whether what was taken out of Git is gone,"),
+    Grant("policy", "poddisruptionbudgets", ("list",), "with all that belonged to it,"),
+    Grant("autoscaling", "horizontalpodautoscalers", ("list",), "and what scales it."),
+)
+_DEPLOYMENTS = ("apps", "deployments")
+_ARGO = Grant("argoproj.io", "applications", ("get",), "What Argo CD says of what it applies.")
+_FLUX = Grant("kustomize.toolkit.fluxcd.io", "kustomizations", ("get",), "What Flux says of what it applies.")
 _KEDA = Grant("keda.sh", "scaledobjects", ("get", "list", *KEEP), "Replicas by load, through KEDA.")
-GRANTS: Mapping[str, tuple[Grant, ...]] = {"kubernetes": _KUBERNETES, "kserve": _KSERVE}
-SETTINGS = ("autoscaler", "admission", "namespace_prefix")  # the options on which the table depends
+GRANTS: Mapping[str, tuple[Grant, ...]] = {"kubernetes": _KUBERNETES, "kserve": _KSERVE, "gitops": _GITOPS}
+# The options on which the table depends.
+SETTINGS = ("autoscaler", "admission", "namespace_prefix", "applier", "queue_name")
 
 
 def grants(driver: str, settings: Mapping[str, Any]) -> tuple[Grant, ...]:
     """Return the table of `driver` under the options of a registration."""
+    if driver == "gitops":
+        return (*GRANTS[driver], *_of_gitops(settings), *_kueue(settings), *_admission(settings))
     keda = driver == "kubernetes" and settings.get("autoscaler") == "keda"  # KServe makes such objects itself
-    return (*GRANTS[driver], *((_KEDA,) if keda else ()), *_admission(settings))
+    return (*GRANTS[driver], *((_KEDA,) if keda else ()), *_kueue(settings), *_admission(settings))
+
+
+def _kueue(settings: Mapping[str, Any]) -> tuple[Grant, ...]:
+    """Return what it takes to say why Kueue holds an engine back, where engines have a queue."""
+    if not settings.get("queue_name"):
+        return ()
+    return (Grant("kueue.x-k8s.io", "workloads", ("list",), "What an engine waits for in the queue of Kueue."),)
+
+
+def _of_gitops(settings: Mapping[str, Any]) -> tuple[Grant, ...]:
+    """Return what it takes beside the rest: an approval is compared with what the API server would make of a
+    Deployment, which it tells only to who may create one.
+    """
+    approves = settings.get("admission") in ("audit", "enforce")
+    why = "Each revision is one, written by others; asked as a dry run for the approval." if approves else ""
+    verbs = ("list", "watch", *(("create",) if approves else ()))
+    found = [Grant(*_DEPLOYMENTS, verbs, why or "Each revision is one.")]
+    if settings.get("autoscaler") == "keda":
+        found.append(Grant("keda.sh", "scaledobjects", ("list",), "Whether KEDA's objects are gone."))
+    return (*found, *{"argocd": (_ARGO,), "flux": (_FLUX,)}.get(str(settings.get("applier") or ""), ()))
 
 
 def _admission(settings: Mapping[str, Any]) -> tuple[Grant, ...]:

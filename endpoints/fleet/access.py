@@ -5,13 +5,14 @@ import binascii
 import contextlib
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from endpoints.clusters.rbac import GRANTS
 from endpoints.fleet import kubeconfig
 from endpoints.fleet.credentials import MOST_PEM, Credential, authorities, check, ends, seal
+from endpoints.fleet.repository import Repository
 from endpoints.models import Authentication, Cluster
 from portal import outbound
 from portal.errors import Invalid
@@ -35,6 +36,7 @@ class Access:
     server: str
     ca: str
     credential: Credential = field(repr=False)
+    repository: Repository = field(default_factory=Repository, repr=False)
 
     def columns(self, now: dt.datetime) -> dict[str, Any]:
         """Return the columns of a cluster that is entered this way from `now` on."""
@@ -42,10 +44,15 @@ class Access:
             "authentication": self.authentication,
             "server": self.server,
             "ca": self.ca,
-            "credential": seal(self.credential) if self.credential.kind != Authentication.IN_CLUSTER else "",
+            "credential": self._sealed(),
             "credential_since": now,
             "credential_ends": ends(self.credential) if self.credential.kind != Authentication.IN_CLUSTER else None,
+            **self.repository.columns,
         }
+
+    def _sealed(self) -> str:
+        secret = replace(self.credential, repository=self.repository.secret)
+        return seal(secret) if secret != Credential() else ""
 
 
 def read(*, authentication: str, server: str = "", ca: str = "", token: str = "", kubeconfig_text: str = "") -> Access:

@@ -23,11 +23,14 @@ CLOCKS = dt.timedelta(minutes=5)  # by which those of two machines may differ
 
 @dataclass(frozen=True)
 class Credential:
-    """A token, or a client certificate (PEM, with those that lead to its authority) and its key (PEM)."""
+    """A token, or a client certificate (PEM, with those that lead to its authority) and its key (PEM); `repository` is
+    the private key or token for the Git repository.
+    """
 
     token: str = field(default="", repr=False)
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
+    repository: str = field(default="", repr=False)
 
     @property
     def kind(self) -> str:
@@ -39,7 +42,8 @@ class Credential:
 
 def seal(credential: Credential) -> str:
     """Return `credential` as its column holds it."""
-    parts = {"token": credential.token, "certificate": credential.certificate, "key": credential.key}
+    names = ("token", "certificate", "key", "repository")
+    parts = {name: getattr(credential, name) for name in names}
     return crypto.encrypt(json.dumps({name: value for name, value in parts.items() if value}))
 
 

@@ -25,8 +25,12 @@ WHOLE_EVERY = dt.timedelta(hours=1)  # between whole tests where nothing is miss
 WAITS = dt.timedelta(seconds=30)  # how long a page waits for a test before it says that no worker took it
 KNOWN_DRIVERS = "endpoints.clusters.kubernetes.checking.examine"
 # Loaded where a test is made: pages need no Kubernetes client.
-EXAMINERS: Mapping[str, str] = {"kubernetes": KNOWN_DRIVERS, "kserve": KNOWN_DRIVERS}
-SHORT = frozenset({"reachable", "certificate", "credential", "version"})
+EXAMINERS: Mapping[str, str] = {
+    "kubernetes": KNOWN_DRIVERS,
+    "kserve": KNOWN_DRIVERS,
+    "gitops": "endpoints.clusters.gitops.checking.examine",
+}
+SHORT = frozenset({"reachable", "certificate", "credential", "version", "repository"})
 
 
 def want_test(cluster: Cluster) -> None:

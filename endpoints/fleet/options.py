@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from portal.errors import Invalid
 
 NAME = r"[a-z]([-a-z0-9]*[a-z0-9])?"
+GIT = "git"
 NAME_WORDS = "it takes lower-case letters, digits and hyphens, and begins with a letter"
 
 
@@ -23,6 +24,7 @@ class Option:
     words: str = NAME_WORDS
     choices: tuple[tuple[str, str], ...] = ()
     fixed: bool = False
+    group: str = ""  # under which heading of the form it stands; "": with what every driver knows
 
 
 OPTIONS: Mapping[str, Option] = {
@@ -73,6 +75,69 @@ OPTIONS: Mapping[str, Option] = {
         "Where its controllers run: the admission policy lets them make what they make of approved objects.",
         default="kserve",
     ),
+    "drift": Option(
+        "What is changed by hand",
+        "What bears on the approval is written again at once, whatever is chosen here: image, command, security, "
+        "accelerators, more replicas.",
+        choices=(("", "show it, until somebody decides"), ("revert", "write all of it again at once")),
+    ),
+    "git_branch": Option(
+        "Branch",
+        "The branch that whoever applies the repository follows.",
+        default="main",
+        most=100,
+        pattern=r"(?!.*\.\.)(?!gatehouse(/|$))[A-Za-z0-9]([A-Za-z0-9._-]|/(?=[A-Za-z0-9]))*(?<![./])(?<!\.lock)",
+        words="it takes the name of a branch, such as main or env/prod, and not gatehouse/…, where proposals stand",
+        group=GIT,
+    ),
+    "git_directory": Option(
+        "Directory",
+        "Everything of the portal stands below it: project, environment, endpoint.",
+        default="gatehouse",
+        most=100,
+        pattern=r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*(?<![./])",
+        words="it takes lower-case letters, digits, dots and hyphens, and “/” between parts",
+        fixed=True,
+        group=GIT,
+    ),
+    "git_flow": Option(
+        "How changes get in",
+        "By pull request, each change waits on a branch of its own until somebody merges it.",
+        choices=(("", "Commits to the branch"), ("pull_request", "Branches for pull requests")),
+        group=GIT,
+    ),
+    "git_author_name": Option(
+        "Author of commits",
+        "As whom the portal signs off.",
+        default="Gatehouse",
+        most=80,
+        pattern=r"[\w .,'()+-]+",
+        words="it takes letters, digits, spaces and .,'()+-",
+        group=GIT,
+    ),
+    "git_author_email": Option(
+        "Address of the author",
+        "What is committed under another address counts as changed by hand.",
+        default="gatehouse@localhost",
+        most=120,
+        pattern=r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+",
+        words="it takes an e-mail address",
+        group=GIT,
+    ),
+    "applier": Option(
+        "Who applies it",
+        "Its object in the cluster tells why something is not applied yet; needs the manifest anew.",
+        choices=(("", "Something else"), ("argocd", "Argo CD"), ("flux", "Flux")),
+        group=GIT,
+    ),
+    "applier_object": Option(
+        "Its object",
+        "Namespace and name of the Application or Kustomization: argocd/fleet.",
+        most=160,
+        pattern=r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?",
+        words="it takes namespace/name",
+        group=GIT,
+    ),
     "prometheus": Option(
         "Prometheus",
         "Its address inside the cluster, for KEDA: http://prometheus.monitoring:9090.",
@@ -89,6 +154,8 @@ def clean(given: Mapping[str, object]) -> dict[str, str]:
     if unknown:
         raise Invalid.field("options", f"There is no option {unknown[0]}; choose from {', '.join(OPTIONS)}.")
     cleaned = {name: _value(name, option, given.get(name, option.default)) for name, option in OPTIONS.items()}
+    if cleaned["applier"] and not cleaned["applier_object"]:
+        raise Invalid.field("applier_object", "applier_object is missing: name the object, as argocd/fleet.")
     if cleaned["autoscaler"] == "keda" and not cleaned["prometheus"]:
         raise Invalid.field("prometheus", "prometheus is missing: KEDA asks it for the load. Give its address.")
     return cleaned

@@ -1,6 +1,7 @@
 """Registering clusters, changing them, giving them new credentials, and taking them away."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.utils import timezone
 
 from audit.services import record
 from endpoints.fleet import options as choices
+from endpoints.fleet import repository
 from endpoints.fleet.access import Access, has_api, read
 from endpoints.fleet.examining import want_test
 from endpoints.models import Cluster, Environment, Phase
@@ -21,6 +23,7 @@ from projects.principal import Principal
 from quotas.models import Pool
 
 ROUTES = frozenset({"new", "access"})  # stand in addresses where a slug does
+KEPT = ("server", "ca", "repository", "repository_ca", "known_hosts")  # where a new credential names no other
 # What the last test found belongs to the credential that it was made with.
 UNSEEN: dict[str, Any] = {
     "last_seen_at": None, "version": "", "problem_code": "", "problem_sentence": "", "checks": [], "checked_at": None,
@@ -58,7 +61,7 @@ def create_cluster(
         "simulated": simulated,
     }  # fmt: skip
     if has_api(Cluster(driver=driver)):
-        columns |= _access(access or {}).columns(timezone.now())
+        columns |= _access(driver, access or {}).columns(timezone.now())
         columns["options"] = choices.marked(choices.clean(options or {}))
     with transaction.atomic():
         other = Cluster.known.filter(slug=slug).first()
@@ -118,7 +121,7 @@ def rotate(by: Principal, cluster: Cluster, *, access: Mapping[str, str]) -> Clu
     require(by, "rotate", cluster)
     if not has_api(cluster):
         raise Conflict(f"{cluster.slug} runs on this machine and needs no credential.", code="no_credential")
-    way = _access({"server": cluster.server, "ca": cluster.ca} | dict(access))
+    way = _access(cluster.driver, {name: getattr(cluster, name) for name in KEPT} | dict(access))
     with transaction.atomic():
         cluster = locked(cluster)
         before = facts(cluster)
@@ -191,13 +194,15 @@ def facts(cluster: Cluster) -> dict[str, Any]:
         "authority": crypto.digest(cluster.ca)[:12] if cluster.ca else "",  # tells one from another
         "authentication": cluster.authentication,
         "options": cluster.options,
+        **repository.facts(cluster),
     }
 
 
-def _access(given: Mapping[str, str]) -> Access:
+def _access(driver: str, given: Mapping[str, str]) -> Access:
     known = ("authentication", "server", "ca", "token", "kubeconfig")
     parts = {name: str(given.get(name) or "") for name in known}
-    return read(kubeconfig_text=parts.pop("kubeconfig"), **parts)
+    way = read(kubeconfig_text=parts.pop("kubeconfig"), **parts)
+    return replace(way, repository=repository.read(given)) if driver == repository.DRIVER else way
 
 
 def _changed(cluster: Cluster, options: Mapping[str, object]) -> dict[str, str]:

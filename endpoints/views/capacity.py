@@ -19,8 +19,8 @@ from projects.principal import PortalRequest
 
 @require_GET
 def capacity(request: PortalRequest) -> HttpResponse:
-    """Who holds which accelerator, until when, how busy; who waits; what could be given back."""
-    context = pools.page(request.principal) | {
+    """Who holds which accelerator, until when, how busy; who waits; what could be given back; what if."""
+    context = pools.page(request.principal, request.GET.dict()) | {
         "crumbs": [("Home", reverse("home")), ("Capacity", "")],
         "tabs": tabs(request, "capacity"),
         "tabs_label": "Capacity",

@@ -10,7 +10,7 @@ from django.utils import timezone
 from endpoints.clusters.checks import Check
 from endpoints.fleet.access import has_api
 from endpoints.fleet.examining import WAITS
-from endpoints.fleet.options import OPTIONS, clean
+from endpoints.fleet.options import GIT, OPTIONS, clean
 from endpoints.models import Cluster
 from endpoints.watching.words import words
 from portal.templatetags.gatehouse import day
@@ -24,7 +24,7 @@ VERDICTS = {
     "fail": ("Fail", "red", "err"),
     "skip": ("Not asked", "grey", "none"),
 }
-DRIVERS = {"local": "Processes of this machine", "kubernetes": "Kubernetes", "kserve": "KServe"}
+DRIVERS = {"local": "Processes of this machine", "kubernetes": "Kubernetes", "kserve": "KServe", "gitops": "GitOps"}
 
 
 def make_chip(label: str, colour: str, icon: str, kind: str = "filled") -> Cell:
@@ -128,8 +128,10 @@ def facts(cluster: Cluster) -> list[Cell]:
         {"name": "Last answer", "at": cluster.last_seen_at},
         {"name": "Changes", "value": words(cluster, timezone.now())},
     ]
+    if cluster.repository:
+        rows.append({"name": "Git repository", "value": cluster.repository, "copied": True})
     return rows + [
         {"name": OPTIONS[name].label, "value": dict(OPTIONS[name].choices).get(value, value)}
         for name, value in clean(cluster.options).items()
-        if value
+        if value and (cluster.repository or OPTIONS[name].group != GIT)
     ]

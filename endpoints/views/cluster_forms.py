@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from endpoints.clusters.rbac import GRANTS
-from endpoints.fleet import registering
+from endpoints.fleet import registering, repository
 from endpoints.fleet.access import WAYS, has_api
-from endpoints.fleet.options import OPTIONS, clean
+from endpoints.fleet.options import GIT, OPTIONS, clean
 from endpoints.models import Cluster, Environment
 from endpoints.views import cluster_cells
 from endpoints.views.clusters import cluster_or_404, crumbs, manifest_url
@@ -26,10 +26,12 @@ from projects.signin.recent import recently_proved
 LABELS = {
     "slug": "Slug", "name": "Name", "driver": "Driver", "environments": "Environments", "server": "API server",
     "ca": "Authority", "token": "Token", "kubeconfig": "Kubeconfig", "authentication": "How the portal signs in",
+    "repository": "Git repository", "repository_secret": "Key or token for it", "known_hosts": "Host keys",
+    "repository_ca": "Authority of the Git server",
     **{name: option.label for name, option in OPTIONS.items()},
 }  # fmt: skip
-ACCESS = ("authentication", "server", "ca", "token", "kubeconfig")
-SECRET = {"token", "kubeconfig"}
+ACCESS = ("authentication", "server", "ca", "token", "kubeconfig", *repository.FIELDS)
+GIT_TITLE = "Git repository (for the driver GitOps)"
 PASTE_AGAIN = "It was not kept: paste it again."
 
 
@@ -59,6 +61,7 @@ def cluster_create(request: PortalRequest) -> HttpResponseBase:
         _group("What it is", _naming(typed, problem), environments=_environments(typed)),
         _group("How the portal gets in", _access(typed, problem)),
         _group("How the portal behaves there", _options(typed, problem)),
+        _group(GIT_TITLE, [*_repository(typed, problem), *_options(typed, problem, GIT)]),
     ]
     words = ("Connect a cluster", "Register the cluster", reverse("cluster_list"))
     return _form(request, words, groups, problem, driver=typed["driver"])
@@ -72,7 +75,8 @@ def cluster_change(request: PortalRequest, cluster: str) -> HttpResponse:
     problem: Invalid | Conflict | None = None
     if request.method == "POST":
         typed = {"name": request.POST.get("name", ""), "environments": request.POST.getlist("environments")}
-        typed |= {name: request.POST.get(name, "") for name in OPTIONS}
+        # What does not stand in the form, as what is Git's for other drivers, stays as it is.
+        typed |= {name: request.POST.get(name, value) for name, value in clean(row.options).items()}
         try:
             registering.change(
                 request.principal,
@@ -89,6 +93,8 @@ def cluster_change(request: PortalRequest, cluster: str) -> HttpResponse:
     groups = [_group("What it is", [_name(typed, problem)], environments=_environments(typed))]
     if has_api(row):
         groups.append(_group("How the portal behaves there", _options(typed, problem)))
+    if row.driver == repository.DRIVER:
+        groups.append(_group("Git repository", _options(typed, problem, GIT)))
     return _form(request, (f"Change {row.name}", "Save", _detail(row)), groups, problem, row=row)
 
 
@@ -101,6 +107,7 @@ def cluster_rotate(request: PortalRequest, cluster: str) -> HttpResponseBase:
         raise Conflict(f"{row.name} runs on this machine and needs no credential.", code="no_credential")
     way = "in_cluster" if row.authentication == "in_cluster" else "token"
     typed: dict[str, Any] = {"authentication": way, "server": row.server, "ca": row.ca, "token": "", "kubeconfig": ""}
+    typed |= {name: getattr(row, name, "") for name in repository.FIELDS}
     problem: Invalid | Conflict | None = None
     if request.method == "POST":
         typed = {name: request.POST.get(name, "") for name in ACCESS}
@@ -112,6 +119,8 @@ def cluster_rotate(request: PortalRequest, cluster: str) -> HttpResponseBase:
             messages.success(request, f"{row.name} has its new credential. A test of it is on its way.")
             return redirect("cluster_detail", cluster=row.slug)
     groups = [_group("How the portal gets in", _access(typed, problem))]
+    if row.driver == repository.DRIVER:
+        groups.append(_group("Git repository", _repository(typed, problem)))
     words = (f"New credential for {row.name}", "Replace the credential", _detail(row))
     return _form(request, words, groups, problem, row=row, driver=row.driver)
 
@@ -162,7 +171,8 @@ def _naming(typed: dict[str, Any], problem: Invalid | Conflict | None) -> list[d
          "help": "Short and for good: pools, files and the audit log name the cluster by it.",
          "error": _error(problem, "slug"), "attrs": {"maxlength": 40, "spellcheck": "false"}},
         {"name": "driver", "label": LABELS["driver"], "kind": "select", "value": typed["driver"], "choices": drivers,
-         "help": "Kubernetes makes deployments itself; KServe makes InferenceServices, as OpenShift AI shows them.",
+         "help": "Kubernetes makes deployments itself; KServe makes InferenceServices, as OpenShift AI shows them;"
+         " GitOps commits to a repository that Argo CD, Flux or somebody else applies.",
          "error": _error(problem, "driver")},
     ]  # fmt: skip
 
@@ -189,9 +199,30 @@ def _access(typed: dict[str, Any], problem: Invalid | Conflict | None) -> list[d
     ]  # fmt: skip
 
 
-def _options(typed: dict[str, Any], problem: Invalid | Conflict | None) -> list[dict[str, Any]]:
+def _repository(typed: dict[str, Any], problem: Invalid | Conflict | None) -> list[dict[str, Any]]:
+    plain = {"spellcheck": "false", "autocomplete": "off"}
+    again = PASTE_AGAIN if problem else ""
+    return [
+        {"name": "repository", "label": LABELS["repository"], "kind": "text", "value": typed["repository"],
+         "help": "ssh://git@git.example.com/platform/fleet.git, or https://…; what is approved is committed there.",
+         "error": _error(problem, "repository"), "attrs": plain | {"maxlength": 500, "inputmode": "url"}},
+        {"name": "repository_secret", "label": LABELS["repository_secret"], "kind": "textarea", "value": "",
+         "help": f"A deploy key that may write, without a passphrase, or a token. Kept encrypted, never shown. {again}",
+         "error": _error(problem, "repository_secret"), "attrs": plain | {"rows": 4}},
+        {"name": "known_hosts", "label": LABELS["known_hosts"], "kind": "textarea", "value": typed["known_hosts"],
+         "help": "For ssh://: lines of known_hosts. Another key is never accepted.",
+         "error": _error(problem, "known_hosts"), "attrs": plain | {"rows": 3}},
+        {"name": "repository_ca", "label": LABELS["repository_ca"], "kind": "textarea", "value": typed["repository_ca"],
+         "help": "For https://, in PEM. Empty where a public authority signed it.",
+         "error": _error(problem, "repository_ca"), "attrs": plain | {"rows": 3}},
+    ]  # fmt: skip
+
+
+def _options(typed: dict[str, Any], problem: Invalid | Conflict | None, group: str = "") -> list[dict[str, Any]]:
     fields = []
     for name, option in OPTIONS.items():
+        if option.group != group:
+            continue
         field = {"name": name, "label": option.label, "value": typed[name], "help": option.help}
         field |= {"error": _error(problem, name)}
         if option.choices:

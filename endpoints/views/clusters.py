@@ -33,7 +33,8 @@ def tabs(request: PortalRequest, current: str) -> list[dict[str, Any]]:
     """Return the tabs over pools and clusters, for those who may look at both."""
     if not can(request.principal, "inspect", Cluster()):
         return []
-    places = (("Pools", "capacity"), ("Clusters", "cluster_list"))
+    places = (("Pools", "capacity"), ("Clusters", "cluster_list"), ("Environments", "environment_list"),
+              ("Without approval", "rogue_list"), ("Import", "proposal_list"))  # fmt: skip
     return [{"label": label, "url": reverse(name), "current": name == current} for label, name in places]
 
 
@@ -126,7 +127,7 @@ def _test_context(row: Cluster) -> dict[str, Any]:
 def manifest_url(row: Cluster) -> str:
     """Return where the manifest for the driver and options of `row` is."""
     options = row.options | ({"admission": row.admission} if row.admission != "off" else {})
-    asked = rbac.SETTINGS if row.admission != "off" else rbac.SETTINGS[:1]
+    asked = [name for name in rbac.SETTINGS if row.admission != "off" or name not in ("admission", "namespace_prefix")]
     chosen = {name: options[name] for name in asked if options.get(name)}
     url = reverse("cluster_manifest", args=[row.driver])
     return f"{url}?{urlencode(chosen)}" if chosen else url

@@ -12,6 +12,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from endpoints import alerting, cells, numbers
+from endpoints.differences import reading
+from endpoints.differences.sweeping import LOCAL
 from endpoints.facts import counted
 from endpoints.keys import PLAYGROUND, TARGET_KIND
 from endpoints.models import Alert, Endpoint
@@ -52,6 +54,7 @@ def endpoint_detail(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
         "keys": _keys(row, request.principal),
         "traffic": _traffic(hours) if alive(row) else None,
         "alerts": alert_lines(alerting.firing(row)),
+        "edited": reading.edited(row) if row.cluster.driver != LOCAL else 0,
         "facts": cells.facts(row, row.revision) if row.revision else [],
     } | (_limits(row, context["may"]) if alive(row) else {})
     return page(request, "endpoints/detail.html", context)

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from endpoints import cells
+from endpoints import cells, promoting
 from endpoints.models import Desired, Endpoint, Phase
 from projects.models import ApiKey
 from projects.permissions import can
@@ -16,6 +16,8 @@ TABS = (
     ("Usage", "endpoint_usage"),
     ("Revisions", "endpoint_revisions"),
     ("Rules", "endpoint_rules"),  # a page of the approvals: here only its name is known
+    ("Drift", "endpoint_drift"),
+    ("Manifests", "endpoint_manifests"),
     ("Events", "endpoint_events"),
     ("Logs", "endpoint_logs"),
     ("Settings", "endpoint_settings"),
@@ -54,6 +56,8 @@ def head(request: PortalRequest, row: Endpoint, current: str) -> dict[str, Any]:
         menu.append({"label": "Ask for a new revision", "url": ask_url("revision", row)})
         if row.ends_on:
             menu.append({"label": "Renew", "url": ask_url("renewal", row)})
+        if to := promoting.following(row.environment):
+            menu.append({"label": f"Promote to {to}", "url": reverse("endpoint_promote", args=[row.pk])})
     menu.append({"label": f"Limits of {row.project.slug}", "url": limits_url(row)})
     if may["delete"]:
         menu.append({"label": "Delete", "url": reverse("endpoint_delete", args=[row.pk]), "danger": True})

@@ -38,7 +38,7 @@ MOST_REMOVED = 50  # endpoints without a row that one look clears away
 SETTLED = (
     Q(
         desired=Desired.RUNNING, phase=Phase.READY, reason_code="ready", attempts=0, next_revision=None, fallback=None,
-        drain_until=None,
+        drain_until=None, rewrite_at=None,
     )
     | Q(desired=Desired.RUNNING, phase=Phase.FAILED)
     | Q(desired=Desired.SUSPENDED, phase=Phase.SUSPENDED)

@@ -39,12 +39,17 @@ def _governs(sight: Sight) -> bool:
     return sight.lead or sight.auditor
 
 
+def _watches(sight: Sight) -> bool:
+    return sight.lead or sight.engineer
+
+
 CARDS = (
     Card("queue", "Waits for a decision", 1, lambda sight: sight.decides, platform.queue),
     Card("broken", "Not as they should be", 1, lambda sight: sight.engineer, platform.broken),
     Card("blocked", "Blocked and still running", 1, _governs, govern.blocked, number="blocked_running"),
     Card("failing", "Rules that do not hold", 1, lambda sight: sight.answers, govern.failing, number="failing"),
     Card("waivers", "Waivers that end soon", 1, lambda sight: sight.answers, govern.waivers, number="waivers_ending"),
+    Card("rogues", "Without approval", 1, _watches, govern.rogues, number="rogues"),
     Card("requests", "Your requests", 3, lambda sight: sight.builder, work.requests),
     Card("endpoints", "Endpoints", 2, lambda sight: sight.member, work.endpoints),
     Card("steps", "Get going", 1, lambda sight: True, work.steps, side=True),

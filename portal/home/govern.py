@@ -107,6 +107,23 @@ def waivers(sight: Sight) -> Cell:
     }
 
 
+def rogues(sight: Sight) -> Cell:
+    """Return what runs on clusters without approval, what has taken most accelerator hours first (one query)."""
+    found = sight.rogues().select_related("cluster").order_by("-device_seconds", "pk")
+    return {
+        "rows": [
+            {
+                "name": row.name,
+                "url": reverse("rogue_detail", args=[row.pk]),
+                "what": f"{row.kind} in {row.namespace} on {row.cluster.name}",
+                "hours": f"{row.device_hours:,.0f} h",
+            }
+            for row in found[: sight.most]
+        ],
+        "total": sight.numbers["rogues"],
+    }
+
+
 def _waived(row: Waiver) -> str:
     if row.endpoint is not None or row.request is None:
         return row.endpoint.name if row.endpoint is not None else ""

@@ -33,6 +33,8 @@ def _parts(sight: Sight) -> Iterator[str]:
         yield f"{_many(number, 'request')} {_verb(number, 'is', 'are')} overdue"
     if number := now["failed"]:
         yield f"{_many(number, 'endpoint')} failed"
+    if number := now.get("rogues"):
+        yield f"{_many(number, 'workload')} {_verb(number, 'runs', 'run')} without approval"
     if number := now.get("waiting", 0) - now.get("overdue", 0):
         yield f"{_many(number, 'request')} {_verb(number, 'waits', 'wait')} for a decision"
     if number := now["my_turn"]:

@@ -19,6 +19,7 @@ from audit.models import Row, Seal
 from catalog.doubts import doubt
 from catalog.models import Version, VersionState
 from endpoints.models import Desired, Endpoint, Phase
+from endpoints.rogue.models import UNANSWERED, RogueWorkload
 from projects.models import (
     AUDITORS,
     GOVERNANCE_LEADS,
@@ -149,6 +150,11 @@ class Sight:
         """Return what runs although its version is blocked."""
         return self.endpoints().filter(desired=Desired.RUNNING, revision__version__state=VersionState.BLOCKED)
 
+    def rogues(self) -> QuerySet[RogueWorkload]:
+        """Return what runs on clusters without approval and that nobody has taken or waived."""
+        rows = RogueWorkload.objects.filter(state__in=UNANSWERED, **self.scoped)
+        return visible(self.principal, rows)
+
     @property
     def answers(self) -> bool:
         """Whether the person answers for rules that do not hold: of an owned project, or of everything."""
@@ -196,6 +202,8 @@ class Sight:
         if self.decides:
             queue = self.queue()
             found |= {"waiting": _count(queue), "overdue": _count(report.overdue(queue, self.now))}
+        if self.engineer or self.lead:
+            found["rogues"] = _count(self.rogues())
         if self.engineer:
             found |= {name: _sum(Pool.objects.all(), name) for name in ("held", "limit")}
         if self.lead or self.auditor:

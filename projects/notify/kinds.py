@@ -33,6 +33,7 @@ KINDS: Mapping[str, Kind] = {
     "endpoint.deleted": Kind("Endpoint deleted", "An endpoint was deleted."),
     "endpoint.suspended": Kind("Endpoint suspended", "An endpoint was suspended because its version is blocked."),
     "endpoint.idle": Kind("Endpoint idle", "An endpoint holds hardware and gets no calls."),
+    "endpoint.give_back": Kind("Accelerators asked back", "An endpoint runs on accelerators that another project lent."),
     "endpoint.promoted": Kind("Endpoint promoted", "An endpoint was opened in the next environment."),
     "endpoint.transferred": Kind("New contact of an endpoint", "Another person answers for an endpoint."),
     "endpoint.shared": Kind("Endpoint shared", "A project may call the endpoint of another one, or no longer."),
@@ -54,6 +55,9 @@ KINDS: Mapping[str, Kind] = {
     "catalog.drift": Kind(
         "Content of a version drifted", "The source of an approved version holds something else than was pinned."
     ),
+    "endpoint.changed": Kind(
+        "Endpoint changed in its cluster", "Somebody changed by hand what was approved for an endpoint."
+    ),
     "endpoint.drifted": Kind(
         "Content behind an endpoint drifted", "The source of the version that an endpoint runs holds something else."
     ),
@@ -64,6 +68,9 @@ KINDS: Mapping[str, Kind] = {
     "review.waiting": Kind("Access review", "Entries of an access review wait for your word."),
     "waiver.ending": Kind("Waiver about to end", "A waiver that concerns you has few days left."),
     "waiver.expired": Kind("Waiver ended", "A waiver is over, and the rule that it let pass counts again."),
+    "rogue.found": Kind(
+        "Workload without approval", "Something of yours runs on a cluster without an approval of the portal."
+    ),
     "finding.opened": Kind("Rule failed by an endpoint", "An endpoint that you answer for fails a rule."),
     "envelope.switched_on": Kind("Auto-approve rule switched on", "A rule approves requests from now on."),
     "envelope.objected": Kind("Objection to an approval by rule", "A reviewer objects to what a rule approved."),

@@ -24,8 +24,21 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 # Granted, and not needed by these steps: (verb, group, resource), and who needs it.
+SCAN = {
+    ("list", "apps", "statefulsets"): "the scan, where a pod with accelerators belongs to one",
+    ("list", "resource.k8s.io", "resourceclaims"): "the scan, where a pod claims devices",
+}
+COMPARED = {  # tests/cluster/test_drift.py; a sweep may come before the journey ends, and need not
+    ("list", group, resource): "what differs from what was approved"
+    for group, resource in (
+        ("", "namespaces"), ("", "resourcequotas"), ("", "limitranges"), ("", "serviceaccounts"),
+        ("networking.k8s.io", "networkpolicies"), ("policy", "poddisruptionbudgets"),
+    )
+}  # fmt: skip
 ELSEWHERE = {
     "kubernetes": {
+        **SCAN,
+        **COMPARED,
         ("delete", "", "pods"): "an engine that the cluster has tried to start often enough starts anew",
         **{
             (verb, "autoscaling", "horizontalpodautoscalers"): "the option autoscaler"
@@ -33,6 +46,8 @@ ELSEWHERE = {
         },
     },
     "kserve": {
+        **SCAN,
+        **COMPARED,
         ("delete", "", "pods"): "as above",
         **{
             (verb, "serving.kserve.io", "llminferenceservices"): "the option serving_api"

@@ -307,8 +307,11 @@ def test_somebodys_change_is_seen_and_taken_back(make: Callable[..., KServeDrive
     driver, wanted = make(), asked()
     settle(driver, wanted, all_ready(1))
     path = path_of(driver, wanted)
-    kserve.api.patch(path, {"spec": {"predictor": {"maxReplicas": 5}}})
+    assert driver.compare(wanted) == [], "what KServe fills in is no difference"
+    kserve.api.patch(path, {"spec": {"predictor": {"maxReplicas": 5}}}, fieldManager="somebody")
     assert driver.observe(wanted.endpoint_id).drifted
+    ((_, (one,)),) = driver.compare_all({wanted.endpoint_id: wanted})
+    assert (one.field, one.wanted, one.found, one.manager) == ("spec.predictor.maxReplicas", "1", "5", "somebody")
     driver.apply(wanted)
     assert kserve.api.get(path)["spec"]["predictor"]["maxReplicas"] == 1
 

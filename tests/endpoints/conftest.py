@@ -7,6 +7,9 @@ import pytest
 
 from endpoints.clusters.local import stop_all
 from tests.endpoints.endpoint_kit import Broker
+from tests.endpoints.gitops_kit import make_writer, repository
+
+__all__ = ["broker", "home", "make_writer", "repository"]
 
 
 @pytest.fixture(autouse=True)

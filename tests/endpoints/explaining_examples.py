@@ -49,6 +49,24 @@ def _moved(**status: object) -> Seen:
     return Seen(deployment=deployment(), pods=[pod({"phase": "Failed", **status})])
 
 
+def _in_kueue(reason: str, message: str) -> Seen:
+    """A pod as Kueue's webhook leaves it, and its Workload as Kueue's controller writes it."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    held = pod(
+        {"phase": "Pending", "conditions": [condition]}, node="",
+        meta={"uid": "uid-1", "labels": {"kueue.x-k8s.io/queue-name": "engines", "kueue.x-k8s.io/managed": "true"}},
+        schedulingGates=[{"name": "kueue.x-k8s.io/admission"}],
+    )  # fmt: skip
+    told = [{"type": "QuotaReserved", "status": "False", "reason": reason, "message": message}] if reason else []
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": held["metadata"]["name"], "uid": "uid-1"}
+    workload = {
+        "metadata": {"ownerReferences": [owner]},
+        "spec": {"queueName": "engines"},
+        "status": {"conditions": told},
+    }
+    return Seen(pods=[held], workloads=[{"metadata": {}}, workload])
+
+
 def _prepared(name: str, message: str) -> Seen:
     init = {"name": name, "restartCount": 2, "state": {"terminated": {"exitCode": 1, "message": message}}}
     return Seen(pods=[placed(waiting("PodInitializing"), initContainerStatuses=[init])])
@@ -194,6 +212,20 @@ PLACEMENT = [
         "volume_elsewhere", (), unschedulable("0/2 nodes are available: 2 node(s) had volume node affinity conflict.")
     ),
     Example("gated", (), unschedulable("Scheduling is blocked due to non-empty scheduling gates", "SchedulingGated")),
+    Example(
+        "kueue_waiting",
+        ("queue 'engines'", "insufficient unused quota for nvidia.com/gpu in flavor l40s, 1 more needed"),
+        _in_kueue(
+            "Pending",
+            "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu in flavor l40s, 1 more needed",
+        ),
+    ),
+    Example("kueue_waiting", ("has not said yet",), _in_kueue("", "")),
+    Example(
+        "kueue_refuses",
+        ("queue 'engines'", "LocalQueue engines doesn't exist"),
+        _in_kueue("Inadmissible", "LocalQueue engines doesn't exist"),
+    ),
     Example(
         "device_claim",
         ("claims: 2 cannot allocate all claims. A platform",),

@@ -64,6 +64,8 @@ class Double:
             return self._create((plural, namespace or "", body["metadata"].get("name", "")), query, body)
         if not name:
             return Said(200, {"items": list(self._chosen(plural, namespace or "", query))})
+        if method == "PATCH" and "dryRun" in query:
+            return self._dry(key, query, body)
         if method == "PATCH" and isinstance(body, list):
             return self._operate(key, body)
         if method == "PATCH":
@@ -90,6 +92,16 @@ class Double:
         if key in self.objects:
             return Said(409, recorded("err-already-exists-409")["body"])
         return Said(201, self._merge(key, body))
+
+    def _dry(self, key: Key, query: Mapping[str, str], body: dict[str, Any]) -> Said:
+        """Say what an apply would make of an object; one that takes nothing from anybody fails at what others hold."""
+        old = self.objects.get(key)
+        if old and old["metadata"].get("managedFields") and query.get("force") == "false":
+            holder = old["metadata"]["managedFields"][-1]["manager"]
+            cause = {"reason": "FieldManagerConflict", "message": f'conflict with "{holder}"', "field": ".data.key"}
+            said = {"kind": "Status", "reason": "Conflict", "code": 409, "details": {"causes": [cause]}}
+            return Said(409, said)
+        return Said(200, _merged(old or {}, body))
 
     def _operate(self, key: Key, operations: list[dict[str, Any]]) -> Said:
         """Do the operations of a JSON patch, all or none."""
@@ -143,4 +155,6 @@ class Double:
 def _merged(old: Any, new: Any) -> Any:
     if not isinstance(old, dict) or not isinstance(new, dict):
         return copy.deepcopy(new)
-    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
+    # A selector is one value to a real server, too.
+    whole = {key: copy.deepcopy(value) for key, value in new.items() if key.lower().endswith("selector")}
+    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}, **whole}

@@ -58,7 +58,8 @@ def test_who_may_patch_may_create(driver: str) -> None:
 
 def test_each_driver_gets_only_its_own() -> None:
     plain, kserve = rules("kubernetes"), rules("kserve")
-    assert not any(group == "serving.kserve.io" for group, _ in plain)
+    # The scan for what runs without approval reads them everywhere.
+    assert all(verbs == ["list"] for (group, _), verbs in plain.items() if group == "serving.kserve.io")
     assert "create" in kserve["serving.kserve.io", "inferenceservices"]
     assert set(kserve["apps", "deployments"]) == {"list", "watch"}, "KServe makes them"
     assert "create" in plain["apps", "deployments"]

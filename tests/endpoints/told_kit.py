@@ -66,7 +66,7 @@ def _observed(example: Example) -> Observation:
     deployments = [_ours(seen.deployment)] if seen.deployment else [] if services else [_ours(deployment())]
     found = Found(
         deployments=deployments, pods=[_ours(one) for one in seen.pods], events=seen.events, quota=seen.quota,
-        replica_sets=[_ours(one) for one in seen.replica_sets], namespace=seen.namespace,
+        replica_sets=[_ours(one) for one in seen.replica_sets], namespace=seen.namespace, workloads=seen.workloads,
         logs={_title(one): seen.logs for one in seen.pods},
     )  # fmt: skip
     if not services:

@@ -54,6 +54,10 @@ FILES = {
     "clusters/access/<slug:driver>/",
     "clusters/<slug:cluster>/admission/manifest/",
     "requests/<int:pk>/yaml/",
+    # Not of the story, whose cluster is never scanned: tests/endpoints/test_rogue_pages.py opens them.
+    "rogue/<int:rogue_id>/",
+    "rogue/<int:rogue_id>/adopt/",
+    "import/<int:proposal_id>/",
     "approvals/by-mail/<str:token>/",  # signed by the portal, and only mails hold it
     "catalog/<str:slug>/versions/<str:version>/evidence/",
     "catalog/<str:slug>/versions/<str:version>/ml-bom/",
@@ -91,6 +95,8 @@ class Places:
             preview=_preview(story),
             waiver=_waiver(story),
             verdict=SimpleNamespace(pk=1, rule="small-dev"),
+            rogue=SimpleNamespace(pk=1),
+            proposal=SimpleNamespace(pk=1),
             # what only takes a POST
             notification=SimpleNamespace(pk=1),
             delegation=SimpleNamespace(pk=1),

@@ -6,6 +6,7 @@ from functools import cached_property
 from django.utils import timezone
 
 from approvals.bodies import EndpointBody
+from approvals.kinds import adoption, promotion
 from approvals.kinds.endpoint import Resolved
 from approvals.models import DataClassification
 from approvals.planning.sharing import Running, running
@@ -14,6 +15,8 @@ from approvals.views.asking.base import DAYS, KindForm, days_from
 from approvals.views.choices import Offer
 from approvals.views.fields import Shape
 from catalog import fit
+from endpoints.models import Endpoint
+from endpoints.rogue.models import RogueWorkload
 from projects.models import Project
 
 
@@ -37,24 +40,33 @@ class EndpointForm(KindForm):
         "ends_on": "Runs until",
         "purpose": "Purpose",
         "data_classification": "Data classification",
+        "promoted_from": "Promoted from",
+        "adopts": "Adopts",
     }
     SECTIONS = (
-        ("What to run", (("asset", "version"), ("name", "project"))),
+        ("What to run", (("asset", "version"), ("name", "project"), ("adopts",))),
         (
             "Where and how big",
             (("hardware_profile", "environment"), ("replicas", "concurrency", "context_tokens"), ("ends_on",)),
         ),
-        ("Why, and with which data", (("purpose",), ("data_classification",))),
+        ("Why, and with which data", (("purpose",), ("data_classification",), ("promoted_from",))),
     )
     NEEDS = (
         "project", "asset", "version", "hardware_profile", "environment", "replicas", "concurrency", "context_tokens",
     )  # fmt: skip
     FOLLOWS = ("asset", "version", "hardware_profile", "environment")
+    BEGINS = "promoted_from"
+    FILLED = (
+        "project", "name", "asset", "version", "hardware_profile", "replicas", "concurrency", "context_tokens",
+        "purpose", "data_classification",
+    )  # fmt: skip
+    source: Endpoint | None = None
+    running: RogueWorkload | None = None
 
     @classmethod
     def blank(cls, asked: Mapping[str, str], project: Project | None) -> dict[str, str]:
-        """Return a small endpoint in dev for three months."""
-        return {
+        """Return a small endpoint in dev for three months, or what is promoted."""
+        start = {
             "environment": "dev",
             "replicas": "1",
             "concurrency": str(fit.DEFAULT_CONCURRENCY),
@@ -62,10 +74,26 @@ class EndpointForm(KindForm):
             "data_classification": DataClassification.INTERNAL.value,
             "ends_on": days_from(timezone.now().date(), DAYS),
         } | super().blank(asked, project)
+        if not asked.get("promoted_from"):
+            return start
+        # What is promoted says the rest.
+        return {name: text for name, text in start.items() if name not in cls.FILLED or asked.get(name)}
 
     def load(self) -> None:
-        """Read models, profiles, pools and clusters (four queries, five where a model is not for everyone)."""
+        """Read models, profiles, pools and clusters (four queries, five where a model is not for everyone), and what is
+        promoted (one).
+        """
         self.offer = Offer.load(self.by, self.own)
+        if self.values["promoted_from"]:
+            self.source = promotion.find(self.by, self.values["promoted_from"])
+        if self.values["adopts"].isdecimal():
+            self.running = adoption.find(self.by, int(self.values["adopts"][:18]), {})
+
+    def filled(self) -> dict[str, str]:
+        """Return what the endpoint that is promoted has, under the name that it gets."""
+        if self.source is None:
+            return {}
+        return self.text_of(promotion.start(self.source, self.values["environment"] or "staging"))
 
     def narrow(self) -> None:
         """Choose a project in which the model may be asked for, its newest version, the first profile that fits."""
@@ -103,8 +131,11 @@ class EndpointForm(KindForm):
             "ends_on": fields.end_date(),
             "purpose": fields.purpose(),
             "data_classification": fields.data_class(),
+            **fields.promoted(self.values["promoted_from"], self.source),
+            **fields.adopted(self.values["adopts"], self.running),
+            **fields.environment_of(self.running),
         }
 
     def resolve(self, body: EndpointBody) -> Resolved | None:
         """Return what the body names when all of it is on offer."""
-        return self.offer.resolve(body)
+        return None if body.adopts is not None else self.offer.resolve(body)

@@ -1,13 +1,14 @@
 """Another version, profile or size of an endpoint: the form begins with what the endpoint runs now."""
 
 from approvals.bodies import RevisionBody
-from approvals.kinds import revision
+from approvals.kinds import promotion, revision
 from approvals.kinds.revision import Resolved
 from approvals.views import choices, fields
 from approvals.views.asking.base import KindForm
 from approvals.views.choices import Offer
 from approvals.views.fields import Shape
 from approvals.views.living import endpoint_choices, own_endpoints
+from endpoints.models import Endpoint
 
 CANARIES = [
     ("", "It takes over as soon as it is ready", False),
@@ -32,6 +33,7 @@ class RevisionForm(KindForm):
         "context_tokens": "Context tokens",
         "canary_percent": "Rolled out",
         "purpose": "Purpose",
+        "promoted_from": "Promoted from",
     }
     SECTIONS = (
         ("Which endpoint", (("endpoint",),)),
@@ -40,11 +42,12 @@ class RevisionForm(KindForm):
             (("asset", "version"), ("hardware_profile",), ("replicas", "concurrency", "context_tokens")),
         ),
         ("How it comes", (("canary_percent",),)),
-        ("Why", (("purpose",),)),
+        ("Why", (("purpose",), ("promoted_from",))),
     )
     NEEDS = ("endpoint", "version", "hardware_profile", "replicas", "concurrency", "context_tokens")
     FOLLOWS = ("asset", "version", "hardware_profile")
     BEGINS = "endpoint"
+    source: Endpoint | None = None
     FILLED = ("asset", "version", "hardware_profile", "replicas", "concurrency", "context_tokens")
 
     def load(self) -> None:
@@ -54,10 +57,15 @@ class RevisionForm(KindForm):
         chosen = self.values["endpoint"]
         self.endpoint = next((item for item in self.endpoints if str(item.pk) == chosen and item.revision), None)
         self.offer = self.offer.within(self.endpoint.project.slug if self.endpoint else "")
+        if self.values["promoted_from"]:
+            self.source = promotion.find(self.by, self.values["promoted_from"])
 
     def filled(self) -> dict[str, str]:
-        """Return what the endpoint runs now."""
-        return {} if self.endpoint is None else self.text_of(revision.start(self.endpoint))
+        """Return what the endpoint runs now, with what it takes along from the one that is promoted."""
+        if self.endpoint is None:
+            return {}
+        along = promotion.taken(self.source) if self.source is not None else {}
+        return self.text_of(revision.start(self.endpoint) | along)
 
     def narrow(self) -> None:
         """Choose the newest version of another model; what runs now stays chosen, whatever became of its version."""
@@ -88,6 +96,7 @@ class RevisionForm(KindForm):
                 CANARIES, "A canary is raised, promoted or aborted by hand.", required=False
             ),
             "purpose": fields.purpose("Reviewers read this first: what changes for whom, and why now."),
+            **fields.promoted(self.values["promoted_from"], self.source),
         }
 
     def resolve(self, body: RevisionBody) -> Resolved | None:

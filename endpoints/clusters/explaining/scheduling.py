@@ -28,6 +28,11 @@ _TAINT = re.compile(r"untolerated taint(?:\(s\))? ?\{([^}]{1,200})\}")
 _BROKEN = re.compile(r"node\.kubernetes\.io/(?:not-ready|unreachable|unschedulable|\w+-pressure|network-unavailable)")
 
 
+_QUEUE = "kueue.x-k8s.io/queue-name"
+# What no wait of an engine ends: the queue is not there, does not work, or is too small for it altogether.
+_NEVER = frozenset({"Inadmissible", "ExceedsMaxQuota", "Deactivated"})
+_STUCK = re.compile(r"doesn't exist|is inactive|is stopped|exceeds? (?:the )?max|insufficient quota", re.IGNORECASE)
+
 # A scheduler that works has looked at a pod by then, or says why not.
 _UNSEEN = timedelta(seconds=20)
 
@@ -38,12 +43,31 @@ def unscheduled(pod: Any, seen: Seen, now: datetime) -> Explanation | None:
     if placed.get("status") == "True" or at(pod, "spec", "nodeName"):
         return None
     event = next(events_of(seen.events, "Pod", name(pod), "FailedScheduling"), None)
-    if placed.get("reason") == "SchedulingGated":
-        return say("gated")
+    if placed.get("reason") == "SchedulingGated" or objects(at(pod, "spec", "schedulingGates")):
+        return _gated(pod, seen)
     if placed.get("status") != "False" and event is None:
         return _unseen(pod, seen, now)
     message = text(placed.get("message")) or text(mapping(event).get("message"))
     return _explained(message, pod, seen)
+
+
+def _gated(pod: Any, seen: Seen) -> Explanation:
+    """Return who holds a pod back: Kueue, which says in its Workload why, or whoever else has a gate on it."""
+    gates = [text(one.get("name")) for one in objects(at(pod, "spec", "schedulingGates"))]
+    queue = line(at(pod, "metadata", "labels", _QUEUE), 63)
+    if not any(gate.startswith("kueue.x-k8s.io/") for gate in gates):
+        return say("gated")
+    uid = at(pod, "metadata", "uid")
+    own = next((one for one in seen.workloads if uid and uid in _owners(one)), None)
+    reserved = condition(own, "QuotaReserved")
+    detail = line(reserved.get("message")) if reserved.get("status") == "False" else ""
+    if text(reserved.get("reason")) in _NEVER or _STUCK.search(detail):
+        return say("kueue_refuses", queue=queue or "of its namespace", detail=detail or "it gives no reason")
+    return say("kueue_waiting", queue=queue or "of its namespace", detail=detail or "it has not said yet what is short")
+
+
+def _owners(workload: Any) -> list[Any]:
+    return [one.get("uid") for one in objects(at(workload, "metadata", "ownerReferences"))]
 
 
 def _unseen(pod: Any, seen: Seen, now: datetime) -> Explanation:

@@ -17,7 +17,8 @@ class Seen:
 
     `deployment` is the endpoint's own, or the one that KServe made for it; `replica_sets` and `pods` belong to it;
     `events` are those of the namespace or of these objects, in any order; `quota` is a ResourceQuota, `namespace` the
-    Namespace, `hpa` the HorizontalPodAutoscaler. `logs` holds the end of the output of an engine that ended.
+    Namespace, `hpa` the HorizontalPodAutoscaler, `workloads` are Kueue's in the namespace. `logs` holds the end of the
+    output of an engine that ended.
     """
 
     deployment: Mapping[str, Any] | None = None
@@ -29,6 +30,7 @@ class Seen:
     llm_inference_service: Mapping[str, Any] | None = None
     hpa: Mapping[str, Any] | None = None
     namespace: Mapping[str, Any] | None = None
+    workloads: Sequence[Mapping[str, Any]] = ()
     logs: str = ""
 
 

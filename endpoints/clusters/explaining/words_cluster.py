@@ -4,6 +4,7 @@ from endpoints.clusters import Turn
 
 _CREATE = "Deployment and ReplicaSet condition `ReplicaFailure`, their event `FailedCreate`, answer 403"
 _PLACE = "Pod condition `PodScheduled=False`, event `FailedScheduling`"
+_KUEUE = "Pod `spec.schedulingGates`, condition `QuotaReserved` of its Workload"
 _POD = "Pod `status.reason`, condition `DisruptionTarget`"
 
 CLUSTER: tuple[tuple[str, Turn, bool, str, str, str], ...] = (
@@ -146,6 +147,17 @@ CLUSTER: tuple[tuple[str, Turn, bool, str, str, str], ...] = (
         "gated", "nobody", False, _PLACE + " with reason `SchedulingGated`",
         "The queue of the cluster (Kueue, for example) holds it back until there is room.",
         "It starts by itself when the queue admits it.",
+    ),
+    (
+        "kueue_waiting", "nobody", False, _KUEUE,
+        "It waits in Kueue's queue '{queue}' until there is quota for it: {detail}.",
+        "It starts by itself when Kueue admits it.",
+    ),
+    (
+        "kueue_refuses", "platform", False, _KUEUE,
+        "Kueue's queue '{queue}' cannot admit it as things are: {detail}.",
+        "A platform engineer corrects the LocalQueue of its namespace, the quota of its ClusterQueue, or the queue "
+        "that the cluster's options name.",
     ),
     (
         "device_claim", "platform", False, _PLACE + ", event `FailedResourceClaimCreation`, or none",

@@ -7,6 +7,7 @@ onto what belongs to it: by them replicas are found.
 import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from endpoints.clusters import Observation, Place, Workload
@@ -34,7 +35,7 @@ class KServeDriver(KubernetesDriver):
         found = self._found(workload.endpoint_id)
         services = self._attachments(workload.endpoint_id)
         key = key_in_use(found, workload, self._keys(workload.endpoint_id))
-        wanted = manifests.objects(self._place, workload, key)
+        wanted = self._written(workload, key)
         self._approve_no_others(workload, services)
         if self._end_others(workload, found, services):
             return
@@ -50,18 +51,19 @@ class KServeDriver(KubernetesDriver):
             # Where KServe has made nothing yet, its object tells where to look.
             places = replace(found, deployments=[*found.deployments, *services])
             found = replace(self._with_details(endpoint_id, places), deployments=found.deployments)
-        seen = kserve.observation(found, services, self._keys(endpoint_id), self._client.now())
+        seen = kserve.observation(found, services, self._keys(endpoint_id), self._client.now(), show=self._shows)
         return self._noted(seen, services)
 
     def observe_all(self) -> Mapping[str, Observation]:
         """Return what `observe` returns, without the reasons why something is not ready, of every endpoint that KServe
         has something of, by its id: a few lists for the whole cluster. Raises ClusterError.
         """
-        services = [one for kind in self._kinds for one in self._listed(kind, whole.written)]
+        keep = partial(whole.written, show=self._shows)
+        services = [one for kind in self._kinds for one in self._listed(kind, keep)]
         found = whole.found_of(self._children(services), self._listed(kinds.POD, whole.pod))
         of, now = whole.by_endpoint(services), self._client.now()
         return {
-            one: kserve.observation(found.get(one, Found()), of.get(one, ()), self._keys(one), now)
+            one: kserve.observation(found.get(one, Found()), of.get(one, ()), self._keys(one), now, show=self._shows)
             for one in {*found, *of}
         }
 
@@ -86,6 +88,13 @@ class KServeDriver(KubernetesDriver):
     def _kinds(self) -> Sequence[Kind]:
         """The kinds of objects that this cluster runs; the other one may not even be installed."""
         return SERVICES[1:] if manifests.large(self._place) else SERVICES[:1]
+
+    def _written(self, workload: Workload, key: str) -> builtins.list[dict[str, Any]]:
+        return manifests.objects(self._place, workload, key)
+
+    @property
+    def _compared(self) -> Sequence[Kind]:
+        return self._kinds
 
     @property
     def _followed(self) -> Sequence[Kind]:

@@ -13,7 +13,7 @@ from endpoints.clusters import Observation, Replica
 from endpoints.clusters.explaining import Explanation, Seen, explain
 from endpoints.clusters.explaining.kserve import STOP
 from endpoints.clusters.explaining.reading import at, is_true, number, text
-from endpoints.clusters.kubernetes import comparing, kinds, owned, state
+from endpoints.clusters.kubernetes import kinds, owned, state
 from endpoints.clusters.kubernetes.state import Found, Object
 
 WORKLOAD = "app.kubernetes.io/component=llminferenceservice-workload"
@@ -27,8 +27,12 @@ def adopted(deployment: Object, service: Object) -> dict[str, Any]:
     return {**deployment, "metadata": {**meta, "labels": labels}}
 
 
-def observation(found: Found, services: Sequence[Object], keys: Sequence[str], now: datetime) -> Observation:
-    """Return the replicas, oldest first; `services` are KServe's objects of the endpoint, one for each revision."""
+def observation(
+    found: Found, services: Sequence[Object], keys: Sequence[str], now: datetime, *, show: bool = False
+) -> Observation:
+    """Return the replicas, oldest first; `services` are KServe's objects of the endpoint, one for each revision. With
+    `show` what may stay of what somebody changed is no drift.
+    """
     base = state.observation(found, keys, now)
     by_revision = {state.revision(one): one for one in services}
     replicas = [_told(one, by_revision.get(one.revision), found, now) for one in base.replicas]
@@ -38,13 +42,12 @@ def observation(found: Found, services: Sequence[Object], keys: Sequence[str], n
             one = replace(Replica(index=0, state="starting"), revision=revision)
             replicas += [_told(one, service, found, now)] * wanted(service)
     numbered = tuple(replace(one, index=index) for index, one in enumerate(replicas))
-    # What KServe made of them is its own business.
-    drifted = any(comparing.drifted(one) for one in services if not _ending(one)) or state.keyless(found.pods)
     # KServe's object is there before its Deployment: the first step begins with it.
     progress = {number_: state.progress_of(found, number_, one) for number_, one in by_revision.items()}
     routes = {state.revision(one): at(one, "spec", "router", "route") for one in services if not _ending(one)}
     weights = {number_: number(at(route, "weight")) for number_, route in routes.items() if route is not None}
-    return Observation(numbered, drifted=drifted, progress=progress, weights=weights)
+    # What KServe made of its objects is its own business.
+    return state.edited(Observation(numbered, progress=progress, weights=weights), services, found.pods, show=show)
 
 
 def healthy(found: Found, services: Sequence[Object]) -> bool:

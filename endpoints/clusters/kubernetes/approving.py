@@ -97,6 +97,11 @@ def forget(client: Client, place: Place, endpoint_id: str) -> None:
         _write(client, space, [*gone, {"op": "remove", "path": label}])
 
 
+def drop(client: Client, space: str, name: str) -> None:
+    """Take away the entry of an object that was adopted and is gone; raises ClusterError."""
+    _write(client, space, [{"op": "remove", "path": _path(name)}])
+
+
 def missing(client: Client, place: Place, running: Collection[Object]) -> bool:
     """Whether nothing of what runs of an endpoint has an entry, as after the mode was switched on; looked at every ten
     minutes. A rollout writes those of its own revision only.

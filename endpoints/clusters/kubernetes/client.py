@@ -94,11 +94,12 @@ class Client:
             if not following:
                 return found
 
-    def apply(self, manifest: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
+    def apply(self, manifest: Mapping[str, Any], *, force: bool, dry: bool = False) -> dict[str, Any]:
         """Apply `manifest` on the server's side under the portal's field manager, unknown fields refused; `force` takes
-        fields that somebody else holds. Returns the object; raises ClusterError.
+        fields that somebody else holds, `dry` changes nothing. Returns the object as it is then; raises ClusterError.
         """
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": "true" if force else "false"}
+        query |= {"dryRun": "All"} if dry else {}
         return self.ask("PATCH", self._path(manifest), query, manifest, APPLY)
 
     def annotate(self, kind: Kind, name: str, namespace: str, annotations: Mapping[str, str]) -> None:

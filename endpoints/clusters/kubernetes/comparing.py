@@ -4,9 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from endpoints.clusters.kubernetes import owned
+from endpoints.clusters.explaining.reading import at, number
+from endpoints.clusters.kubernetes import differing, guarding, owned
 
 _NOT_COPIED = "kubectl.kubernetes.io/last-applied-configuration"
+# Where an object says how many replicas it wants.
+_COUNTS = {"InferenceService": ("spec", "predictor", "minReplicas")}
 
 
 def stamped(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,10 +26,36 @@ def settled(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
     return owned.annotation(live, key(manifest)) == _compact(manifest) and holds(live, manifest)
 
 
-def drifted(live: Mapping[str, Any]) -> bool:
+def shows(settings: Mapping[str, Any]) -> bool:
+    """Whether the registration lets stay what may stay of what somebody changed."""
+    return settings.get("drift") != "revert"
+
+
+def changed(live: Mapping[str, Any]) -> bool:
     """Whether somebody changed what the portal wrote into `live`."""
     written = applied(live)
     return written is None or not holds(live, written)
+
+
+def drifted(live: Mapping[str, Any], *, show: bool = False) -> bool:
+    """Whether what the portal wrote into `live` has to be written again: it was changed, and with `show` in more than
+    what may stay.
+    """
+    written = applied(live)
+    if written is None:
+        return True
+    if holds(live, written):
+        return False
+    kind = str(live.get("kind"))
+    changes = differing.between(written, live)
+    return not (show and changes) or not all(guarding.stays(kind, one.field, one.wanted, one.found) for one in changes)
+
+
+def lowered(live: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return how many replicas somebody left of how many that were written, where these are fewer."""
+    path = _COUNTS.get(str(live.get("kind")), ("spec", "replicas"))
+    now, then = number(at(live, *path)), number(at(applied(live), *path))
+    return (now, then) if now is not None and then is not None and 1 <= now < then else None
 
 
 def applied(live: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -38,15 +67,35 @@ def applied(live: Mapping[str, Any]) -> dict[str, Any] | None:
     return written if isinstance(written, dict) else None
 
 
+def note(live: Mapping[str, Any], *, show: bool) -> str:
+    """Return what says of `live` the same as the manifest that was written, in little: for a look from afar."""
+    if drifted(live, show=show):
+        return "null"
+    pair = lowered(live)
+    if pair is None:
+        return "{}"
+    *way, last = _COUNTS.get(str(live.get("kind")), ("spec", "replicas"))
+    inner: Any = {last: pair[1]}
+    for part in reversed(way):
+        inner = {part: inner}
+    return json.dumps(inner)
+
+
 def holds(live: Any, wanted: Any) -> bool:
     """Whether all of `wanted` stands in `live`, which may hold more: defaults, and what others added."""
     if isinstance(wanted, Mapping):
         if not wanted:
             return live is None or isinstance(live, Mapping)
-        return isinstance(live, Mapping) and all(holds(live.get(key), value) for key, value in wanted.items())
+        return isinstance(live, Mapping) and all(_part(key, live.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list | tuple):
         return _list_holds(live or [], wanted)
     return bool(live == wanted) and isinstance(live, bool) == isinstance(wanted, bool)
+
+
+def _part(name: str, live: Any, wanted: Any) -> bool:
+    if name in differing.EXACT:
+        return bool((live or {}) == (wanted or {}))
+    return (live is not None or name not in differing.PRESENT) and holds(live, wanted)
 
 
 def _list_holds(live: Any, wanted: Any) -> bool:

@@ -5,21 +5,35 @@ portal's is never touched, and one that is as it should be is not written at all
 """
 
 import builtins
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from endpoints.clusters import ClusterError, Notice, Observation, Place, Workload
+from endpoints.clusters import ClusterError, Difference, Notice, Observation, Place, Workload
 from endpoints.clusters.explaining.cases import say
-from endpoints.clusters.explaining.reading import at, number
+from endpoints.clusters.explaining.reading import at, number, objects
 from endpoints.clusters.feeds import Feed
-from endpoints.clusters.kubernetes import approving, comparing, kinds, manifests, notices, owned, pods, state, whole
+from endpoints.clusters.kubernetes import (
+    approving,
+    comparing,
+    errors,
+    kinds,
+    machines,
+    manifests,
+    notices,
+    owned,
+    pods,
+    state,
+    whole,
+)
 from endpoints.clusters.kubernetes.client import Client, client_of
+from endpoints.clusters.kubernetes.comparison import Comparison
 from endpoints.clusters.kubernetes.kinds import Kind, kind_of
 from endpoints.clusters.kubernetes.state import Found, Object
 from endpoints.clusters.kubernetes.watch import KindFeed
+from endpoints.clusters.machines import Machine
 from portal import crypto
 
 T = TypeVar("T")
@@ -48,7 +62,7 @@ class KubernetesDriver:
         client = self._client
         found = self._found(workload.endpoint_id)
         keys = self._keys(workload.endpoint_id)
-        wanted = manifests.objects(self._place, workload, key_in_use(found, workload, keys))
+        wanted = self._written(workload, key_in_use(found, workload, keys))
         present = self._attachments(workload.endpoint_id)
         self._approve_no_others(workload, [*found.deployments, *present])
         if self._end_others(workload, found, present):
@@ -67,7 +81,7 @@ class KubernetesDriver:
         found = self._found(endpoint_id)
         if not found.healthy:
             found = self._with_details(endpoint_id, found)
-        seen = state.observation(found, self._keys(endpoint_id), self._client.now())
+        seen = state.observation(found, self._keys(endpoint_id), self._client.now(), show=self._shows)
         if seen.scaled and found.healthy:
             seen = state.scaling(seen, self._client.kept(f"scaling {endpoint_id}", RARELY, self._scalers(endpoint_id)))
         return self._noted(seen, found.deployments)
@@ -76,9 +90,28 @@ class KubernetesDriver:
         """Return what `observe` returns, without the reasons why something is not ready, of every endpoint that has a
         Deployment or a pod here, by its id: a few lists for the whole cluster. Raises ClusterError.
         """
-        deployments, pods = self._listed(kinds.DEPLOYMENT, whole.written), self._listed(kinds.POD, whole.pod)
+        keep = partial(whole.written, show=self._shows)
+        deployments, pods = self._listed(kinds.DEPLOYMENT, keep), self._listed(kinds.POD, whole.pod)
         now, found = self._client.now(), whole.found_of(deployments, pods)
-        return {one: state.observation(found[one], self._keys(one), now) for one in found}
+        return {one: state.observation(found[one], self._keys(one), now, show=self._shows) for one in found}
+
+    def compare(self, workload: Workload) -> Sequence[Difference]:
+        """Return in what the cluster differs from what `apply` would write of this workload, field by field; nothing
+        is written. Raises ClusterError.
+        """
+        return self._comparison.of_one(workload)
+
+    def compare_all(self, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, Sequence[Difference]]]:
+        """Yield what `compare` returns of each workload, by the id of its endpoint: a few lists of the whole cluster,
+        a call for each endpoint, and one more for what may differ. Raises ClusterError.
+        """
+        return self._comparison.of_all(workloads)
+
+    def manifests(self, workload: Workload) -> Sequence[Mapping[str, Any]]:
+        """Return all objects of a workload, in the order in which they are written, without the key of its engines.
+        Raises ClusterError for what cannot run there.
+        """
+        return manifests.shown(self._written(workload, self._keys(workload.endpoint_id)[0]))
 
     def feeds(self) -> Sequence[Feed]:
         """Return what has to be followed to learn of every change of an engine. Raises ClusterError."""
@@ -153,9 +186,37 @@ class KubernetesDriver:
         """Return the endpoints that have a Deployment or a Service here, wanted or not. Raises ClusterError."""
         return sorted({one for kind in (kinds.SERVICE, kinds.DEPLOYMENT) for one in self._listed(kind, whole.endpoint)})
 
+    def machines(self, resources: Collection[str], labels: Collection[str]) -> tuple[Machine, ...]:
+        """Return the accelerators of all nodes with what holds them, by two lists in pages. Raises ClusterError."""
+        nodes = self._client.list(kinds.NODE, each=machines.node)
+        pods = self._client.list(kinds.POD, fields=machines.HOLDING, size=whole.PAGE, each=machines.pod)
+        mark, adopted = owned.installation(self._place.settings), self._place.adopted
+        kept = [one for one in pods if one]
+        return machines.machines(nodes, kept, known=resources, labels=labels, mark=mark, adopted=adopted)
+
     @property
     def _client(self) -> Client:
         return client_of(self._place)
+
+    @property
+    def _shows(self) -> bool:
+        """Whether what may stay of what somebody changed is shown, and not written again by itself."""
+        return comparing.shows(self._place.settings)
+
+    def _written(self, workload: Workload, key: str) -> builtins.list[dict[str, Any]]:
+        """Return all objects of a workload whose engines ask for `key`, in the order in which they are written."""
+        return manifests.objects(self._place, workload, key)
+
+    @property
+    def _compared(self) -> Sequence[Kind]:
+        """The kinds of objects that an endpoint has; those that run pods first."""
+        scaler = {"hpa": (kinds.AUTOSCALER,), "keda": (kinds.SCALED_OBJECT,)}
+        more = scaler.get(str(self._place.settings.get("autoscaler")), ())
+        return (kinds.DEPLOYMENT, kinds.SERVICE, kinds.DISRUPTION_BUDGET, *more)
+
+    @property
+    def _comparison(self) -> Comparison:
+        return Comparison(self._client, self._place, self._keys, self._written, self._compared)
 
     @property
     def _followed(self) -> Sequence[Kind]:
@@ -199,11 +260,24 @@ class KubernetesDriver:
             "events": _allowed(lambda: client.list(kinds.EVENT, namespace=namespace), []),
             "quota": next(iter([*ours, *quotas]), None),
             "namespace": _allowed(lambda: client.get(kinds.NAMESPACE, namespace), None),
+            "workloads": self._workloads(found, namespace),
             "logs": {
                 str(at(pod, "metadata", "name")): _allowed(lambda pod=pod: self._log(pod, ENDED_LINES), "")  # type: ignore[misc]
                 for pod in found.ended[:3]
             },
         }
+
+    def _workloads(self, found: Found, namespace: str) -> builtins.list[Object]:
+        """Return Kueue's objects of a namespace, of the version that it serves, where a pod is held back by it."""
+        if not any(objects(at(pod, "spec", "schedulingGates")) for pod in found.pods):
+            return []
+        for kind in (kinds.WORKLOAD, kinds.WORKLOAD_OLD):
+            try:
+                return self._client.list(kind, namespace=namespace)
+            except ClusterError as error:  # not of this version, not there at all, or not for the portal to read
+                if error.code not in errors.MISSING | {"kind_missing", "permission_missing", "forbidden"}:
+                    raise
+        return []
 
     def _scalers(self, endpoint_id: str) -> Callable[[], builtins.list[Object]]:
         """Return what reads the autoscalers of an endpoint; none where the portal may not see them."""

@@ -28,6 +28,7 @@ class Kind:
 
 NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
 POD = Kind("v1", "Pod", "pods")
+NODE = Kind("v1", "Node", "nodes", namespaced=False)
 SERVICE = Kind("v1", "Service", "services")
 SECRET = Kind("v1", "Secret", "secrets")
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
@@ -42,6 +43,12 @@ AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodaut
 SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 INFERENCE_SERVICE = Kind("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 LLM_INFERENCE_SERVICE = Kind("serving.kserve.io/v1alpha2", "LLMInferenceService", "llminferenceservices")
+STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
+RESOURCE_CLAIM = Kind("resource.k8s.io/v1", "ResourceClaim", "resourceclaims")
+HARDWARE_PROFILE = Kind("infrastructure.opendatahub.io/v1", "HardwareProfile", "hardwareprofiles")
+HARDWARE_PROFILE_OLD = Kind("infrastructure.opendatahub.io/v1alpha1", "HardwareProfile", "hardwareprofiles")
+WORKLOAD = Kind("kueue.x-k8s.io/v1beta2", "Workload", "workloads")
+WORKLOAD_OLD = Kind("kueue.x-k8s.io/v1beta1", "Workload", "workloads")
 APPROVED = Kind(f"{terms.GROUP}/{terms.VERSION}", terms.KIND, terms.PLURAL)
 
 KINDS = {

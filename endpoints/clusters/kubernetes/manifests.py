@@ -7,11 +7,12 @@ The Deployment is written last: what is ready is not written again, so that noth
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from endpoints.clusters import ClusterError, Place, Workload
 from endpoints.clusters.kubernetes import owned, pods, space
+from endpoints.clusters.kubernetes.differing import HIDDEN
 from endpoints.clusters.kubernetes.space import PORT
 
 MOST_REPLICAS = 64
@@ -65,6 +66,11 @@ def check(place: Place, workload: Workload) -> None:
 def fingerprint(key: str) -> str:
     """Return what tells one key of engines from another and says nothing about it."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def shown(made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return objects as people may read them: without what is in a Secret."""
+    return [{**one, "data": dict.fromkeys(one["data"], HIDDEN)} if one["kind"] == "Secret" else one for one in made]
 
 
 def scaled_to_nothing(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,11 @@ def selector(place: Place, endpoint_id: str = "") -> str:
     return f"{MANAGED_BY}={MANAGER},{INSTALLATION}={installation(place.settings)},{which}"
 
 
+def selector_of_all(place: Place) -> str:
+    """Return the label selector of everything of this installation."""
+    return f"{MANAGED_BY}={MANAGER},{INSTALLATION}={installation(place.settings)}"
+
+
 def label(found: Object, key: str) -> str:
     """Return a label of an object, or ""."""
     return str((found.get("metadata", {}).get("labels") or {}).get(key, ""))

@@ -29,6 +29,7 @@ class Found:
     events: Sequence[Object] = ()
     quota: Object | None = None
     namespace: Object | None = None
+    workloads: Sequence[Object] = ()  # of Kueue
     logs: Mapping[str, str] = field(default_factory=dict)  # by pod: the end of the output of an engine that ended
 
     @property
@@ -44,8 +45,10 @@ class Found:
         return [pod for pod in self.pods if restarts(pod) or at(_engine(pod), "state", "terminated")]
 
 
-def observation(found: Found, keys: Sequence[str], now: datetime) -> Observation:
-    """Return the replicas, oldest first; `keys` are those that engines of the endpoint may ask for, newest first."""
+def observation(found: Found, keys: Sequence[str], now: datetime, *, show: bool = False) -> Observation:
+    """Return the replicas, oldest first; `keys` are those that engines of the endpoint may ask for, newest first. With
+    `show` what may stay of what somebody changed is no drift.
+    """
     by_revision = {revision(one): one for one in found.deployments}
     key_of = {manifests.fingerprint(key): key for key in keys}
     replicas = [_replica(pod, by_revision.get(revision(pod)), found, key_of, now) for pod in living(found.pods, now)]
@@ -59,9 +62,19 @@ def observation(found: Found, keys: Sequence[str], now: datetime) -> Observation
         for one in found.deployments
         if owned.annotation(one, manifests.AUTOSCALED)
     }
-    drift = any(comparing.drifted(one) for one in found.deployments if not ending(one)) or keyless(found.pods)
     progress = {number_: progress_of(found, number_, deployment) for number_, deployment in by_revision.items()}
-    return Observation(numbered, scaled=scaled, drifted=drift, progress=progress)
+    return edited(Observation(numbered, scaled=scaled, progress=progress), found.deployments, found.pods, show=show)
+
+
+def edited(seen: Observation, written: Sequence[Object], there: Sequence[Object], *, show: bool) -> Observation:
+    """Return `seen` with what somebody changed of what was `written`; `there` are the pods."""
+    ours = [one for one in written if not ending(one)]
+    return replace(
+        seen,
+        drifted=any(comparing.drifted(one, show=show) for one in ours) or keyless(there),
+        changed=any(comparing.changed(one) for one in ours),
+        lowered={revision(one): pair for one in ours if show and (pair := comparing.lowered(one)) is not None},
+    )
 
 
 def progress_of(found: Found, number_: int, owner: Object) -> tuple[Stage, ...]:
@@ -194,7 +207,7 @@ def _told(found: Found, deployment: Object | None, about: Sequence[Object], now:
     sets = [one for one in found.replica_sets if deployment and revision(one) == revision(deployment)]
     seen = Seen(
         deployment=deployment, replica_sets=sets, pods=about, events=found.events, quota=found.quota,
-        namespace=found.namespace, logs=logs,
+        namespace=found.namespace, workloads=found.workloads, logs=logs,
     )  # fmt: skip
     return explain(seen, now)
 

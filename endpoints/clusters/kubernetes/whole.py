@@ -15,12 +15,12 @@ def pod(found: Object) -> dict[str, Any]:
     return {**_head(found), "spec": {"nodeName": (found.get("spec") or {}).get("nodeName")}}
 
 
-def written(found: Object) -> dict[str, Any]:
+def written(found: Object, *, show: bool = False) -> dict[str, Any]:
     """Return of an object that the portal wrote what `state` reads: instead of what stands in it and what was written
-    once, only whether both are the same.
+    once, only whether both are the same, or differ with `show` in nothing but what may stay.
     """
     head, spec = _head(found), found.get("spec") or {}
-    note = "null" if comparing.drifted(found) else "{}"
+    note = comparing.note(found, show=show)
     head["metadata"]["annotations"] = {**(head["metadata"].get("annotations") or {}), comparing.key(found): note}
     counts: dict[str, Any] = {"replicas": spec.get("replicas")}
     if isinstance(predictor := spec.get("predictor"), Mapping):

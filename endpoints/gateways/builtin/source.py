@@ -189,7 +189,7 @@ def _endpoint(row: Endpoint, *, guest_id: int = 0) -> EndpointRecord:
         id=str(row.pk),
         name=row.name,
         project=row.project.slug,
-        served_name=row.name,
+        served_name=(row.revision.adopted.get("served") if row.revision else "") or row.name,
         phase=row.phase,
         running=row.desired == Desired.RUNNING,
         reason=row.reason_sentence,

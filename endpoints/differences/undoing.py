@@ -1,0 +1,32 @@
+"""Noting what the reconciler is about to write over, before it is lost: the portal takes back at once what bears on an
+approval, and everything when a person asks for it.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from endpoints.clusters import ClusterDriver, ClusterError, Difference, Observation, Workload
+from endpoints.differences import keeping
+from endpoints.models import Endpoint
+
+log = logging.getLogger(__name__)
+
+
+def find(driver: ClusterDriver, row: Endpoint, made: Workload, seen: Observation) -> Sequence[Difference]:
+    """Return what writing `made` takes back; nothing where the last look saw no change. Never raises: what is approved
+    is written, whether or not it is known what it was before.
+    """
+    ours = row.revision is not None and made.revision == row.revision.number and not row.revision.adopted
+    if not ours or not (seen.changed or row.rewrite_at is not None):
+        return ()
+    try:
+        return driver.compare(made)
+    except ClusterError as error:
+        log.warning("endpoints.compare_failed endpoint=%s error=%s", row.pk, error.sentence)
+        return ()
+
+
+def keep(row: Endpoint, found: Sequence[Difference]) -> None:
+    """Write down what was taken back."""
+    if found:
+        keeping.taken_back(row, found, row.rewrite_by)
