@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import reverse
 
 from endpoints import cells
-from endpoints.clusters.explaining.cases import CASES, GROUPS
+from endpoints.clusters.explaining.cases import CASES, GROUPS, REFUSALS
 from endpoints.decision import RESTARTING
 from endpoints.models import Desired, Endpoint, Phase
 
@@ -48,7 +48,7 @@ def box(row: Endpoint) -> dict[str, Any]:
 def help_url(code: str) -> str:
     """Return where the guide speaks of a code; "" for one that is no cluster's."""
     plain = code.removeprefix("rollout_")
-    return f"{reverse('help_page', args=[GUIDE])}#{plain}" if plain in CASES else ""
+    return f"{reverse('help_page', args=[GUIDE])}#{plain}" if plain in CASES or plain in REFUSALS else ""
 
 
 def parts(row: Endpoint) -> tuple[str, str]:
