@@ -203,6 +203,18 @@ def test_cluster(request: PortalRequest, slug: str) -> HttpResponse:
     return answer(request, health_json(cluster), status=202)
 
 
+@router.get("/clusters/{slug}/rbac", auth=scope("admin"))
+def get_rbac(request: PortalRequest, slug: str) -> HttpResponse:
+    """The account, role and binding that a cluster needs for its driver, options and admission mode, as YAML for
+    `kubectl apply` (platform roles).
+    """
+    cluster = _cluster(request.principal, slug)
+    require(request.principal, "inspect", cluster)
+    response = HttpResponse(rendering.access(cluster), content_type="application/yaml; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{rendering.ACCESS_FILE}"'
+    return response
+
+
 @router.get("/clusters/{slug}/admission", auth=scope("admin"))
 def get_admission(request: PortalRequest, slug: str) -> HttpResponse:
     """What a cluster refuses by itself, or would, and the manifest for it (platform roles)."""

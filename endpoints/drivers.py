@@ -6,7 +6,8 @@ from django.conf import settings
 from django.db.models import Sum
 from django.utils.module_loading import import_string
 
-from endpoints.clusters import Adopted, ClusterDriver, ClusterError, Place, Workload
+from endpoints.clusters import Adopted, ClusterDriver, Place, Workload
+from endpoints.clusters.explaining.cases import refused
 from endpoints.engines import COMMANDS, additions
 from endpoints.fleet.credentials import opened
 from endpoints.models import Authentication, Cluster, Endpoint, Phase, Revision
@@ -20,10 +21,7 @@ def driver_for(cluster: Cluster) -> ClusterDriver:
     """Return the driver of `cluster`; raises ClusterError when settings.CLUSTER_DRIVERS does not name it."""
     path = settings.CLUSTER_DRIVERS.get(cluster.driver)
     if path is None:
-        sentence = (
-            f"The cluster {cluster.slug} wants the driver {cluster.driver!r}, which this installation does not have."
-        )
-        raise ClusterError("driver_missing", sentence, "platform", retry=False)
+        raise refused("driver_missing", cluster=cluster.slug, driver=cluster.driver)
     factory: Callable[[Place], ClusterDriver] = import_string(path)
     return factory(place(cluster))
 
@@ -77,8 +75,7 @@ def workload(
     runtime = revision.runtime
     command = runtime.get("command") or COMMANDS.get(str(runtime.get("engine", "")))
     if not command:
-        sentence = "The version does not say how its engine is started; choose a version with a runtime."
-        raise ClusterError("runtime_missing", sentence, "you", retry=False)
+        raise refused("runtime_missing")
     profile, engine, source = revision.profile, str(runtime.get("engine", "")), _pinned(revision)
     count, resource = profile.accelerator_count, _resource(revision)
     more = additions(engine, command, source=source, accelerators=count, resource=resource)

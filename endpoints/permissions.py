@@ -1,6 +1,7 @@
 """Who may do what with endpoints and clusters. Keys are a model of `projects`; their rule stands there."""
 
-from endpoints.models import Alert, Cluster, Endpoint, EngineCount, Event, LiveDifference, Revision, Served, Share
+from endpoints.differences.models import LiveDifference
+from endpoints.models import Alert, Cluster, Endpoint, EngineCount, Event, Revision, Served, Share
 from endpoints.rogue.models import Proposal, RogueWorkload
 from endpoints.sharing import living_shares
 from projects.models import GOVERNANCE_LEADS, PLATFORM_ENGINEERS

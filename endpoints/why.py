@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import reverse
 
 from endpoints import cells
-from endpoints.clusters.explaining.cases import CASES, GROUPS
+from endpoints.clusters.explaining.cases import CASES, GROUPS, REFUSALS
 from endpoints.clusters.gitops.words import WORDS
 from endpoints.decision import RESTARTING
 from endpoints.models import Desired, Endpoint, Phase
@@ -51,7 +51,7 @@ def help_url(code: str) -> str:
     plain = code.removeprefix("rollout_")
     if plain in WORDS:
         return f"{reverse('help_page', args=['gitops'])}#what-is-said"
-    return f"{reverse('help_page', args=[GUIDE])}#{plain}" if plain in CASES else ""
+    return f"{reverse('help_page', args=[GUIDE])}#{plain}" if plain in CASES or plain in REFUSALS else ""
 
 
 def parts(row: Endpoint) -> tuple[str, str]:

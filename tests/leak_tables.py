@@ -375,6 +375,7 @@ API_LINES = [
     Line("/clusters",                     "",                       "- - . . . . . . . . . ."),
     Line("/clusters/{slug}",              "",                       "- - . . . . . . . . . ."),
     Line("/clusters/{slug}/health",       "",                       "- - - - - - . . . - - -"),
+    Line("/clusters/{slug}/rbac",         "",                       "- - - - - - - - - - - -"),
     Line("/clusters/{slug}/admission",    "",                       "- - - - - - - - - - - -"),
     Line("/projects/{slug}/keys",         "key endpoint person",    "- - q - - - q q q - - -"),
     Line("/requests?limit=200",   "slug waiting purpose draft rejection", "- - qyo a a ar aql aql aql a a a"),

@@ -293,6 +293,7 @@ OPERATIONS: dict[tuple[str, str], Row] = {
     ("delete", "/clusters/{slug}"): Row(ENGINEERS, "admin"),
     ("post", "/clusters/{slug}/rotate"): Row(ENGINEERS, "admin", lambda world: _cluster(world)["access"]),
     ("post", "/clusters/{slug}/test"): Row(ENGINEERS.replace("200", "202"), "admin"),
+    ("get", "/clusters/{slug}/rbac"): Row("401 403 403 403 403 403 200 200 200 403", "admin"),
     ("get", "/clusters/{slug}/admission"): Row("401 403 403 403 403 403 200 200 200 403", "admin"),
     ("post", "/clusters/{slug}/admission"): Row(
         ENGINEERS, "admin", lambda world: {"mode": "audit", "reason": "Look first."}

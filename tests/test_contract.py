@@ -116,7 +116,7 @@ BOM = "/catalog/assets/{slug}/versions/{version}/ml-bom"
 REPLAY = "/requests/{request_id}/replay"
 NO_LISTS = {"/policies", REPLAY, "/usage", "/projects/{slug}/quotas", "/projects/{slug}/limits", BOM}
 CANARY = "/endpoints/{endpoint_id}/canary"
-NO_LISTS |= {CANARY, "/clusters/{slug}/health", "/clusters/{slug}/admission"}
+NO_LISTS |= {CANARY, "/clusters/{slug}/health", "/clusters/{slug}/admission", "/clusters/{slug}/rbac"}
 LISTS = sorted(
     path
     for (method, path) in OPERATIONS

@@ -49,7 +49,7 @@ IN_FORMS: tuple[str, ...] = (
 # stores or compares. What is refused before any row is asked is refused the same.
 TWICE = connection.vendor == "postgresql"
 if TWICE:
-    IN_FORMS = ("a\0b", "\u202e", "x" * 20_000, "-1", str(10**30), "2026-02-30")
+    IN_FORMS = ("a\0b", "x" * 20_000, str(10**30))
 IN_BODIES: tuple[Any, ...] = (
     *(None, True, -1, 10**30, 2**63, 1.5, 1e308, float("inf"), "", "a\0b", "\ud800", "x" * 20_000, "²", [], {}),
     *([None], [[]], ["\0"], ["\ud800"], {"a": "\0"}, "2026-02-30", "9999-12-31"),
@@ -130,13 +130,15 @@ READABLE = sorted(r for r, row in PAGES.items() if row.get.endswith(("200", "286
 
 @pytest.mark.parametrize("route", [*READABLE, "accounts/login/", "requests/new/", "approvals/"])
 def test_queries_of_pages(route: str, world: World, page_judge: Judges) -> None:
-    """All names with every value, each name with the worst ones, names twice, and thousands of them."""
+    """All names with every value, each name with the worst one, names twice, and thousands of them."""
     judge = page_judge("pat" if route.startswith(("approvals", "audit")) else "dana")
     path = page_of(route, world)
     for value in IN_ADDRESSES[2:]:
         judge.call("GET", f"{path}?" + "&".join(f"{name}={value[:300]}" for name in QUERY_NAMES))
-    for name, value in itertools.product(() if TWICE else QUERY_NAMES, ("a%00b", LONG)):
-        judge.call("GET", f"{path}?{name}={value}")
+    # One place drops NULs for all names (portal/middleware.py), so they come together.
+    judge.call("GET", f"{path}?" + "&".join(f"{name}=a%00b" for name in QUERY_NAMES))
+    for name in () if TWICE else QUERY_NAMES:
+        judge.call("GET", f"{path}?{name}={LONG}")
     judge.call("GET", f"{path}?" + "&".join(f"{name}=a&{name}=b" for name in QUERY_NAMES))
     judge.call("GET", f"{path}?" + "&".join(f"x{number}=1" for number in range(2000)))
     judge.verdict()

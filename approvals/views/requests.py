@@ -157,8 +157,11 @@ def facts_of(item: Request) -> list[tuple[str, str]]:
         ("Of", f"{body.get('target')} {body.get('target_name') or ''}".strip() if quota else "–"),
         ("Tools", ", ".join(body.get("tools") or ["all that it lists"]) if server else "–"),
         *asked,
-        *([("Adopts", f"{plan['kind']} {plan['namespace']}/{plan['name']} on {plan['cluster']}, which keeps running")]
-          if (plan := item.plan.get("adopts")) else []),
+        *(
+            [("Adopts", f"{plan['kind']} {plan['namespace']}/{plan['name']} on {plan['cluster']}, which keeps running")]
+            if (plan := item.plan.get("adopts"))
+            else []
+        ),
         ("Hardware profile", item.profile.name if item.profile else str(body.get("hardware_profile") or "–")),
         ("Environment", item.environment or "–"),
         *numbers,

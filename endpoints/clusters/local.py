@@ -23,7 +23,6 @@ from time import monotonic, time
 from typing import ParamSpec, TypeVar
 
 from endpoints.clusters import (
-    ClusterError,
     Difference,
     Notice,
     Observation,
@@ -34,6 +33,7 @@ from endpoints.clusters import (
     replicas,
     starting,
 )
+from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.processes import Process
 from endpoints.clusters.replicas import Record, ReplicaFiles
 
@@ -82,7 +82,7 @@ class LocalDriver:
 
         An engine that has to stop is asked to; its successor starts in a later call, when it is gone. Revisions that
         are to be kept are not touched. Raises ClusterError with the code `engine_missing`, `invalid_workload`,
-        `replica_locked`, `disk_full`, `state_not_writable`, `machine_exhausted` or `start_unconfirmed`.
+        `replica_locked`, `machine_disk_full`, `state_not_writable`, `machine_exhausted` or `start_unconfirmed`.
         """
         starting.check(workload)
         with self._guard(workload.endpoint_id) as directory:
@@ -223,9 +223,7 @@ class LocalDriver:
 
     def _directory(self, endpoint_id: str) -> Path:
         if not _ENDPOINT.fullmatch(endpoint_id):
-            raise ClusterError(
-                "invalid_endpoint", "The endpoint id may hold letters, digits and dashes, at most 64.", retry=False
-            )
+            raise refused("invalid_endpoint", detail="may hold letters, digits and dashes, at most 64")
         return self._home / "engines" / endpoint_id
 
     @contextlib.contextmanager

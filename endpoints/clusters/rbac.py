@@ -13,7 +13,7 @@ import yaml
 from endpoints.clusters.admission import terms
 from endpoints.clusters.kubernetes import owned
 
-ACCOUNT = NAMESPACE = "gatehouse"  # name of ServiceAccount and ClusterRole, and the namespace that the account lives in
+ACCOUNT = NAMESPACE = "gatehouse"  # name of the ServiceAccount, and the namespace that it lives in
 # Server-side apply is `patch`, and `create` where the object is not there yet.
 APPLY = ("get", "create", "patch")
 KEEP = ("create", "patch", "delete")
@@ -170,9 +170,14 @@ def asks(driver: str, settings: Mapping[str, Any]) -> Iterator[Ask]:
 def objects(
     driver: str, settings: Mapping[str, Any], *, namespace: str = NAMESPACE, account: str = ACCOUNT
 ) -> list[dict[str, Any]]:
-    """Return namespace, ServiceAccount, ClusterRole and binding for exactly `driver`, as objects of the API."""
+    """Return namespace, ServiceAccount, ClusterRole and binding for exactly `driver`, as objects of the API.
+
+    The role is named after account, prefix and driver: a cluster that is registered twice has two, and neither takes
+    rights away from the other.
+    """
     labels = {"app.kubernetes.io/name": "gatehouse", "app.kubernetes.io/component": "cluster-access"}
-    whole, own = {"name": account, "labels": labels}, {"name": account, "namespace": namespace, "labels": labels}
+    named = "-".join(dict.fromkeys([account, owned.prefix(settings), driver]))
+    whole, own = {"name": named, "labels": labels}, {"name": account, "namespace": namespace, "labels": labels}
     rules = [
         {"apiGroups": [grant.group], "resources": [grant.resource], "verbs": list(grant.verbs)}
         | ({"resourceNames": list(grant.names)} if grant.names else {})
@@ -187,7 +192,7 @@ def objects(
             "apiVersion": f"{role}/v1",
             "kind": "ClusterRoleBinding",
             "metadata": whole,
-            "roleRef": {"apiGroup": role, "kind": "ClusterRole", "name": account},
+            "roleRef": {"apiGroup": role, "kind": "ClusterRole", "name": named},
             "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
         },
     ]

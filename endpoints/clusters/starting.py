@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from endpoints.clusters import ClusterError, Workload, processes
+from endpoints.clusters.explaining.cases import refused
 from endpoints.engines import filled
 
 HANDSHAKE_SECONDS = 20.0
@@ -57,13 +58,11 @@ def check(workload: Workload) -> None:
     """Raise ClusterError when the workload cannot be started here, whatever is tried: out of bounds, or its engine is
     not installed."""
     if not workload.command or not 0 <= workload.replicas <= 64 or workload.revision < 0:
-        sentence = "The workload needs a command and 0 to 64 replicas; correct the runtime or the number of replicas."
-        raise ClusterError("invalid_workload", sentence, "you", retry=False)
+        raise refused("invalid_workload", detail="needs a command and 0 to 64 replicas")
     program = workload.command[0]
     path = workload.environment.get("PATH", os.environ.get("PATH", os.defpath))
     if program != "{python}" and workload.replicas and shutil.which(program, path=path) is None:
-        sentence = f"`{program}` is not installed on this machine; install it or choose a version with the demo engine."
-        raise ClusterError("engine_missing", sentence, "platform", retry=False)
+        raise refused("engine_missing", program=program, detail="is not installed")
 
 
 def order(
@@ -140,10 +139,7 @@ def launch(directory: Path, ordered: dict[str, Any], python: str) -> None:
         child.communicate(json.dumps(ordered).encode(), timeout=HANDSHAKE_SECONDS)
         said = _read_all(reader, monotonic() + HANDSHAKE_SECONDS)
     except (subprocess.TimeoutExpired, TimeoutError):
-        sentence = (
-            f"The start was not confirmed within {HANDSHAKE_SECONDS:.0f} s: the machine is overloaded. It is repeated."
-        )
-        raise ClusterError("start_unconfirmed", sentence, "nobody") from None
+        raise refused("start_unconfirmed", seconds=f"{HANDSHAKE_SECONDS:.0f}") from None
     finally:
         os.close(reader)
     if said:
@@ -154,31 +150,19 @@ def explain(error: OSError) -> ClusterError:
     """Return the ClusterError that says in one sentence what the operating system refused."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ClusterError(
-            "disk_full", f"The disk that holds the state of the engines is full ({reason}); free some space."
-        )
+        return refused("machine_disk_full", detail=reason)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ClusterError(
-            "state_not_writable",
-            f"The state directory of the engines cannot be written ({reason}); correct its owner and mode.",
-        )
+        return refused("state_not_writable", detail=reason)
     if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-        return ClusterError(
-            "machine_exhausted",
-            f"The machine cannot start another process ({reason}); stop something or raise its limits.",
-        )
-    return ClusterError("machine_error", f"The machine refused: {reason}.")
+        return refused("machine_exhausted", detail=reason)
+    return refused("machine_error", detail=reason)
 
 
 def _refuse(said: dict[str, Any], program: str) -> None:
     if said["step"] == "lock":
-        sentence = (
-            "An earlier process of this replica still holds its lock; the next attempt follows when it has ended."
-        )
-        raise ClusterError("replica_locked", sentence, "nobody")
+        raise refused("replica_locked")
     if said["step"] == "exec":
-        sentence = f"`{program}` cannot be started on this machine ({said['text']}); install it or use the demo engine."
-        raise ClusterError("engine_missing", sentence, "platform", retry=False)
+        raise refused("engine_missing", program=program, detail=f"cannot be started ({said['text']})")
     raise explain(OSError(said["errno"], said["text"]))
 
 

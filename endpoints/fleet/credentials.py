@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from endpoints.clusters import ClusterError
+from endpoints.clusters.explaining.cases import refused
 from endpoints.models import Authentication, Cluster
 from portal import crypto
 from portal.errors import Invalid
@@ -54,11 +54,7 @@ def opened(cluster: Cluster) -> Credential:
     try:
         return Credential(**json.loads(crypto.decrypt(cluster.credential)))
     except (ValueError, TypeError) as error:
-        sentence = (
-            f"No key in GATEHOUSE_ENCRYPTION_KEYS opens the credential of {cluster.slug}. Put the old key back, or give"
-            " the cluster a new credential."
-        )
-        raise ClusterError("credential_closed", sentence, "platform", retry=False) from error
+        raise refused("credential_closed", cluster=cluster.slug) from error
 
 
 def check(credential: Credential, *, field: str) -> None:

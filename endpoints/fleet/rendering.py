@@ -1,4 +1,6 @@
-"""What a cluster is to be told to refuse: its mode, its names and the policy bundle that counts, rendered."""
+"""Files that an administrator of a cluster applies: the account of the portal, and what the cluster is to be told to
+refuse: its mode, its names and the policy bundle that counts, rendered.
+"""
 
 from collections.abc import Callable
 
@@ -13,7 +15,16 @@ from endpoints.fleet.access import has_api
 from endpoints.models import Cluster
 from portal.errors import Conflict
 
-FILE = "gatehouse-admission.yaml"
+FILE, ACCESS_FILE = "gatehouse-admission.yaml", "gatehouse-access.yaml"
+
+
+def access(cluster: Cluster) -> str:
+    """Return the file with the account, the role and the binding that `cluster` needs, for its driver, options and
+    mode; raises Conflict for a cluster without an API.
+    """
+    if not has_api(cluster):
+        raise Conflict(f"{cluster.slug} runs on this machine and needs no account.", code="no_rbac")
+    return rbac.manifest(cluster.driver, {**cluster.options, "admission": cluster.admission})
 
 
 def plan(cluster: Cluster) -> terms.Plan:

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from endpoints.away import AWAY
 from endpoints.clusters.checks import Check
 from endpoints.fleet.access import has_api
 from endpoints.fleet.examining import WAITS
@@ -43,7 +44,7 @@ def health(cluster: Cluster) -> Cell:
     if not has_api(cluster):
         chip, sentence, turn = make_chip("Here", "green", "ok"), "Its engines are processes of this machine.", ""
     elif cluster.problem_code:
-        down = cluster.problem_code in {"reachable", "certificate", "credential"}
+        down = cluster.problem_code in AWAY
         chip = make_chip("Not connected" if down else "Incomplete", "red", "err")
         sentence, turn = cluster.problem_sentence, "platform engineers"
     elif cluster.last_seen_at is None:

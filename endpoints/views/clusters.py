@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from endpoints import cells
 from endpoints.clusters import rbac
-from endpoints.fleet import asking
+from endpoints.fleet import asking, rendering
 from endpoints.fleet.access import has_api
 from endpoints.fleet.options import is_prefix
 from endpoints.models import Cluster, Endpoint, Phase
@@ -26,7 +26,7 @@ from projects.principal import PortalRequest
 MOST_ENDPOINTS = 20  # on the page of a cluster; the list of endpoints has all
 MOST = 200
 VERBS = ("change", "rotate", "pause", "test", "remove")
-FILE = "gatehouse-access.yaml"
+FILE = rendering.ACCESS_FILE
 
 
 def tabs(request: PortalRequest, current: str) -> list[dict[str, Any]]:

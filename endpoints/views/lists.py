@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from endpoints import cells, numbers, services
+from endpoints.away import last_seen
 from endpoints.models import Desired, Endpoint, Environment, Phase
 from portal import listing
 from portal.http import page, uuid_or_none
@@ -123,7 +124,8 @@ def _line(request: PortalRequest, row: Endpoint, calls: numbers.Calls) -> dict[s
         "id": str(row.pk), "name": row.name, "project": row.project.slug,
         "url": reverse("endpoint_detail", args=[row.pk]),
         "tick": str(row.pk) if can(request.principal, "suspend", row) and row.phase != Phase.DELETED else "",
-        "chip": cells.phase_chip(row), "sentence": row.reason_sentence, "environment": cells.environment_chip(row),
+        "chip": cells.phase_chip(row), "sentence": last_seen(row) or row.reason_sentence,
+        "environment": cells.environment_chip(row),
         "phase": row.phase, "desired": row.desired, "where": row.environment,
         "truth": cells.truth_chips(row), "demo": bool(revision and revision.runtime.get("demo")),
         "model": f"{revision.version.asset.name} {revision.version.version}" if revision else "–",

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from catalog.models import drift_of
 from endpoints import cells, effects, numbers, seats, why
+from endpoints.away import last_seen
 from endpoints.cells import ANSWERING
 from endpoints.changes import BLOCKED
 from endpoints.expiry import HOLDER
@@ -94,8 +95,15 @@ def _rollout(row: Endpoint, oldest_first: list[Event]) -> dict[str, Any] | None:
 
 
 def _notices(row: Endpoint, may: dict[str, bool]) -> list[dict[str, Any]]:
-    """Return what stands below the state: content that drifted, a hold, and the last day when it is near."""
-    return [*_drift(row), *_announced(row), *_dates(row, may)]
+    """Return what stands below the state: a cluster that is away, content that drifted, a hold, and the last day when
+    it is near.
+    """
+    return [*_away(row), *_drift(row), *_announced(row), *_dates(row, may)]
+
+
+def _away(row: Endpoint) -> list[dict[str, Any]]:
+    title = last_seen(row)
+    return [{"kind": "warning", "title": title, "text": "What answered calls then is still called."}] if title else []
 
 
 def _announced(row: Endpoint) -> list[dict[str, Any]]:

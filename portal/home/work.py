@@ -21,9 +21,9 @@ from projects.permissions import visible
 from quotas import charts, histogram
 from quotas.bounds import Bound, Effective, bounds
 from quotas.charts import Series
+from quotas.lines import LIVING
 from quotas.models import QuotaKind, QuotaTarget, Reservation, ReservationState, UsageDay, UsageHour, Window
 from quotas.rollups import Total, floor
-from quotas.services import LIVING
 from quotas.spent import Spent, spent
 
 Cell = dict[str, Any]

@@ -33,7 +33,7 @@ KINDS: Mapping[str, Kind] = {
     "endpoint.deleted": Kind("Endpoint deleted", "An endpoint was deleted."),
     "endpoint.suspended": Kind("Endpoint suspended", "An endpoint was suspended because its version is blocked."),
     "endpoint.idle": Kind("Endpoint idle", "An endpoint holds hardware and gets no calls."),
-    "endpoint.give_back": Kind("Accelerators asked back", "An endpoint runs on accelerators that another project lent."),
+    "endpoint.give_back": Kind("Accelerators asked back", "An endpoint holds accelerators of another project."),
     "endpoint.promoted": Kind("Endpoint promoted", "An endpoint was opened in the next environment."),
     "endpoint.transferred": Kind("New contact of an endpoint", "Another person answers for an endpoint."),
     "endpoint.shared": Kind("Endpoint shared", "A project may call the endpoint of another one, or no longer."),

@@ -113,11 +113,14 @@ class Line:
 
 
 class Wire:
-    """All calls of all clusters; `line` is that of the endpoint that is worked on."""
+    """All calls of all clusters; `line` is that of the endpoint that is worked on, and `patience` how many seconds its
+    worker wanted to wait before the next look.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch, send: Send | None = None) -> None:
         """`send` stands in for the connection to a server."""
         self.line = Line()
+        self.patience = 0.0
         real = send or Client._exchange
         patch.setattr(Client, "_exchange", lambda client, *call: self.line.carry(real, client, call))
         # A server that does not answer is left alone for a while: the tests of the client say so, here it only costs.
@@ -133,9 +136,12 @@ class Wire:
             self._bury(endpoint, line)
         # A quarter of a minute later: engines that finish their calls have done so, and what was to wait is due.
         now, own = timezone.now(), Endpoint.objects.filter(pk=endpoint.pk)
-        own.filter(drain_until__gt=now).update(drain_until=now)
-        own.filter(due_at__gt=now).update(due_at=now)
-        row = Endpoint.objects.get(pk=endpoint.pk)
+        row = own.get()
+        self.patience = (row.due_at - now).total_seconds() if row.due_at else 0.0
+        for name in ("drain_until", "due_at"):
+            at = getattr(row, name)
+            if at is not None and at > now:
+                own.filter(**{name: at}).update(**{name: now})
         held = row.claimed_until is not None and row.claimed_until > timezone.now()
         assert not held, "a worker that lives gives its claim back"
         return line.writes == before and row.drain_until is None

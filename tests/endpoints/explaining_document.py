@@ -5,13 +5,15 @@ docs/failures.md with their pictures.
 from collections.abc import Iterator
 from pathlib import Path
 
-from endpoints.clusters.explaining.cases import GROUPS
+from endpoints.clusters.explaining.cases import GROUPS, REFUSALS
 from tests.endpoints.explaining_examples import EXAMPLES
+from tests.endpoints.refusal_examples import WORDS, example
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT = DOCS / "troubleshooting-clusters.md"
 ALBUM, PICTURES = DOCS / "failures.md", DOCS / "screens" / "failures"
 ON_A_PICTURE = 6
+OWN = "What drivers say by themselves"  # the title of what needs no cluster
 TURNS = {"platform": "platform engineers", "you": "the owner", "nobody": "nobody"}
 HEAD = """\
 # What the portal says about a cluster, and why
@@ -52,7 +54,7 @@ Codes of cases in which nothing is wrong stand here, too: they are a line below 
 def document() -> str:
     """Return docs/troubleshooting-clusters.md."""
     lines = [HEAD]
-    for title, cases in GROUPS.items():
+    for title, cases in (GROUPS | {OWN: REFUSALS}).items():
         lines += [
             f"## {title}",
             "",
@@ -67,6 +69,8 @@ def document() -> str:
 
 
 def _said(code: str) -> str:
+    if code in WORDS:
+        return example(code).sentence
     found = next(one for one in EXAMPLES if one.code == code).explained()
     return found.sentence if found is not None else ""
 
@@ -92,6 +96,8 @@ def album() -> str:
             "",
         ]
         last = group
+    lines += [f"## {OWN}", "", f"{', '.join(f'`{code}`' for code in REFUSALS)}", ""]
+    lines += ["Not pictured: no object of a cluster stands behind them.", ""]
     return "\n".join(lines)
 
 

@@ -6,7 +6,6 @@ What a cluster really does is tested in tests/cluster.
 
 import copy
 import functools
-import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,7 @@ class Double:
         self.objects: dict[Key, dict[str, Any]] = {}
         self.calls, self.writes = 0, list[str]()
         self.fails: dict[int, str] = {}
-        self._uids, self._versions = itertools.count(1), itertools.count(1)
+        self._counted = {"uid": 0, "version": 0}
 
     def exchange(self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str) -> bytes:
         """Answer one call as the connection of a client would; raises ClusterError."""
@@ -49,6 +48,14 @@ class Double:
         if said.status >= 400:
             raise errors.answered(said.status, data, {})
         return data
+
+    def snapshot(self) -> Any:
+        """Return what `restore` takes: everything that is there now."""
+        return copy.deepcopy((self.objects, self._counted))
+
+    def restore(self, snapshot: Any) -> None:
+        """Be again as at the time of a snapshot."""
+        self.objects, self._counted = copy.deepcopy(snapshot)
 
     def of(self, plural: str) -> list[dict[str, Any]]:
         """Return all objects of one kind."""
@@ -128,12 +135,18 @@ class Double:
         new = _merged(old or {}, body)
         if new != old:
             self.writes.append(f"PATCH {key[0]}")
-            born = {"uid": f"uid-{next(self._uids)}", "creationTimestamp": f"2026-11-29T10:00:{len(self.objects):02}Z"}
-            version = next(self._versions)
+            born = {
+                "uid": f"uid-{self._next('uid')}", "creationTimestamp": f"2026-11-29T10:00:{len(self.objects):02}Z"
+            }  # fmt: skip
+            version = self._next("version")
             changed = {"resourceVersion": str(version), "generation": version}
             new["metadata"] = born | new["metadata"] | changed
             self.objects[key] = new
         return self.objects[key]
+
+    def _next(self, what: str) -> int:
+        self._counted[what] += 1
+        return self._counted[what]
 
     def _control(self) -> None:
         """Make the pods that Deployments want, end those that none wants, and say so."""
@@ -146,7 +159,7 @@ class Double:
             for number in range(one["spec"]["replicas"]):
                 template, pod = one["spec"]["template"], f"{name}.{number}"
                 if ("pods", namespace, pod) not in self.objects:
-                    born = {"uid": f"uid-{next(self._uids)}", "creationTimestamp": f"2026-11-29T10:01:{number:02}Z"}
+                    born = {"uid": f"uid-{self._next('uid')}", "creationTimestamp": f"2026-11-29T10:01:{number:02}Z"}
                     meta = {**template["metadata"], "name": pod, "namespace": namespace, **born}
                     self.objects["pods", namespace, pod] = {"metadata": meta, "spec": template["spec"], "status": READY}
             one["status"] = {"observedGeneration": one["metadata"]["generation"], "replicas": one["spec"]["replicas"]}

@@ -1,6 +1,7 @@
 """The pages of clusters: health at a glance, forms that never send a secret back, maintenance, and the manifest."""
 
 import datetime as dt
+import html
 import re
 from collections.abc import Callable
 from typing import Any
@@ -199,6 +200,30 @@ def test_the_manifest_is_a_file_for_the_driver(pat: Client) -> None:
     keda = pat.get("/clusters/access/kubernetes/?autoscaler=keda").content.decode()
     assert "keda.sh" in keda and "keda.sh" not in response.content.decode()
     assert pat.get("/clusters/access/local/").status_code == 404
+
+
+def test_the_manifest_of_a_cluster_by_program(pat: Client, org: Org, api_for: Any, place: Cluster) -> None:
+    """For its driver, options and mode, as its page links to it."""
+    api = api_for(org.aud, "admin")
+    plain = api.get("/clusters/outpost/rbac")
+    assert (
+        plain["Content-Type"].startswith("application/yaml") and "gatehouse-access.yaml" in plain["Content-Disposition"]
+    )
+    assert list(yaml.safe_load_all(plain.content)) == rbac.objects("kubernetes", {})
+    keda = {"autoscaler": "keda", "prometheus": "http://prometheus.monitoring:9090"}
+    options = {**place.options, **keda, "namespace_prefix": "ml"}
+    Cluster.objects.filter(pk=place.pk).update(options=options, admission="audit")
+    link = re.search(r'"(/clusters/access/[^"]+)"', text(pat.get("/clusters/outpost/")))
+    assert link is not None
+    full = api.get("/clusters/outpost/rbac").content.decode()
+    assert full == pat.get(html.unescape(link[1])).content.decode()
+    assert "keda.sh" in full and "outpost-token" not in full
+    assert list(yaml.safe_load_all(full)) == rbac.objects("kubernetes", {**options, "admission": "audit"})
+    make_cluster()
+    refusal = api.get("/clusters/local/rbac")
+    assert (refusal.status_code, refusal.json()["code"]) == (409, "no_rbac")
+    assert api_for(org.dana, "admin").get("/clusters/outpost/rbac").status_code == 403
+    assert api_for(org.pat, "endpoints:read").get("/clusters/outpost/rbac").status_code == 403
 
 
 def test_the_way_there_is_a_tab_beside_the_pools(pat: Client, org: Org, client_for: Clients) -> None:

@@ -75,12 +75,25 @@ def test_an_object_that_kserve_makes_nothing_of_says_why() -> None:
     assert "nowhere" not in one.sentence
 
 
-@pytest.mark.parametrize("pods", [[], [pod("kserve-container", ready=False)]], ids=["awaited", "loading"])
-def test_a_new_start_is_not_judged_by_what_kserve_says_of_the_one_before(pods: list[Any]) -> None:
-    found = Found(deployments=[child({"replicas": 1})], pods=pods)
+def test_a_new_start_is_not_judged_by_what_kserve_says_of_the_one_before() -> None:
+    found = Found(deployments=[child({"replicas": 1})], pods=[pod("kserve-container", ready=False)])
     (one,) = seen(found, isvc("kserve-real-isvc-crashloop"))
     assert one.state in ("starting", "loading")
     assert one.reason_code != "model_load_failed"
+
+
+@pytest.mark.parametrize(("service", "code", "words"), [
+    ("kserve-real-isvc-crashloop", "model_load_failed", "(exit code 1)"),
+    ("kserve-real-isvc-initfail", "weights_unavailable", "No model found in s3://bucket/x"),
+])  # fmt: skip
+@pytest.mark.parametrize("children", [[], [child({"replicas": 1})]], ids=["nothing", "no-pod"])
+def test_without_a_pod_kserves_word_on_the_last_engine_is_the_cause(
+    service: str, code: str, words: str, children: list[Any]
+) -> None:
+    """Not that its Deployment has no pods, which everybody sees; and the next engine has not failed by it."""
+    (one,) = seen(Found(deployments=children), isvc(service))
+    assert (one.state, one.reason_code, one.occupies) == ("starting", code, False)
+    assert words in one.sentence and one.sentence.startswith("No engine runs now.") and one.next in one.sentence
 
 
 @pytest.mark.parametrize("service", ["kserve-real-isvc-quota", "kserve-real-isvc-imagepull"])

@@ -126,6 +126,7 @@ def test_an_autoscaler_says_how_many_there_are_to_be() -> None:
 def test_what_somebody_changed_is_drift() -> None:
     assert seen(pod(READY)).drifted is False
     assert seen(pod(READY), deployments=[deployment(replicas=0)]).drifted is True
+    assert owned.APPLIED in deployment()["metadata"]["annotations"]
 
 
 def test_an_engine_whose_key_was_taken_away_waits_for_us() -> None:
@@ -137,4 +138,3 @@ def test_an_engine_whose_key_was_taken_away_waits_for_us() -> None:
     assert waits(f'secret "{name}" not found') and waits(f"couldn't find key key in Secret one/{name}")
     assert not waits('secret "hf-token" not found')
     assert not waits(f'secret "{name}" not found', deletionTimestamp="2026-11-20T15:49:59Z")
-    assert owned.APPLIED in deployment()["metadata"]["annotations"]

@@ -262,7 +262,8 @@ def test_a_missing_engine_is_said_in_a_sentence(driver: LocalDriver) -> None:
         driver.apply(workload)
     assert caught.value.code == "engine_missing" and not caught.value.retry and caught.value.turn == "platform"
     assert caught.value.sentence == (
-        "`vllm-is-not-here` is not installed on this machine; install it or choose a version with the demo engine."
+        "`vllm-is-not-here` is not installed on this machine. A platform engineer installs it, or choose a version "
+        "with the demo engine."
     )
     assert driver.observe(workload.endpoint_id).replicas == ()
 
@@ -558,7 +559,7 @@ def test_a_full_disk_is_told_truly(driver: LocalDriver, monkeypatch: pytest.Monk
     monkeypatch.setattr(starting, "launch", full)
     with pytest.raises(ClusterError) as caught:
         driver.apply(demo())
-    assert caught.value.code == "disk_full" and "No space left on device" in caught.value.sentence
+    assert caught.value.code == "machine_disk_full" and "No space left on device" in caught.value.sentence
 
 
 def test_an_engine_survives_a_log_on_a_full_disk_and_a_full_disk_never_keeps_it_alive(

@@ -48,6 +48,18 @@ def test_it_grants_what_is_asked_and_nothing_that_opens_the_cluster(driver: str)
     assert not {"get", "list", "watch"} & secrets, "the portal reads no secrets"
 
 
+def test_registering_a_cluster_twice_takes_no_rights_away() -> None:
+    """Applying the second manifest must not write over the role of the first."""
+    made = [
+        rbac.objects("kubernetes", {}),
+        rbac.objects("kserve", {}),
+        rbac.objects("kserve", {"namespace_prefix": "two"}),
+    ]
+    named = [[one["metadata"]["name"] for one in objects] for objects in made]
+    assert {tuple(names[:2]) for names in named} == {("gatehouse", "gatehouse")}
+    assert len({names[2] for names in named}) == len({names[3] for names in named}) == 3
+
+
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_who_may_patch_may_create(driver: str) -> None:
     """Server-side apply of an object that is not there yet is refused to who may only patch."""

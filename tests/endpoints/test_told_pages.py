@@ -49,21 +49,12 @@ def text_of(page: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", part)).split())
 
 
-def repeated(example: Example) -> bool:
-    """Whether KServe alone tells how an engine failed: it repeats that while the next one loads, so pods are asked."""
-    service: Any = example.seen.inference_service if example.seen else None
-    model = (service or {}).get("status", {}).get("modelStatus", {})
-    return bool(model.get("transitionStatus") == "BlockedByFailedLoad")
-
-
 def wrong(example: Example, row: Endpoint, words: str) -> str:
     """Return what is missing on the page, "" for nothing."""
     told = example.explained()
     assert told is not None
     if example.code in BESIDE:
         return "" if (row.phase, row.reason_next) == (Phase.READY, told.next) and told.sentence in words else words
-    if repeated(example):
-        return "" if row.reason_code == "predictor_not_ready" else row.reason_code
     if example.code in OWN_WORDS:
         return "" if row.reason_code == OWN_WORDS[example.code] else f"{row.reason_code}: {row.reason_sentence}"
     if row.reason_code != example.code:

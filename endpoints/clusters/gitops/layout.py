@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from endpoints.clusters import ClusterError, Place, Workload
+from endpoints.clusters import Place, Workload
+from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.gitops.repository import PROPOSALS
 from endpoints.clusters.gitops.words import error
 from endpoints.clusters.kubernetes import owned
@@ -46,7 +47,7 @@ def space(place: Place, project: str, environment: str) -> str:
     parts = (*root(place).split("/"), project, environment)
     bad = next((part for part in parts if not _PART.fullmatch(part)), None)
     if bad is not None:
-        raise ClusterError("invalid_workload", f"{bad[:60]!r} cannot be the name of a directory.", retry=False)
+        raise refused("invalid_workload", detail=f"has the part {bad[:60]!r}, which no directory can be named")
     return "/".join(parts)
 
 
@@ -54,7 +55,7 @@ def folder(place: Place, workload: Workload) -> str:
     """Return the directory of an endpoint; raises ClusterError as `space` does."""
     last = f"{workload.name}-{owned.stem(workload.endpoint_id)}"
     if not _PART.fullmatch(last):
-        raise ClusterError("invalid_workload", f"{last[:60]!r} cannot be the name of a directory.", retry=False)
+        raise refused("invalid_workload", detail=f"has the name {last[:60]!r}, which no directory can have")
     return f"{space(place, workload.project, workload.environment_name)}/{last}"
 
 

@@ -7,7 +7,8 @@ cluster in between. An InferenceService carries it as a custom predictor, an LLM
 from collections.abc import Mapping
 from typing import Any
 
-from endpoints.clusters import ClusterError, Place, Workload
+from endpoints.clusters import Place, Workload
+from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.explaining.kserve import STOP
 from endpoints.clusters.kubernetes import manifests, owned, pods, space
 from endpoints.clusters.kubernetes.space import PORT
@@ -74,15 +75,10 @@ def llm_inference_service(place: Place, workload: Workload, template: Mapping[st
     ClusterError for an engine or a source that KServe does not take.
     """
     if workload.command[0] != "vllm":
-        sentence = "The cluster runs LLMInferenceServices, which are for vLLM only; choose a version with vLLM."
-        raise ClusterError("engine_unsupported", sentence, "you", retry=False)
+        raise refused("engine_unsupported")
     address = workload.source.partition("@")[0]
     if not address.startswith(SCHEMES):
-        sentence = (
-            f"KServe does not take a model from {address[:80] or 'nowhere'!r}; the source of the version begins with "
-            f"{', '.join(SCHEMES)}."
-        )
-        raise ClusterError("model_uri_invalid", sentence, "platform", retry=False)
+        raise refused("model_uri_invalid", detail=f"'{address[:80]}'" if address else "it names none")
     spec = {
         "model": {"uri": address, "name": workload.name},
         "replicas": workload.replicas,

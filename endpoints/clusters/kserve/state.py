@@ -80,6 +80,9 @@ def _told(replica: Replica, service: Object | None, found: Found, now: datetime)
         return _routed(replica, service)
     if replica.state not in ("starting", "loading") or replica.reason_code not in _SAYS_NOTHING:
         return replica
+    if not replica.identity and _blocked(service) and (before := _explained(service, found, now)) is not None:
+        # There is no pod that could tell it: it is why the engine before went, and no word on the one that comes.
+        return state.saying(replica, replace(before, sentence=f"No engine runs now. {before.sentence}"))
     explained = _explained(_without_loads(service), found, now)
     if explained is None:
         return replica
@@ -87,11 +90,16 @@ def _told(replica: Replica, service: Object | None, found: Found, now: datetime)
     return replace(said, state="failed", occupies=True) if explained.failed else said
 
 
+def _blocked(service: Object) -> bool:
+    """Whether KServe says that an engine failed to load, and no other has loaded since."""
+    return text(at(service, "status", "modelStatus", "transitionStatus")) == "BlockedByFailedLoad"
+
+
 def _without_loads(service: Object) -> Object:
     """Return KServe's object without its word on how an engine failed to load: the pods tell that themselves, and
     KServe repeats it while the next one loads already.
     """
-    if at(service, "status", "modelStatus", "transitionStatus") != "BlockedByFailedLoad":
+    if not _blocked(service):
         return service
     return {**service, "status": {**service["status"], "modelStatus": {}}}
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from endpoints.clusters import Adopted, ClusterError, Observation, Place, Replica, Workload
+from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.explaining.kserve import STOP
 from endpoints.clusters.explaining.reading import at, is_true, mapping, number, text
 from endpoints.clusters.kubernetes import approving, kinds, owned, state
@@ -108,12 +109,7 @@ def remove(client: Client, place: Place, endpoint_id: str) -> bool:
 
 def gone(pin: Adopted) -> ClusterError:
     """Return the error for an object that is not there any more."""
-    sentence = (
-        f"The {pin.kind} {pin.name} in {pin.namespace} that this endpoint adopted was deleted, or another one stands "
-        "in its place."
-    )
-    following = "Ask for a new revision, which the portal runs itself, or delete the endpoint."
-    return ClusterError("adopted_gone", f"{sentence} {following}", "you", retry=True, next=following)
+    return refused("adopted_gone", thing=f"{pin.kind} {pin.name} in {pin.namespace}")
 
 
 def _pin(workload: Workload) -> Adopted:

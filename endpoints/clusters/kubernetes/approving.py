@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from endpoints.clusters import ClusterError, Place, Workload
 from endpoints.clusters.admission.terms import NAME
+from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.explaining.reading import at, number
 from endpoints.clusters.kubernetes import kinds, owned
 from endpoints.clusters.kubernetes.client import Client
@@ -190,11 +191,7 @@ def _live(client: Client, place: Place, workload: Workload, space: str) -> Objec
 def _without(place: Place, error: ClusterError) -> None:
     """Raise ClusterError for a cluster without the kind once it is to refuse."""
     if place.settings.get("admission") == "enforce":
-        sentence = (
-            "The cluster is to refuse what was not approved, and the kind that says what was is missing there. A"
-            " platform engineer applies the manifest of the admission policy, or goes back to the mode audit."
-        )
-        raise ClusterError("approvals_missing", sentence, "platform") from error
+        raise refused("approvals_missing") from error
 
 
 def _entry(client: Client, manifest: Object, workload: Workload, mark: str) -> dict[str, Any]:

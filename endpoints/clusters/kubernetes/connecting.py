@@ -19,7 +19,8 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
-from endpoints.clusters import ClusterError, Place
+from endpoints.clusters import Place
+from endpoints.clusters.explaining.cases import refused
 from portal import outbound
 
 PURPOSE = "cluster"
@@ -32,8 +33,7 @@ def api_client(place: Place) -> ApiClient:
     """Return a client that calls `place` and nothing else; raises ClusterError for what can never be called."""
     parts = urlsplit(place.server)
     if parts.scheme != "https" or not parts.hostname:
-        sentence = f"The address of the cluster {place.slug} must begin with https://; correct its registration."
-        raise ClusterError("server_invalid", sentence, retry=False)
+        raise refused("server_invalid", cluster=place.slug)
     configuration = Configuration(
         host=place.server.rstrip("/"), retries=False, proxy="", no_proxy="", connection_pool_maxsize=POOL
     )
@@ -52,7 +52,7 @@ def token(place: Place) -> str:
     try:
         return (ACCOUNT / "token").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
-        raise _no_account(place) from None
+        raise refused("no_service_account", cluster=place.slug) from None
 
 
 def read(response: Any, ends: float, most: int) -> bytes:
@@ -67,8 +67,7 @@ def read(response: Any, ends: float, most: int) -> bytes:
             if monotonic() > ends:
                 raise TimeoutError("timed out in the middle of an answer")
             if size > most:
-                sentence = f"An answer of the cluster has more than {most:,} bytes, the limit. Fewer objects would fit."
-                raise ClusterError("answer_too_large", sentence)
+                raise refused("answer_too_large", what="An answer", limit=f"{most:,}")
     except BaseException:
         response.close()
         raise
@@ -101,15 +100,14 @@ def _tls(place: Place) -> ssl.SSLContext:
     try:
         pem = place.ca or ((ACCOUNT / "ca.crt").read_text(encoding="ascii") if place.in_cluster else "")
     except (OSError, ValueError):
-        raise _no_account(place) from None
+        raise refused("no_service_account", cluster=place.slug) from None
     try:
         context = ssl.create_default_context(cadata=pem or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if place.certificate:
             _show(context, place)
     except (ssl.SSLError, ValueError) as error:
-        sentence = f"The CA or the client certificate of the cluster {place.slug} cannot be read; give it new ones."
-        raise ClusterError("credential_invalid", sentence, retry=False) from error
+        raise refused("credential_invalid", cluster=place.slug) from error
     return context
 
 
@@ -122,14 +120,6 @@ def _show(context: ssl.SSLContext, place: Place) -> None:
         context.load_cert_chain(path)
     finally:
         Path(path).unlink()
-
-
-def _no_account(place: Place) -> ClusterError:
-    sentence = (
-        f"The cluster {place.slug} is registered as the one that the portal runs in, but this process has no service "
-        f"account. Register it with a token."
-    )
-    return ClusterError("no_service_account", sentence, retry=False)
 
 
 class Kept(Generic[T]):

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from endpoints.clusters import ClusterError, Difference, Notice, Observation, Place, Workload
-from endpoints.clusters.explaining.cases import say
+from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.explaining.reading import at, number, objects
 from endpoints.clusters.feeds import Feed
 from endpoints.clusters.kubernetes import (
@@ -378,8 +378,7 @@ class KubernetesDriver:
             return
         owned.require_ours(live, manifest)
         if kind == kinds.NAMESPACE and at(live, "metadata", "deletionTimestamp"):
-            told = say("namespace_terminating", namespace=meta["name"])
-            raise ClusterError(told.code, told.sentence, told.turn, next=told.next)
+            raise refused("namespace_terminating", namespace=meta["name"])
         if at(live, "metadata", "deletionTimestamp") or comparing.settled(live, manifest):
             return  # what is being deleted is written again when it is gone
         written = comparing.stamped(manifest)

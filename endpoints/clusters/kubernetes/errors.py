@@ -10,6 +10,7 @@ from urllib3.exceptions import HTTPError
 
 from endpoints.clusters import ClusterError
 from endpoints.clusters.explaining import Explanation, explain_error
+from endpoints.clusters.explaining.cases import refused
 from portal.outbound import OutboundFailed, OutboundRefused
 
 MISSING = frozenset({"not_found", "namespace_missing"})
@@ -45,12 +46,12 @@ def told(problem: Exception) -> ClusterError:
     if isinstance(problem, ClusterError):
         return problem
     if isinstance(problem, OutboundRefused):
-        return ClusterError("address_refused", str(problem), "platform", retry=False)
+        reason, _, way = str(problem).partition(". ")
+        return refused("address_refused", detail=reason, way=way or "A platform engineer corrects the address")
     if isinstance(problem, ValidationError):
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        sentence = f"What should be written to the cluster is not valid at {where}: {first['msg']}."
-        return ClusterError("object_invalid", sentence, "platform", retry=False)
+        return refused("object_invalid", thing=f"with {where}", detail=first["msg"])
     if isinstance(problem, ApiException) and problem.status:
         return answered(int(problem.status), (problem.body or "").encode(), problem.headers or {})
     if isinstance(problem, ApiException | HTTPError | OutboundFailed | OSError):

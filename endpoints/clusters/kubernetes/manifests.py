@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from endpoints.clusters import ClusterError, Place, Workload
+from endpoints.clusters import Place, Workload
+from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.kubernetes import owned, pods, space
 from endpoints.clusters.kubernetes.differing import HIDDEN
 from endpoints.clusters.kubernetes.space import PORT
@@ -39,28 +40,17 @@ def objects(place: Place, workload: Workload, key: str) -> list[dict[str, Any]]:
 def check(place: Place, workload: Workload) -> None:
     """Raise ClusterError for a workload that cannot run in containers, whatever is tried."""
     if not workload.command or not 0 <= workload.replicas <= MOST_REPLICAS or workload.revision < 0:
-        sentence = "The workload needs a command and 0 to 64 replicas; correct the runtime or the number of replicas."
-        raise ClusterError("invalid_workload", sentence, "you", retry=False)
+        raise refused("invalid_workload", detail=f"needs a command and 0 to {MOST_REPLICAS} replicas")
     if not workload.environment_name:
-        raise ClusterError("invalid_workload", "The workload names no environment.", retry=False)
+        raise refused("invalid_workload", detail="names no environment")
     if not workload.image:
-        sentence = "The version names no container image, and this cluster runs containers; choose one with an image."
-        raise ClusterError("image_missing", sentence, "you", retry=False)
+        raise refused("image_missing")
     if not _PINNED.fullmatch(workload.image):
-        sentence = (
-            f"The image {workload.image[:200]} is not pinned by a digest, so nobody knows what would run; load a "
-            f"version whose image ends in @sha256:…."
-        )
-        raise ClusterError("image_not_pinned", sentence, "platform", retry=False)
+        raise refused("image_not_pinned", image=workload.image)
     if workload.accelerators and not _RESOURCE.fullmatch(workload.resource):
-        sentence = (
-            f"The hardware profile calls its accelerator {workload.resource[:60]!r}, which is no resource of a "
-            f"cluster; write nvidia.com/gpu, for example."
-        )
-        raise ClusterError("resource_invalid", sentence, "platform", retry=False)
+        raise refused("resource_invalid", resource=workload.resource)
     if place.settings.get("autoscaler") == "keda" and not place.settings.get("prometheus"):
-        sentence = "KEDA needs the address of Prometheus; set the option prometheus of the cluster."
-        raise ClusterError("autoscaler_unset", sentence, "platform", retry=False)
+        raise refused("autoscaler_unset")
 
 
 def fingerprint(key: str) -> str:

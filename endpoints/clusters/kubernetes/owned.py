@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from endpoints.clusters import ClusterError, Place, Workload
+from endpoints.clusters import Place, Workload
+from endpoints.clusters.explaining.cases import refused
 
 MANAGER = "gatehouse"  # of server-side apply, and the value of the label below
 PREFIX = "gatehouse"  # of namespaces, unless the registration says otherwise
@@ -42,7 +43,7 @@ def stem(endpoint_id: str) -> str:
     try:
         return f"ep-{UUID(endpoint_id).hex[:13]}"
     except ValueError:
-        raise ClusterError("invalid_endpoint", "The id of the endpoint must be a UUID.", retry=False) from None
+        raise refused("invalid_endpoint", detail="must be a UUID") from None
 
 
 def name(workload: Workload) -> str:
@@ -109,8 +110,4 @@ def require_ours(found: Object, wanted: Object) -> None:
         if label(found, key) != label(wanted, key):
             meta = wanted["metadata"]
             where = f" in the namespace {meta['namespace']}" if meta.get("namespace") else ""
-            sentence = (
-                f"{wanted['kind']} {meta['name']}{where} exists on the cluster and is not the portal's, so it is left "
-                f"alone. A platform engineer renames or removes it."
-            )
-            raise ClusterError("name_collision", sentence, "platform", retry=True)
+            raise refused("name_collision", thing=f"{wanted['kind']} {meta['name']}", where=where)

@@ -15,6 +15,7 @@ from typing import Any
 from urllib3.exceptions import ReadTimeoutError
 
 from endpoints.clusters import ClusterError, Place
+from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.explaining.reading import at
 from endpoints.clusters.feeds import Mark, Told
 from endpoints.clusters.kubernetes import errors, owned
@@ -137,7 +138,7 @@ class KindFeed:
                 return
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > MOST_LINE:
-                raise ClusterError("answer_too_large", f"An event of the cluster has more than {MOST_LINE:,} bytes.")
+                raise refused("answer_too_large", what="An event", limit=f"{MOST_LINE:,}")
             for line in lines:
                 if line.strip():
                     yield _event(line)
