@@ -257,6 +257,7 @@ CSV_LINES = [
     Line("projects/<slug:slug>/applications/", "application",               "in q - - - q q q"),
     Line("applications/",                 "",                               "in - - - - . . ."),
     Line("catalog/",                      "asset publisher",                "in q a a a aql aql aql"),
+    Line("environments/",                 "slug endpoint",                  "in q a a a aql aql aql"),
     Line("endpoints/",                    "slug endpoint failed person",    "in q as as as aql aql aql"),
     Line("requests/",                     "slug waiting draft person",      "in qy a a ar aql aql aql"),
     Line("approvals/",                    "waiting person",                 "in . - - r aql aql -"),

@@ -174,7 +174,9 @@ def test_units(world: World, api_for: Api) -> None:
     """Money is a decimal string beside a currency, times are RFC 3339 in UTC, sizes are whole bytes, ids are stable."""
     me = api_for(world.org.pat, *SCOPES)
     paths = [
-        path_of("get", path, world) for method, path in OPERATIONS if method == "get" and not path.endswith("/export")
+        path_of("get", path, world)
+        for method, path in OPERATIONS
+        if method == "get" and not path.endswith(("/export", "/rbac"))
     ]
     money = times = sizes = 0
     for path in paths:
