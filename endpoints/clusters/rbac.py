@@ -172,11 +172,11 @@ def objects(
 ) -> list[dict[str, Any]]:
     """Return namespace, ServiceAccount, ClusterRole and binding for exactly `driver`, as objects of the API.
 
-    The role is named after account, prefix and driver: a cluster that is registered twice has two, and neither takes
-    rights away from the other.
+    The role is named after prefix and driver: a cluster that is registered twice has two, and neither takes rights away
+    from the other. With an account of its own it has the name of that.
     """
     labels = {"app.kubernetes.io/name": "gatehouse", "app.kubernetes.io/component": "cluster-access"}
-    named = "-".join(dict.fromkeys([account, owned.prefix(settings), driver]))
+    named = "-".join(dict.fromkeys([ACCOUNT, owned.prefix(settings), driver])) if account == ACCOUNT else account
     whole, own = {"name": named, "labels": labels}, {"name": account, "namespace": namespace, "labels": labels}
     rules = [
         {"apiGroups": [grant.group], "resources": [grant.resource], "verbs": list(grant.verbs)}

@@ -26,11 +26,13 @@ REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 SCALER = "hpa"
 MISSED = re.compile(r"may not (\w+) (\S+)")
 ASKS = {ask.words: ask for ask in rbac.asks("kubernetes", {"autoscaler": SCALER})}
-# The watcher follows by it, the connection test counts by it, how much of a quota is used only explains, and the
-# comparison with what was approved reads each object by itself where it may not list them.
+# The watcher follows by it, the connection test counts by it, how much of a quota is used only explains, the comparison
+# with what was approved reads each object by itself where it may not list them, and the scan looks for what is not ours.
 ELSEWHERE = {
     "watch pods", "watch deployments.apps", "list nodes", "list resourcequotas", "list namespaces", "list limitranges",
-    "list networkpolicies.networking.k8s.io", "list serviceaccounts",
+    "list networkpolicies.networking.k8s.io", "list serviceaccounts", "list statefulsets.apps",
+    "list inferenceservices.serving.kserve.io", "list llminferenceservices.serving.kserve.io",
+    "list resourceclaims.resource.k8s.io", "list hardwareprofiles.infrastructure.opendatahub.io",
 }  # fmt: skip
 DETAILS = {"list events", "get pods/log", "list replicasets.apps"}
 # Nothing is ended or made smaller by a first start.
