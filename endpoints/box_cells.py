@@ -129,7 +129,7 @@ def _split(scene: Scene, box: Split) -> Cell:
         "kind": "split",
         "where": f"{box.node.name} / {box.index}",
         "node": box.node.name,
-        "product": box.node.product or box.node.resource,
+        "product": model(box.node),
         "name": f"{len(taken)} of {len(box.slices)} × {kind} held",
         "what": ", ".join(dict.fromkeys(names)),
         "slices": [{"kind": one.kind, "holder": _holder(one)} for one in box.slices],
@@ -153,9 +153,14 @@ def _holder(seat: Seat) -> str:
     return str(seat.pod.get("endpoint") or "")
 
 
+def model(node: Node) -> str:
+    """Return the name of an accelerator as people say it: NVIDIA-H100-80GB-HBM3 is an H100 80GB HBM3."""
+    return node.product.removeprefix("NVIDIA-").replace("-", " ") or node.resource
+
+
 def product(node: Node) -> str:
     """Return what an accelerator is, with its memory where the node says it."""
-    words = node.product or node.resource
+    words = model(node)
     return f"{words}, {round(node.memory_mib / 1024)} GiB" if node.memory_mib else words
 
 
