@@ -150,4 +150,4 @@ def test_a_stranger_and_unknown_accelerators_are_said(
     assert "3 accelerators are held by something that the portal did not start" in cells["differences"]
     strangers = client.get("/capacity/").context["strangers"]
     assert {one["resource"] for one in strangers} == {"nvidia.com/gpu"}, "of the plane's other two nodes"
-    assert {one["product"] for one in strangers} == {"NVIDIA-H100-80GB-HBM3"}
+    assert {one["product"] for one in strangers} == {"H100 80GB HBM3"}

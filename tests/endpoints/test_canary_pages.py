@@ -59,7 +59,7 @@ def read(client: Client, endpoint: Endpoint) -> str:
 def test_the_page_shows_what_both_did_since_the_canary_began(org: Org, client_for: Clients, endpoint: Endpoint) -> None:
     dana = client_for(org.dana)
     before = read(dana, endpoint)
-    assert "Try it as a canary" in before and "TTFT p95" not in before and "Promote" not in before
+    assert "Try it as a canary" in before and "TTFT p95" not in before and "Promote revision" not in before
     assert act(dana, endpoint, act="share", percent="10").status_code == 302
     endpoint.refresh_from_db()
     assert endpoint.canary_percent == 10 and "has answered no call yet" in read(dana, endpoint)
