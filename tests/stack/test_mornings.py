@@ -87,6 +87,8 @@ def test_somebody_looks_at_every_page() -> None:
         "catalog/<str:slug>/versions/<str:version>/files/",  # a file of rows
         "endpoints/<uuid:endpoint_id>/status/",  # a part of its page
         "clusters/<slug:cluster>/checks/",  # likewise
+        "endpoints/<uuid:endpoint_id>/promote/",  # leads to the form
+        "rogue/<int:rogue_id>/adopt/",  # likewise
         "metrics",
         "accounts/password/set/",
         "accounts/login/code/confirm/",
