@@ -26,6 +26,7 @@ from endpoints.gateways.builtin.budget import Budget, Budgets
 from endpoints.gateways.builtin.directory import Directory
 from endpoints.gateways.builtin.errors import Refusal
 from endpoints.models import Endpoint, Event
+from endpoints.rogue.models import RogueWorkload
 from portal import outbound
 from projects.models import ApiKey, Application, Delivery, Notification, Project, SavedView, User, Webhook
 from projects.notify import calls
@@ -236,6 +237,7 @@ def plant(world: World, text: str) -> None:
         Endpoint: ("purpose", "reason_sentence", "hold_reason"), Event: ("sentence",), Request: ("name",),
         Notification: ("title", "text"), AccessReviewItem: ("words", "reason"),
         OAuthClient: ("name",), Application: ("description",), Waiver: ("reason", "compensating_control"),
+        RogueWorkload: ("owner_name", "owner_source"),  # annotations of a cluster, which anybody may have written
     }  # fmt: skip
     pat = Principal.of(world.org.pat)
     applications.create(pat, project=None, name="Nightly", grants=["client_credentials"], scopes=["catalog:read"])
@@ -287,6 +289,10 @@ def _csv(name: str, response: Any) -> Iterator[tuple[str, str]]:
         yield name, content.decode()
 
 
+# Files of slugs, numbers and words of the portal alone: nobody writes a cell of them.
+CHOSEN_WORDS = {"environments/?format=csv"}
+
+
 @pytest.mark.parametrize("start", RISKY, ids=repr)
 def test_no_cell_of_any_file_runs(start: str, world: World, api_for: Api, client_for: Clients) -> None:
     """Every file, with words that a spreadsheet would run in every column that people write: all of them disarmed."""
@@ -298,7 +304,9 @@ def test_no_cell_of_any_file_runs(start: str, world: World, api_for: Api, client
         assert len(rows) > 1, f"{name} has no row: nothing was tried"
         cells = [cell for row in rows for cell in row]
         assert not [cell for cell in cells if cell.startswith(RISKY)], name
-        assert [cell for cell in cells if cell.startswith(f"'{start}")], f"{name} shows none of the words: {rows[1]}"
+        if name not in CHOSEN_WORDS:
+            armed = [cell for cell in cells if cell.startswith(f"'{start}")]
+            assert armed, f"{name} shows none of the words: {rows[1]}"
 
 
 # --- Saved views ------------------------------------------------------------------------------------------------------
