@@ -136,7 +136,8 @@ def api_addresses(world: World) -> list[tuple[str, str]]:
     lists = ["/usage?group_by=key,endpoint,person,project&limit=200", "/requests?assigned=me", "/requests?limit=200"]
     wanted = [path for path in (*paths, *lists) if path != "/audit/export"]
     for_pat = (
-        "audit", "access?", "access/", "sso/", "assigned", "webhooks", "policies/previews", "admission", "health", "/rbac",
+        "audit", "access?", "access/", "sso/", "assigned", "webhooks", "policies/previews", "admission", "health",
+        "/rbac",
     )  # fmt: skip
     return [("pat" if any(word in path for word in for_pat) else "dana", f"/api/v1{path}") for path in wanted]
 

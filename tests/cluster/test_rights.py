@@ -27,7 +27,7 @@ SCALER = "hpa"
 MISSED = re.compile(r"may not (\w+) (\S+)")
 ASKS = {ask.words: ask for ask in rbac.asks("kubernetes", {"autoscaler": SCALER})}
 # The watcher follows by it, the connection test counts by it, how much of a quota is used only explains, the comparison
-# with what was approved reads each object by itself where it may not list them, and the scan looks for what is not ours.
+# with what was approved reads each object by itself where it may not list them, and the scan seeks what is not ours.
 ELSEWHERE = {
     "watch pods", "watch deployments.apps", "list nodes", "list resourcequotas", "list namespaces", "list limitranges",
     "list networkpolicies.networking.k8s.io", "list serviceaccounts", "list statefulsets.apps",
