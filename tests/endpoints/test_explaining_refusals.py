@@ -11,6 +11,7 @@ from endpoints.clusters.explaining.cases import CASES, REFUSALS
 from tests.endpoints import explaining_document
 from tests.endpoints.refusal_examples import WORDS, example
 
+pytestmark = pytest.mark.slow
 ENDPOINTS = Path(__file__).resolve().parents[2] / "endpoints"
 MODULES = sorted(
     [*(ENDPOINTS / "clusters").rglob("*.py"), *(ENDPOINTS / "fleet").rglob("*.py"), ENDPOINTS / "drivers.py"]
