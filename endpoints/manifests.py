@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from endpoints.clusters import Commit, Committing
+from endpoints.clusters.manifest_text import manifest_text
 from endpoints.drivers import driver_for, workload
 from endpoints.models import Endpoint
 
@@ -73,19 +72,4 @@ def document(found: Manifests) -> dict[str, Any]:
 
 def _manifest(one: Mapping[str, Any], revision: int) -> Manifest:
     meta = one["metadata"]
-    text = yaml.dump(_plain(one), Dumper=_Flat, sort_keys=False, default_flow_style=False, width=120)
-    return Manifest(str(one["kind"]), str(meta["name"]), str(meta.get("namespace", "")), revision, str(text))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-class _Flat(yaml.SafeDumper):
-    """Writes values out instead of anchors and aliases."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        """Never an alias."""
-        return True
+    return Manifest(str(one["kind"]), str(meta["name"]), str(meta.get("namespace", "")), revision, manifest_text(one))

@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from audit.services import system
 from catalog.models import HardwareProfile
+from portal.states import take
 from quotas import devices, services
 from quotas.models import Node, NodeCondition, Pool, Reservation, Survey
 
@@ -51,10 +51,7 @@ def claim(cluster: str, every: dt.timedelta) -> dt.datetime | None:
     pause = max(every, dt.timedelta(seconds=SHARE * survey.seconds)) if every else every
     if survey.tried_at is not None and now - survey.tried_at < pause * 0.9:
         return None
-    mine = Survey.objects.filter(
-        Q(claimed_until=None) | Q(claimed_until__lte=now), pk=cluster, tried_at=survey.tried_at
-    )
-    return now if mine.update(claimed_until=now + CLAIM, tried_at=now) else None
+    return now if take(survey, now, CLAIM, until="claimed_until", began="tried_at") else None
 
 
 def fail(cluster: str, claimed: dt.datetime, sentence: str) -> None:

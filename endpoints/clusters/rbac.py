@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from endpoints.clusters.admission import terms
 from endpoints.clusters.kubernetes import owned
+from endpoints.clusters.manifest_text import manifest_text
 
 ACCOUNT = NAMESPACE = "gatehouse"  # name of the ServiceAccount, and the namespace that it lives in
 # Server-side apply is `patch`, and `create` where the object is not there yet.
@@ -210,7 +209,7 @@ def manifest(driver: str, settings: Mapping[str, Any], *, namespace: str = NAMES
 
 def _text(one: Mapping[str, Any], table: Iterable[Grant]) -> str:
     rest = {name: value for name, value in one.items() if name != "rules"}
-    text = str(yaml.dump(rest, Dumper=_Flat, sort_keys=False, width=120))
+    text = manifest_text(rest)
     return text + "rules:\n" + "".join(map(_rule, table)) if "rules" in one else text
 
 
@@ -218,11 +217,3 @@ def _rule(grant: Grant) -> str:
     values = (f'["{grant.group}"]', f'["{grant.resource}"]', f"[{', '.join(grant.verbs)}]")
     text = "  # {}\n  - apiGroups: {}\n    resources: {}\n    verbs: {}\n".format(grant.why, *values)
     return text + (f"    resourceNames: [{', '.join(grant.names)}]\n" if grant.names else "")
-
-
-class _Flat(yaml.SafeDumper):
-    """Writes values out instead of anchors and aliases."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        """Never an alias."""
-        return True

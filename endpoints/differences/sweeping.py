@@ -23,6 +23,7 @@ from endpoints.models import Cluster, Desired, Endpoint, Phase
 from endpoints.nudge import post
 from endpoints.seats import HOLDER_KIND
 from endpoints.watching.pressing import press
+from portal.states import take
 from quotas.models import Reservation, ReservationState
 
 log = logging.getLogger(__name__)
@@ -82,9 +83,7 @@ def compare(pk: int) -> None:
         return
     DriftLook.objects.bulk_create([DriftLook(cluster=cluster)], ignore_conflicts=True)
     now, look = timezone.now(), DriftLook.objects.get(pk=pk)
-    free = Q(looking_until=None) | Q(looking_until__lte=now)
-    mine = DriftLook.objects.filter(free, pk=pk, looked_at=look.looked_at)
-    if not is_due(look, now) or not mine.update(looking_until=now + CLAIM, looked_at=now):
+    if not is_due(look, now) or not take(look, now, CLAIM, until="looking_until", began="looked_at"):
         return
     columns: dict[str, object] = {"failures": min(look.failures + 1, 1000), "problem": "It ended before it was done."}
     try:

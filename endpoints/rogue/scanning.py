@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from django.conf import settings
-from django.db.models import Q
 from django.utils import timezone
 
 from catalog.models import HardwareProfile
@@ -22,6 +21,7 @@ from endpoints.nudge import post
 from endpoints.rogue import approved, devices, judging, keeping, listing
 from endpoints.rogue.models import RogueScan
 from endpoints.watching import leases
+from portal.states import take
 
 log = logging.getLogger(__name__)
 TASK = "endpoints.tasks.scan_cluster"  # by name: the task calls this module
@@ -87,9 +87,7 @@ def scan(pk: int) -> bool:
     prepare([pk])
     now = timezone.now()
     row = RogueScan.objects.get(pk=pk)
-    free = Q(scanning_until=None) | Q(scanning_until__lte=now)
-    mine = RogueScan.objects.filter(free, pk=pk, scanned_at=row.scanned_at)
-    if not is_due(row, now) or not mine.update(scanning_until=now + CLAIM, scanned_at=now):
+    if not is_due(row, now) or not take(row, now, CLAIM, until="scanning_until", began="scanned_at"):
         return False
     told: dict[str, object] = {"failures": min(row.failures + 1, 1000)}
     try:

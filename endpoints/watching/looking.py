@@ -23,6 +23,7 @@ from endpoints.watching import leases, wanted
 from endpoints.watching.pressing import press
 from endpoints.watching.resting import at_rest
 from portal.http import uuid_or_none
+from portal.states import take
 
 log = logging.getLogger(__name__)
 TASK = "endpoints.tasks.look_over_cluster"  # by name: the task calls this module
@@ -74,9 +75,7 @@ def look_over(pk: int) -> None:
     leases.prepare([pk])
     now = timezone.now()
     watch = Watch.objects.get(pk=pk)
-    mine = Watch.objects.filter(_unclaimed(now), pk=pk, looked_at=watch.looked_at)
-    # With the claim comes the time: whatever is wanted from here on is wanted anew.
-    if not is_due(watch, now) or not mine.update(looking_until=now + CLAIM, looked_at=now):
+    if not is_due(watch, now) or not take(watch, now, CLAIM, until="looking_until", began="looked_at"):
         return
     failures = watch.look_failures + 1
     try:
@@ -160,10 +159,6 @@ def _forgotten(cluster: Cluster, now: datetime) -> list[UUID]:
     waiting = waiting.filter(Q(due_at__lte=now) | Q(due_at=None) & ~SETTLED)
     most = PER_SECOND * settings.SWEEP_SECONDS
     return list(waiting.order_by(F("due_at").asc(nulls_last=True)).values_list("pk", flat=True)[:most])
-
-
-def _unclaimed(now: datetime) -> Q:
-    return Q(looking_until=None) | Q(looking_until__lte=now)
 
 
 def _send(cluster: int) -> None:

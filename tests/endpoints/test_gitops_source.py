@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from endpoints.clusters import ClusterError, Workload
-from endpoints.clusters.gitops import layout
+from endpoints.clusters import ClusterError, Workload, manifest_text
 from endpoints.clusters.kubernetes import manifests
 from tests.endpoints.git_kit import Remote, built, git
 from tests.endpoints.gitops_kit import Make, folder, write
@@ -217,4 +216,6 @@ def test_what_is_written_is_plain_yaml_that_says_the_same(repository: Remote, ma
     told = {(one["kind"], one["metadata"]["name"]): one for one in built(repository)}
     for one in made:
         if one["kind"] != "Secret":
-            assert told[one["kind"], one["metadata"]["name"]] == yaml.safe_load(yaml.safe_dump(layout._plain(one)))
+            assert told[one["kind"], one["metadata"]["name"]] == yaml.safe_load(
+                yaml.safe_dump(manifest_text.plain(one))
+            )

@@ -22,6 +22,7 @@ from endpoints.clusters.admission.terms import (
     name,
 )
 from endpoints.clusters.kubernetes import owned
+from endpoints.clusters.manifest_text import Flat
 
 Object = dict[str, Any]
 _ADMISSION = "admissionregistration.k8s.io/v1"
@@ -222,12 +223,8 @@ def _words(condition: Condition) -> str:
     return f"{condition.rule.id}: {condition.rule.title}"
 
 
-class _Plain(yaml.SafeDumper):
-    """Writes values out instead of anchors and aliases, and texts of several lines as such."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        """Never an alias."""
-        return True
+class _Plain(Flat):
+    """Writes texts of several lines as such."""
 
 
 def _block(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:

@@ -10,13 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from endpoints.clusters import Place, Workload
 from endpoints.clusters.explaining.cases import refused
 from endpoints.clusters.gitops.repository import PROPOSALS
 from endpoints.clusters.gitops.words import error
 from endpoints.clusters.kubernetes import owned
+from endpoints.clusters.manifest_text import manifest_text
 
 DIRECTORY = "gatehouse"
 LIST = "kustomization.yaml"
@@ -27,14 +26,6 @@ _ITEM = re.compile(r"^( *)- +(\S+) *$")
 _REPLICAS = re.compile(r"^  replicas:.*$", re.MULTILINE)
 
 Manifest = Mapping[str, Any]
-
-
-class _Flat(yaml.SafeDumper):
-    """Writes values out instead of anchors and aliases."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        """Never an alias."""
-        return True
 
 
 def root(place: Place) -> str:
@@ -66,8 +57,7 @@ def proposal(place: Place, path: str, word: str) -> str:
 
 def text(manifest: Manifest) -> bytes:
     """Return a manifest as its file: keys in order, no time, no alias."""
-    body = yaml.dump(_plain(manifest), Dumper=_Flat, sort_keys=True, default_flow_style=False, width=120)
-    return (HEAD + body).encode()
+    return (HEAD + manifest_text(manifest, sort_keys=True)).encode()
 
 
 def shared(manifests: Sequence[Manifest]) -> dict[str, bytes]:
@@ -159,12 +149,3 @@ def _items(content: bytes, path: str) -> tuple[list[str], int, dict[int, str]]:
 
 def _joined(lines: Sequence[str]) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogateescape")
-
-
-def _plain(value: Any) -> Any:
-    """Return plain lists and dictionaries: the portal's own mappings and tuples are none to YAML."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value
