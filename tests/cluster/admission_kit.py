@@ -88,6 +88,9 @@ def guarded(plane: Plane, directory: Path, driver: str, mode: terms.Mode, **opti
         _wait_active(plane, plan.prefix)
         yield Guarded(plane, place, user, plan)
     finally:
+        label = f"{owned.INSTALLATION}={plan.prefix}"
+        left = plane.api.items("/api/v1/namespaces", labelSelector=label)
+        plane.remove_namespaces(one["metadata"]["name"] for one in left)  # of a test that failed
         for one in reversed(made.objects):
             if one["kind"] != "CustomResourceDefinition":
                 plane.api.delete(plane.api.path(dict(one)))

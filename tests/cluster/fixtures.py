@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from tests.cluster.api import Object
 from tests.cluster.binaries import Missing
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.plane import NoPlane, Plane
-from tests.stack.conftest import wait_for
 
 
 def needed(found: Path | Missing) -> Path:
@@ -66,13 +64,7 @@ def make_namespace(plane: Plane) -> Iterator[Callable[..., str]]:
         return name
 
     yield make
-    for name in made:
-        plane.api.delete(f"/api/v1/namespaces/{name}")
-        plane.api.delete(f"/api/v1/namespaces/{name}/pods")  # at once; the namespace begins only after five seconds
-    for name in made:
-        # What counts for the next test is that the GPUs are free.
-        pods = partial(plane.api.items, f"/api/v1/namespaces/{name}/pods")
-        wait_for(lambda pods=pods: not pods(), 60, f"the pods of {name} to go")  # type: ignore[misc]
+    plane.remove_namespaces(made)
 
 
 @pytest.fixture

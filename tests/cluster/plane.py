@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -240,6 +241,18 @@ class Plane:
             started = kserve.Controllers(self.api, manifests, programs, self.directory / "kserve", kubeconfig)
             self._kserve = started
             started.start()
+
+    # Leaving
+
+    def remove_namespaces(self, names: Iterable[str]) -> None:
+        """Delete namespaces and wait until their pods have gone, so that the next test finds the GPUs free."""
+        names = list(names)
+        for name in names:
+            self.api.delete(f"/api/v1/namespaces/{name}")
+            self.api.delete(f"/api/v1/namespaces/{name}/pods")  # at once; the namespace begins only after five seconds
+        for name in names:
+            pods = partial(self.api.items, f"/api/v1/namespaces/{name}/pods")
+            wait_for(lambda pods=pods: not pods(), 60, f"the pods of {name} to go")  # type: ignore[misc]
 
     # What was asked of the server
 

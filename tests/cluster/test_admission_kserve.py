@@ -22,7 +22,7 @@ from tests.endpoints.kubernetes_kit import workload
 from tests.stack.conftest import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-MERGE = "application/merge-patch+json"
+MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +65,10 @@ def paths(cluster: Guarded, wanted: Workload) -> tuple[str, str]:
     return where, f"{where}/{owned.name(wanted)}"
 
 
-def as_written(live: Object, name: str = "") -> Object:
-    """Return an object of KServe as somebody would write it."""
-    meta = live["metadata"]
-    kept = {key: meta[key] for key in ("labels", "annotations", "name")}
-    return {**live, "metadata": kept | ({"name": name} if name else {"resourceVersion": meta["resourceVersion"]})}
-
-
-def pod_of(thing: Object) -> Object:
-    """Return the pod in an object of KServe."""
-    found: Object = thing["spec"].get("template") or thing["spec"]["predictor"]
-    return found
+def copied(live: Object) -> Object:
+    """Return an object of KServe as somebody would write it again under another name."""
+    kept = {key: live["metadata"][key] for key in ("labels", "annotations")}
+    return {**live, "metadata": kept | {"name": "copy"}}
 
 
 def test_kserve_s_objects_pass_as_approved_and_their_children_pass(cluster: Guarded) -> None:
@@ -104,11 +97,11 @@ def _refused(cluster: Guarded, wanted: Workload) -> None:
     where, own = paths(cluster, wanted)
     space, api = cluster.space(wanted), cluster.plane.api
     somebody, live = cluster.stranger(space), api.get(own)
-    copy = as_written(live, "copy")
-    assert "approved nothing" in refusal(somebody, "POST", where, copy), "labels and annotations prove nothing"
-    other = as_written(live)
-    pod_of(other)["containers"][0] = pod_of(other)["containers"][0] | {"image": "registry.example.com/miner"}
-    assert "differs from what Gatehouse approved" in refusal(somebody, "PUT", own, other, dryRun="All")
+    assert "approved nothing" in refusal(somebody, "POST", where, copied(live)), "labels and annotations prove nothing"
+    pod = "template" if "llm" in where else "predictor"
+    image = [{"op": "replace", "path": f"/spec/{pod}/containers/0/image", "value": "registry.example.com/miner"}]
+    said = refusal(somebody, "PATCH", own, image, kind=JSON_PATCH, dryRun="All")
+    assert "differs from what Gatehouse approved" in said
     logging = {"metadata": {"annotations": {"internal.serving.kserve.io/logger": "true"}}}
     assert "Annotations" in refusal(somebody, "PATCH", own, logging, kind=MERGE)
     more: Object = {"spec": {"replicas": 9}} if "llm" in where else {"spec": {"predictor": {"maxReplicas": 9}}}
@@ -123,7 +116,7 @@ def _refused(cluster: Guarded, wanted: Workload) -> None:
     for child in api.items(f"/apis/apps/v1/namespaces/{space}/deployments"):
         path = f"/apis/apps/v1/namespaces/{space}/deployments/{child['metadata']['name']}"
         image = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "miner"}]
-        assert "approved nothing" in refusal(somebody, "PATCH", path, image, kind="application/json-patch+json")
+        assert "approved nothing" in refusal(somebody, "PATCH", path, image, kind=JSON_PATCH)
         assert "more replicas" in refusal(somebody, "PATCH", f"{path}/scale", {"spec": {"replicas": 9}}, kind=MERGE)
         forged: Object = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": child["spec"]}
         forged["metadata"] = {key: child["metadata"][key] for key in ("labels", "ownerReferences")} | {"name": "child"}
