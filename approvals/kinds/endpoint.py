@@ -177,7 +177,7 @@ def _beyond(body: EndpointBody, found: Resolved, near: Around) -> dict[str, Any]
     replicas, calls, classification = body.replicas or 1, body.concurrency or 1, body.data_classification or ""
     running = found.running
     if running is None:
-        running = sharing.running(version, [project.pk], project)
+        running = sharing.running(version, [project.pk], project, besides=body.promoted_from or "")
     return {
         "security": security.security(
             version, near, cluster=found.cluster, environment=body.environment or "",
