@@ -15,6 +15,7 @@ from endpoints.clusters.kubernetes.driver import KubernetesDriver
 from endpoints.differences import keeping, services, sweeping
 from endpoints.differences.accepting import offer
 from endpoints.differences.models import DriftLook, LiveDifference, Resolution
+from endpoints.drivers import driver_for
 from endpoints.models import Cluster, Endpoint, Event, Revision
 from portal.errors import Conflict, Forbidden
 from projects.models import Notification
@@ -67,6 +68,24 @@ def test_an_edit_by_hand_is_found_with_both_values_and_who(row: Endpoint, double
     assert double.objects[key_of(double, "deployments")]["spec"]["replicas"] == 1, "it stays until somebody decides"
     assert row.phase == "ready" and "1 of 1 replica" in row.reason_sentence
     assert Event.objects.filter(endpoint=row, code="changed_by_hand").count() == 1
+
+
+def test_memory_that_somebody_gave_stays_although_its_pods_start_anew(row: Endpoint, double: Double) -> None:
+    key = key_of(double, "deployments")
+    edit(double, key, MEMORY, "99Gi")
+    wanted = sweeping.workload_of(row, 99)
+    assert wanted is not None
+    driver_for(row.cluster).apply(wanted)  # as for every engine that is not there for a moment
+    assert double.objects[key]["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "99Gi"
+    (one,) = sweep(row)
+    assert (one.found, one.resolution) == ("99Gi", "") and not Row.objects.filter(action="endpoints.take_back").exists()
+
+    edit(double, key, f"{ENGINE}/image", EVIL)
+    Endpoint.objects.filter(pk=row.pk).update(due_at=None)
+    work(row)
+    live = double.objects[key]["spec"]["template"]["spec"]["containers"][0]
+    assert live["resources"]["limits"]["memory"] != "99Gi", "an object is written as a whole"
+    assert {one.resolution for one in LiveDifference.objects.filter(endpoint=row)} == {Resolution.TAKEN_BACK}
 
 
 def test_keepers_are_told_once(row: Endpoint, double: Double, org: Org) -> None:

@@ -21,9 +21,9 @@ def stamped(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**manifest, "metadata": {**meta, "annotations": annotations}}
 
 
-def settled(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
-    """Whether writing `manifest` would change nothing."""
-    return owned.annotation(live, key(manifest)) == _compact(manifest) and holds(live, manifest)
+def settled(live: Mapping[str, Any], manifest: Mapping[str, Any], *, show: bool = False) -> bool:
+    """Whether writing `manifest` would change nothing, or with `show` only what may stay as somebody changed it."""
+    return owned.annotation(live, key(manifest)) == _compact(manifest) and not drifted(live, show=show)
 
 
 def shows(settings: Mapping[str, Any]) -> bool:
