@@ -87,6 +87,15 @@ def test_buttons_are_for_those_who_may(row: Endpoint, org: Org, client_for: Any)
     assert client_for(org.cy).get(path(row)).status_code == 404
 
 
+@pytest.mark.parametrize("code", ["git_edited", "git_taken_away"])
+def test_what_is_held_can_be_written_again_before_it_was_compared(
+    row: Endpoint, org: Org, client_for: Any, code: str
+) -> None:
+    assert "drift/reapply" not in text(client_for(org.pat).get(path(row)))
+    Endpoint.objects.filter(pk=row.pk).update(reason_code=code)
+    assert "drift/reapply" in text(client_for(org.pat).get(path(row)))
+
+
 def test_reapply_and_look_again(row: Endpoint, org: Org, client_for: Any) -> None:
     differ(row)
     omar = client_for(org.omar)
