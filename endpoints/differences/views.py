@@ -53,7 +53,9 @@ def endpoint_drift(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
         "rewriting": row.rewrite_at is not None,
         "paused": row.cluster.paused,
         "can_look": not reading.why_not(row) and can(request.principal, "compare", row),
-        "can_reapply": (rows or row.reason_code in HELD) and runs and not row.cluster.paused
+        "can_reapply": (rows or row.reason_code in HELD)
+        and runs
+        and not row.cluster.paused
         and can(request.principal, "reapply", row),
         "accept": _accept(made, asks),
         "promote": _promote(row) if asks else [],

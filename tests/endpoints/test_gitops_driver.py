@@ -221,6 +221,17 @@ def test_compare_knows_files_that_are_gone_and_files_that_are_no_object(
     }  # fmt: skip
 
 
+def test_one_that_cannot_be_written_keeps_nobody_from_being_compared(
+    where: Place, remote: Remote, double: Double
+) -> None:
+    made, wanted = GitOpsDriver(where), workload()
+    made.apply(wanted)
+    edited(remote, wanted)
+    broken = replace(workload(), image="vllm:latest")
+    found = dict(made.compare_all({broken.endpoint_id: broken, wanted.endpoint_id: wanted}))
+    assert not found[broken.endpoint_id] and found[wanted.endpoint_id]
+
+
 def test_compare_tells_of_everything_that_holds_an_endpoint(where: Place, remote: Remote, double: Double) -> None:
     """What is shown nowhere nobody can have written again."""
     made, wanted = GitOpsDriver(where), workload()

@@ -98,9 +98,17 @@ class GitOpsDriver(KubernetesDriver):
         return comparing.differences(self.source, self._place, workload, wanted)
 
     def compare_all(self, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, Sequence[Difference]]]:
-        """Yield what `compare` returns of each workload, by the id of its endpoint. Raises ClusterError."""
+        """Yield what `compare` returns of each workload, by the id of its endpoint; nothing where it cannot be written
+        at all, which its page says. Raises ClusterError.
+        """
         for endpoint_id, workload in workloads.items():
-            yield endpoint_id, self.compare(workload)
+            try:
+                found = self.compare(workload)
+            except ClusterError as problem:
+                if problem.retry:
+                    raise
+                found = ()
+            yield endpoint_id, found
 
     def committed(self, endpoint_id: str) -> Commit | None:
         """Return where an endpoint stood in Git when this machine looked last, None when it saw none. Asks nobody."""

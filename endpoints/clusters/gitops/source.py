@@ -135,9 +135,7 @@ class Source:
             found.append((folder, entries, sealed))
         return found[0] if found else ("", {}, None)
 
-    def proposed(
-        self, stem: str, seen: Snapshot, proposals: Mapping[str, str]
-    ) -> Iterator[tuple[str, Sealed | None]]:
+    def proposed(self, stem: str, seen: Snapshot, proposals: Mapping[str, str]) -> Iterator[tuple[str, Sealed | None]]:
         """Yield the branches that propose something for an endpoint, the one that counts last, each with what it would
         leave in its directory (None: nothing). What is merged, overtaken or not the portal's is none.
         """
