@@ -31,6 +31,7 @@ STATES = {
     Resolution.GONE: ("no longer there", "grey", "ok"),
     Resolution.REPLACED: ("replaced", "grey", "ok"),
 }
+HELD = frozenset({"git_edited", "git_taken_away"})  # why nothing is written, whether or not it was compared since
 PURPOSE = "Accept what was changed in the cluster by hand."
 
 
@@ -52,7 +53,10 @@ def endpoint_drift(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
         "rewriting": row.rewrite_at is not None,
         "paused": row.cluster.paused,
         "can_look": not reading.why_not(row) and can(request.principal, "compare", row),
-        "can_reapply": bool(rows) and runs and not row.cluster.paused and can(request.principal, "reapply", row),
+        "can_reapply": (rows or row.reason_code in HELD)
+        and runs
+        and not row.cluster.paused
+        and can(request.principal, "reapply", row),
         "accept": _accept(made, asks),
         "promote": _promote(row) if asks else [],
     }

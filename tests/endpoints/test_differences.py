@@ -305,6 +305,22 @@ def test_a_cluster_that_is_away_delays_nobody_and_says_so(
     assert sweeping.interval(look) > sweeping.interval(DriftLook.objects.get(pk=other.cluster_id))
 
 
+def test_a_look_that_took_too_long_leaves_the_claim_of_the_next_one(
+    row: Endpoint, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = timezone.now() + dt.timedelta(seconds=300)
+
+    def overtaken(*given: Any) -> tuple[int, None]:
+        DriftLook.objects.filter(pk=row.cluster_id).update(looking_until=later)  # its claim had ended
+        return 1, None
+
+    monkeypatch.setattr(sweeping, "look_at", overtaken)
+    DriftLook.objects.filter(pk=row.cluster_id).update(looked_at=None, finished_at=None)
+    sweeping.compare(row.cluster_id)
+    look = DriftLook.objects.get(pk=row.cluster_id)
+    assert (look.looking_until, look.finished_at) == (later, None)
+
+
 def test_a_look_without_time_goes_on_where_it_ended(
     row: Endpoint, double: Double, org: Org, monkeypatch: pytest.MonkeyPatch
 ) -> None:
