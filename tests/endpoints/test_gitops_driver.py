@@ -138,6 +138,21 @@ def test_a_proposal_waits_for_its_merge(where: Place, remote: Remote, double: Do
     assert made.observe(wanted.endpoint_id).ready_count == 1
 
 
+def test_what_is_proposed_over_an_edit_waits_for_its_merge(where: Place, remote: Remote, double: Double) -> None:
+    made, wanted = GitOpsDriver(replace(where, settings={"git_flow": "pull_request"})), workload()
+    made.apply(wanted)
+    remote.merge(next(one for one in remote.branches() if one != "main"), squash=True)
+    apply(remote, double)
+    edited(remote, wanted)
+    hold = made.observe(wanted.endpoint_id).hold
+    assert hold is not None and hold.code == "git_edited"
+    made.apply(replace(wanted, rewrite=True))
+    hold = made.observe(wanted.endpoint_id).hold
+    assert hold is not None and hold.code == "git_waits_merge", "what is to be done now is to merge it"
+    remote.merge(next(one for one in remote.branches() if one != "main"), squash=True)
+    assert made.observe(wanted.endpoint_id).hold is None
+
+
 def test_a_suspension_that_nobody_merged_is_none(where: Place, remote: Remote, double: Double) -> None:
     """Whoever applies the repository would start the engines later."""
     made, wanted = GitOpsDriver(replace(where, settings={"git_flow": "pull_request"})), workload()

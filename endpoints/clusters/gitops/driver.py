@@ -134,7 +134,8 @@ class GitOpsDriver(KubernetesDriver):
         for revision, count in sorted(wants.items()):
             missing = max(0, count - there[revision])
             replicas += [self._awaited(revision, stand)] * missing
-        hold = Hold(stand.hold.code, stand.hold.sentence, stand.hold.turn, stand.hold.next) if stand.hold else None
+        told = self._waits(stand) if stand.hold and stand.proposed else stand.hold  # the way out waits already
+        hold = Hold(told.code, told.sentence, told.turn, told.next) if told else None
         numbered = tuple(replace(one, index=index) for index, one in enumerate(replicas))
         return replace(seen, replicas=numbered, hold=hold)
 
