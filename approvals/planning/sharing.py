@@ -109,8 +109,8 @@ def running(
     version: Version, mine: Iterable[int], project: Project | None = None, *, besides: str = ""
 ) -> list[Running]:
     """Return what runs `version` and has room: endpoints of the projects `mine`, and those whose owners offer them; own
-    ones first (two queries at most). `project`: the one that asks; `besides`: id of the endpoint that is promoted, which
-    is no way to spare another environment one of its own.
+    ones first (two queries at most). `project`: the one that asks; `besides`: id of the endpoint that is promoted,
+    which is no way to spare another environment one of its own.
     """
     own = list(mine)
     rows = _candidates(version, own, project)
