@@ -1,6 +1,7 @@
 """The sweep over what clusters hold: found, shown or taken back, told once, closed again, and one cluster at a time."""
 
 import datetime as dt
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.utils import timezone
 from audit.models import Row
 from catalog.models import VersionState
 from endpoints.clusters import ClusterError
+from endpoints.clusters.kubernetes import owned
 from endpoints.clusters.kubernetes.driver import KubernetesDriver
 from endpoints.differences import keeping, services, sweeping
 from endpoints.differences.accepting import offer
@@ -118,6 +120,19 @@ def test_an_image_is_taken_back_at_once_and_it_is_known_what_it_was(row: Endpoin
     assert EVIL in str(audit.before) and "mallory" in str(audit.before)
     assert Notification.objects.filter(kind="endpoint.changed", person=org.dana).count() == 1
     assert sweep(row) == []
+
+
+def test_who_writes_in_the_name_of_the_portal_is_found_out(row: Endpoint, double: Double) -> None:
+    """An edit under the portal's field manager that changes the note of what was written along with the image."""
+    key = key_of(double, "deployments")
+    edit(double, key, f"{ENGINE}/image", EVIL, by=owned.MANAGER, how="Apply")
+    notes = double.objects[key]["metadata"]["annotations"]
+    image = next(one["image"] for one in json.loads(notes[owned.APPLIED])["spec"]["template"]["spec"]["containers"])
+    notes[owned.APPLIED] = notes[owned.APPLIED].replace(image, EVIL)
+    (one,) = [one for one in sweep(row) if one.field.endswith(".image")]
+    assert one.guarded and one.found == EVIL and row.rewrite_at is not None
+    work(row)
+    assert double.objects[key]["spec"]["template"]["spec"]["containers"][0]["image"] == image
 
 
 def test_who_changes_the_same_again_and_again_is_one_row(row: Endpoint, double: Double, org: Org) -> None:
