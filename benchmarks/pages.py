@@ -1,6 +1,5 @@
 """Server time of the pages at the size of a large bank, and the first page of each list against its naive form."""
 
-import gc
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +15,7 @@ from benchmarks.results import Result
 from benchmarks.stores import repeated
 from catalog.models import Asset
 from endpoints.models import Endpoint
+from portal import warm
 from projects.models import ApiKey, User
 from projects.permissions import can
 from projects.principal import Principal
@@ -36,8 +36,7 @@ def measure(store: str) -> list[Result]:
     checking every row.
     """
     scientist, engineer = seed_pages.bank()
-    gc.collect()
-    gc.freeze()  # as the server does when it starts
+    warm.up()  # as the server does when it starts
     results = []
     stranger = User.objects.create_user(username="stranger")  # of no project
     people = (("scientist", scientist, SCIENTIST), ("engineer", engineer, ENGINEER), ("stranger", stranger, CATALOG))

@@ -26,6 +26,7 @@ from benchmarks.results import Result
 from benchmarks.stores import repeated, scaled
 from catalog.models import Asset, Evidence, HardwareProfile, Version, VersionState
 from endpoints.models import Cluster, Endpoint, Phase, Revision
+from portal import warm
 from projects.models import Membership, Project, Role, User
 from projects.principal import Principal
 from quotas.models import Pool
@@ -42,6 +43,7 @@ IMPACT = "reference: the target; measured: a changed baseline over all endpoints
 def measure(store: str) -> list[Result]:
     """Time rules alone, plans, and a preview, on `store`."""
     person, body = seed()
+    warm.up()  # as the server does when it starts
     by = Principal.of(person)
     services.check(by, body)
     times = [milliseconds(lambda: services.check(by, body)) for _ in range(repeated(PLANS))]

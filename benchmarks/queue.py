@@ -1,7 +1,6 @@
 """The approval queue with 10,000 open requests: its first page, filtered, searched and sorted, and one row open."""
 
 import datetime as dt
-import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from benchmarks.results import Result
 from benchmarks.seed_pages import many
 from benchmarks.stores import scaled
 from catalog.models import HardwareProfile, Version
+from portal import warm
 from projects.models import Membership, Project, Role, User
 from projects.principal import Principal
 
@@ -33,8 +33,7 @@ PAGE = f"reference: the target, {TARGET_MS:.0f} ms p95; measured: p95 of {CALLS}
 def measure(store: str) -> list[Result]:
     """Time the pages of the queue for a governance lead."""
     lead, opened = _seed()
-    gc.collect()
-    gc.freeze()  # as the server does when it starts
+    warm.up()  # as the server does when it starts
     client, results = client_of(lead), []
     for path in (*(f"/approvals/{query}" for query in PATHS), f"/approvals/{opened.pk}/"):
         times, queries = timed(client, path)

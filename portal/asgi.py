@@ -15,10 +15,11 @@ Send = Callable[[Any], Awaitable[None]]
 pages = get_asgi_application()
 
 from endpoints.gateways.builtin import app as data_path  # noqa: E402
+from portal import warm  # noqa: E402
 
 gateway = data_path.gateway
 # What is there by now stays: the collector need not walk through half a million objects of code again and again, which
-# is a pause of 60 ms in the middle of some page.
+# is a pause of 60 ms in the middle of some call. The server of the pages does it once more (portal/warm.py).
 gc.collect()
 gc.freeze()
 
@@ -40,6 +41,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             await data_path.gateway_startup()
+            warm.up()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await data_path.gateway_shutdown()

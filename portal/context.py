@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Value
+from django.db.models import Exists, Expression, OuterRef, Value
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -36,15 +36,19 @@ class Counts:
 
 
 def counts(request: PortalRequest, decides: bool) -> Counts:
-    """Return what the masthead and the menu count: one query for all of it, and one for who lends to a platform
-    reviewer where the page has not read that; two for anybody else to whom somebody lends.
+    """Return what the masthead and the menu count, without what the page itself has counted: one query for all of it,
+    and one for who lends to a platform reviewer where the page has not read that; two for anybody else to whom somebody
+    lends.
     """
     principal = request.principal
     everywhere = allows(principal, "decide", Request, None)
     standing = Standing.seen(request) if everywhere else getattr(request, "standing", None)
     me = User.objects.filter(pk=principal.person.pk).order_by()
     unread = Notification.objects.filter(person=OuterRef("pk"), read_at__isnull=True)
-    waiting = number(waiting_for(principal, standing or Standing(principal))) if decides or standing else Value(0)
+    counted = getattr(request, "waiting", None)
+    waiting: Expression = Value(counted or 0)
+    if counted is None and (decides or standing):
+        waiting = number(waiting_for(principal, standing or Standing(principal)))
     row = me.annotate(unread=number(unread), waiting=waiting, lent=Exists(lenders(OuterRef("pk"))))
     many, open_requests, seen, lent = row.values_list("unread", "waiting", "preference__seen_news", "lent").get()
     if lent and standing is None and not principal.person.is_service:
@@ -100,7 +104,9 @@ def navigation(request: HttpRequest, principal: Principal, known: Counts) -> lis
 
 
 def frame(request: PortalRequest) -> dict[str, Any]:
-    """Context processor: `frame` for base.html."""
+    """Context processor: `frame` for base.html; nothing for a part of a page, whose frame is there already."""
+    if getattr(request, "in_frame", False):
+        return {}
     principal = getattr(request, "principal", ANONYMOUS)
     theme = request.COOKIES.get(THEME_COOKIE, "")
     data: dict[str, Any] = {

@@ -31,7 +31,13 @@ def page(
     """Render `template`, or only its partial `part` when htmx asks for it. The only reader of `request.htmx`."""
     htmx = getattr(request, "htmx", None)
     wants_part = part is not None and htmx and not htmx.history_restore_request
-    response = render(request, f"{template}#{part}" if wants_part else template, dict(context or {}), status=status)
+    name = f"{template}#{part}" if wants_part else template
+    # What stands around a part is on the screen already; portal/context.py need not ask the database for it.
+    vars(request)["in_frame"] = bool(wants_part)
+    try:
+        response = render(request, name, dict(context or {}), status=status)
+    finally:
+        del vars(request)["in_frame"]
     patch_vary_headers(response, ["HX-Request"])
     return response
 

@@ -3,6 +3,7 @@
 What comes back is what the ordinary queryset gives; tests compare the two.
 """
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,37 +18,42 @@ Rows = list[tuple[Any, ...]]
 @dataclass(frozen=True)
 class _Plan:
     sql: str
-    params: tuple[Any, ...]
+    params: tuple[tuple[int | None, Any], ...]  # place among the values, or None; what it is then
     compiler: Any
     converters: dict[int, Any]
 
 
 class Compiled:
-    """A queryset that depends on one value. `build` makes it for `marker`, a value that nothing else in it equals."""
+    """A queryset that depends on one value, or on several. `build` makes it for `markers`, one for each, which nothing
+    else in it equals.
+    """
 
-    def __init__(self, build: Callable[[Any], "QuerySet[Any, Any]"], marker: Any) -> None:
-        self._build, self._marker = build, marker
+    def __init__(self, build: Callable[..., "QuerySet[Any, Any]"], *markers: Any) -> None:
+        self._build, self._markers = build, markers
         self._plans: dict[str, _Plan] = {}
 
     def _plan(self, vendor: str) -> _Plan:
         """Return the SQL for this kind of database. Two threads may make it twice, which does no harm."""
         plan = self._plans.get(vendor)
         if plan is None:
-            compiler = self._build(self._marker).query.get_compiler(DEFAULT_DB_ALIAS)
+            compiler = self._build(*self._markers).query.get_compiler(DEFAULT_DB_ALIAS)
             sql, params = compiler.as_sql()
             expressions = [one[0] for one in compiler.select[: compiler.col_count]]
-            plan = _Plan(sql, tuple(params), compiler, compiler.get_converters(expressions))
-            if self._marker not in plan.params:
-                raise LookupError("the query does not depend on its value")
+            markers = [_adapted(marker) for marker in self._markers]
+            known = tuple((markers.index(param) if param in markers else None, param) for param in params)
+            plan = _Plan(sql, known, compiler, compiler.get_converters(expressions))
+            if set(range(len(markers))) - {place for place, _ in known}:
+                raise LookupError("the query does not depend on each of its values")
             self._plans[vendor] = plan
         return plan
 
-    def rows(self, value: Any) -> Rows:
-        """Return the rows for `value` as tuples (one query)."""
+    def rows(self, *values: Any) -> Rows:
+        """Return the rows for `values` as tuples (one query)."""
         connection = connections[DEFAULT_DB_ALIAS]
         plan = self._plan(connection.vendor)
         with connection.cursor() as cursor:
-            cursor.execute(plan.sql, [value if param == self._marker else param for param in plan.params])
+            given = [_adapted(value) for value in values]
+            cursor.execute(plan.sql, [param if place is None else given[place] for place, param in plan.params])
             found: Rows = cursor.fetchall()
         if not plan.converters:
             return found
@@ -69,6 +75,13 @@ class Compiled:
         for populator in populators:
             populator.populate(row, made)
         return made
+
+
+def _adapted(value: Any) -> Any:
+    """Return `value` as lookups hand it to the database."""
+    if isinstance(value, dt.datetime):
+        return connections[DEFAULT_DB_ALIAS].ops.adapt_datetimefield_value(value)
+    return value
 
 
 def _converted(row: tuple[Any, ...], converters: dict[int, Any], connection: Any) -> tuple[Any, ...]:

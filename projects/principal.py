@@ -1,6 +1,6 @@
 """Who acts, through what, with which limits: what every permission question and every audit row starts from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ class PortalRequest(HttpRequest):
     project: Project | None  # chosen in the switcher; None = all
     projects: list[Project]  # what pages offer, projects.middleware.offered; only there when one is chosen
     standing: Any  # approvals.stages.standing.Standing; only there when a part of the page needed it
+    waiting: int  # requests that wait for them, in all projects; only there when the page has counted them
     request_id: str
     address: str
 
@@ -86,8 +87,13 @@ class Principal:
     @classmethod
     def holders(cls, users: QuerySet[User]) -> list["Principal"]:
         """Return what `many` returns for those of `users` who hold any role or group, by their id (one query)."""
+        return cls.gathered(held_by(users))
+
+    @classmethod
+    def gathered(cls, rows: Iterable[tuple[Any, ...]]) -> list["Principal"]:
+        """Return the principals of the rows of `held_by`, by their id."""
         held: dict[int, tuple[User, list[Held]]] = {}
-        for row in _held({"user__in": users.order_by().values("pk")}, *_THEIRS):
+        for row in rows:
             user = _person(row)
             held.setdefault(user.pk, (user, []))[1].append(row[len(_COLUMNS) :])
         return [cls(user=user, **_holdings(rows)) for _, (user, rows) in sorted(held.items())]
@@ -146,6 +152,11 @@ def _held(whose: Mapping[str, Any], *along: str) -> QuerySet[Any, Any]:
     return members.values_list(*along, "project_id", "role", _allowed(Where.PROJECT, "role")).union(
         groups.values_list(*along, NOWHERE, "group__name", _allowed(Where.PLATFORM, "group__name")), all=True
     )
+
+
+def held_by(users: QuerySet[User]) -> QuerySet[Any, Any]:
+    """Return what each of `users` holds, a row for each role or group, behind the columns of the person."""
+    return _held({"user__in": users.order_by().values("pk")}, *_THEIRS)
 
 
 def _person(row: tuple[Any, ...]) -> User:

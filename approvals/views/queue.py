@@ -21,7 +21,7 @@ from approvals.stages.reading import readable, require_reviewer, waits_for
 from approvals.stages.standing import Standing
 from approvals.views.opened import opened_cells, with_pool
 from approvals.views.queue_list import ACTIONS, DEFAULTS, QUEUE, lean, lines, waiting, whole
-from approvals.views.queue_numbers import numbers, strip
+from approvals.views.queue_numbers import Stats, numbers, strip
 from approvals.views.requests import find
 from portal import listing
 from portal.errors import Conflict, Forbidden, GatehouseError, Invalid
@@ -196,8 +196,10 @@ def _queue(
     rows = waiting(request, standing)
     stats = numbers(request, rows, standing, opened)
     plain = not asked.filtered and asked.sort == QUEUE.sort
-    total = stats.total if not asked.filtered else None
-    found = listing.find(asked, lean(rows), showing=opened, start=stats.ahead + 1 if plain else None, total=total)
+    start = stats.ahead + 1 if plain else None
+    found = listing.find(asked, lean(rows), showing=opened, start=start, total=_counted(asked, stats))
+    if request.project is None:
+        request.waiting = stats.mine
     context: dict[str, Any] = {
         "crumbs": [("Home", reverse("home")), ("Approvals", "")],
         "help_text": HELP,
@@ -218,6 +220,11 @@ def _queue(
     if opened is not None:
         response["HX-Push-Url"] = _with_query(asked, "approval_detail", opened.pk)
     return response
+
+
+def _counted(asked: Asked, stats: Stats) -> int | None:
+    """Return how many rows the filters of the address leave, where the numbers over the queue say it already."""
+    return {(): stats.total, ("mine",): stats.mine, ("overdue",): stats.overdue}.get(tuple(asked.values))
 
 
 def _decision_urls(asked: Asked, opened: Request) -> dict[str, str]:
