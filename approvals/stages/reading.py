@@ -27,14 +27,18 @@ def waits_for(by: Principal, standing: Standing) -> Q:
     """Return the condition of `waiting_for`, for rows in an order of theirs: a page of them then ends where it is full,
     without sorting all that wait.
     """
-    mine = Q(pk__in=[])
-    for one in standing.principals:
-        mine |= own_part(one)
-    me = by.person.pk
-    return mine & ~Q(requester=me) & ~Q(answered_by__contains=f"|{me}|") & Q(state=RequestState.SUBMITTED)
+    mine = _by_roles(standing.by)
+    for one in standing.lent:
+        mine |= _by_roles(one) & _not_said(one.person.pk)
+    return mine & _not_said(by.person.pk) & Q(state=RequestState.SUBMITTED)
 
 
-def own_part(one: Principal) -> Q:
+def _not_said(person: int) -> Q:
+    """Return the condition for requests that the person with this id has neither made nor decided."""
+    return ~Q(requester=person) & ~Q(answered_by__contains=f"|{person}|")
+
+
+def _by_roles(one: Principal) -> Q:
     """Return the condition for what the roles of `one` may decide, lent ones aside; without a query."""
     words = Q(waiting_on__contains=f"|{ANY}|")
     for group in sorted(one.groups):
@@ -47,7 +51,7 @@ def own_part(one: Principal) -> Q:
     owned: list[Any] = [("waiting_on__contains", f"|{OWNER}:{pk}|") for pk in sorted(one.roles) if owns(one, pk)]
     if owned:  # most requests wait for no owner: one look spares them a look for each project
         found |= Q(waiting_on__contains=f"|{OWNER}:") & Q.create(owned, connector=Q.OR)
-    return found & ~Q(requester=one.person.pk) & ~Q(answered_by__contains=f"|{one.person.pk}|")
+    return found
 
 
 def readable(by: Principal) -> QuerySet[Request]:

@@ -1,9 +1,7 @@
-"""What the request form offers, narrowed by what is chosen already. Loaded once per page, and the versions of the
-chosen model once; no query after that.
-"""
+"""What the request form offers, narrowed by what is chosen already. Loaded once per page; no query after that."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +24,6 @@ from quotas.models import Pool
 
 Choice = tuple[str, str, bool]  # value, label, disabled
 NOTHING: Choice = ("", "Choose …", False)
-NAMED = ("version", "approved_at", "asset__slug", "asset__name", "asset__access")  # what the choice of a model reads
 
 
 @dataclass(frozen=True)
@@ -41,18 +38,16 @@ class Offer:
     lines: Mapping[int, Line]  # pool id → room and queue
     open: Mapping[int, frozenset[int]]  # asset id → the projects in which it may be asked for
     elsewhere: frozenset[str] = frozenset()  # assets that are on offer in other projects only
-    # The versions of an asset that was looked at, by its slug, with all that is known of them.
-    read: dict[str, list[Version]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, principal: Principal, projects: Sequence[Project], *, placed: bool = True) -> "Offer":
-        """Read what is on offer in `projects`: the names of approved models, profiles with their pools, clusters (four
-        queries, one where a model is not for everyone, one where somebody waits for a pool). `placed` False: without
-        clusters, for what stays where it is.
+        """Read what is on offer in `projects`: approved models, profiles with their pools, clusters (four queries,
+        one where a model is not for everyone, one where somebody waits for a pool). `placed` False: without clusters,
+        for what stays where it is.
         """
-        rows = Version.objects.visible_to(principal).filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
-        rows = rows.select_related("asset").only(*NAMED).order_by("asset__name", "-approved_at", "-id")
-        versions = list(rows)
+        rows = with_pins(Version.objects.visible_to(principal))
+        rows = rows.filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
+        versions = list(rows.select_related("asset").order_by("asset__name", "-approved_at", "-id"))
         where = open_where(principal, [project.pk for project in projects], [version.asset for version in versions])
         pools = Prefetch("pools", queued(Pool.objects.all()))
         profiles = list(HardwareProfile.objects.filter(enabled=True).prefetch_related(pools))
@@ -78,19 +73,13 @@ class Offer:
 
     def home_of(self, asset: str) -> str:
         """Return the first project in which an asset may be asked for; the first of all where there is none."""
-        found = next((version for version in self.versions if version.asset.slug == asset), None)
-        fitting = [project for project in self.projects if found and project.pk in self.open[found.asset_id]]
+        found = self.versions_of(asset)
+        fitting = [project for project in self.projects if found and project.pk in self.open[found[0].asset_id]]
         return next((project.slug for project in [*fitting, *self.projects]), "")
 
     def versions_of(self, asset: str) -> list[Version]:
-        """Return the approved versions of an asset, newest first, with all that is known of them (one query the first
-        time; of the other models only their names are read, however many there are).
-        """
-        named = [version.pk for version in self.versions if version.asset.slug == asset]
-        if named and asset not in self.read:
-            rows = with_pins(Version.objects.filter(pk__in=named, state=VersionState.APPROVED)).select_related("asset")
-            self.read[asset] = list(rows.order_by("-approved_at", "-id"))
-        return [version for version in self.read.get(asset, ()) if version.pk in named]
+        """Return the approved versions of an asset, newest first."""
+        return [version for version in self.versions if version.asset.slug == asset]
 
     def version(self, asset: str, name: str) -> Version | None:
         """Return the chosen version when it is on offer."""

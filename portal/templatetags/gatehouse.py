@@ -79,6 +79,18 @@ def who(name: str, role: str = "") -> SafeString:
 
 
 @register.simple_tag
+@lru_cache(maxsize=1024, typed=True)
+def turn(words: str, mine: bool) -> SafeString:
+    """Return whose turn it is, as `_turn.html` does, for the rows of a list; `mine`: it is the reader's."""
+    return format_html(
+        '<span class="gh-turn{}">{}<span><strong>{}</strong></span></span>\n',
+        " pf-m-mine" if mine else "",
+        icon("user" if mine else "clock"),
+        words,
+    )
+
+
+@register.simple_tag
 def options(choices: Iterable[Sequence[Any]], value: Any) -> SafeString:
     """Return the options of a select, each (value, label, disabled?); the one that reads as `value` is chosen."""
     chosen = "" if value is None else str(value)

@@ -11,6 +11,7 @@ from django.utils.translation import get_language
 register = Library()
 register.tags.update(i18n.register.tags)
 register.filters.update(i18n.register.filters)
+del register.tags["language"]  # all of a page is in one language, which `FixedWords` relies on
 
 
 class FixedWords(Node):
@@ -20,11 +21,15 @@ class FixedWords(Node):
 
     def __init__(self, node: i18n.TranslateNode) -> None:
         self.node = node
-        self.known: dict[tuple[str | None, bool], str] = {}
+        self.known: dict[tuple[str, bool], str] = {}
 
     def render(self, context: Context) -> str:
         """Return the words in the language of this thread."""
-        key = get_language(), context.autoescape
+        # Asked once for each template: that costs more than to write the words, and a page writes hundreds of them.
+        language = vars(context).get("language")
+        if language is None:
+            language = vars(context)["language"] = get_language() or ""
+        key = language, context.autoescape
         words = self.known.get(key)
         if words is None:
             words = self.known[key] = self.node.render(context)

@@ -55,6 +55,9 @@ def test_filters_and_order(org: Org, client_for: Clients, three: list[Request]) 
         ("q=seco", ["second"]),
         ("q=omar", ["third"]),
         ("q=alpha", ["second"]),
+        ("q=fraud-det", ["first", "second", "third"]),
+        ("q=zeta", ["first", "third"]),
+        ("q=nobody", []),
         (f"q={third.number.lower()}", ["third"]),
         ("environment=staging", ["second"]),
         ("kind=endpoint", ["first", "second", "third"]),
@@ -73,6 +76,22 @@ def test_own_ones_can_be_left_out(org: Org, client_for: Clients, three: list[Req
     html = client_for(org.pat).get("/approvals/").content.decode()
     assert own.number in shown(html) and str(own.pk) not in ticks(html)
     assert own.number not in shown(client_for(org.pat).get("/approvals/?mine=1").content.decode())
+
+
+def test_totals_and_the_menu_say_what_the_list_shows(org: Org, client_for: Clients, three: list[Request]) -> None:
+    """They are counted once, for the numbers over the list; the menu counts all projects, whichever is chosen."""
+    org.fraud.memberships.create(user=org.pat, role="developer")
+    make_request(org.pat, name="own")
+    aged(three[0], days=30)
+    client = client_for(org.pat)
+    for chosen in ("", "search-ranking"):
+        client.post("/projects/switch/", {"project": chosen})
+        for query, of_all in (("", 4), ("mine=1", 3), ("overdue=1", 1), ("mine=1&q=first", 1)):
+            html = client.get(f"/approvals/?{query}").content.decode()
+            total = 0 if chosen else of_all
+            assert len(shown(html)) == total, (chosen, query)
+            assert f'data-announce="{total} request{"s wait" if total != 1 else " waits"}.' in html, (chosen, query)
+            assert 'gh-nav-count">3<' in html, (chosen, query)
 
 
 def test_filters_stay_from_row_to_row_and_over_a_decision(org: Org, client_for: Clients, three: list[Request]) -> None:

@@ -74,3 +74,14 @@ def test_counts_cost_next_to_nothing(org: Org) -> None:
     with CaptureQueriesContext(connection) as seen:
         assert context.counts(other, decides=False) == context.Counts(0, 0, True)
     assert len(seen) == 1
+
+
+def test_a_part_asks_for_nothing_of_the_frame_around_it(org: Org, client_for: ClientFor) -> None:
+    client = client_for(org.dana)
+    asked = []
+    for headers in ({}, {"HX-Request": "true"}):
+        with CaptureQueriesContext(connection) as seen:
+            page = client.get("/catalog/", headers=headers).content.decode()
+        assert ("<html" in page) == (not headers)
+        asked.append([one for one in seen.captured_queries if "projects_notification" in one["sql"]])
+    assert len(asked[0]) == 1 and not asked[1]

@@ -6,7 +6,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from django.template import Context, Template
+from django.template import Context, Template, TemplateSyntaxError
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
@@ -255,6 +255,18 @@ def test_fixed_words_follow_the_language() -> None:
             assert template.render(Context({"word": "Yes"})) == text
     assert isinstance(template.nodelist[1], FixedWords)
     assert not isinstance(template.nodelist[3], FixedWords)
+
+
+def test_a_language_within_a_page_is_refused() -> None:
+    with pytest.raises(TemplateSyntaxError, match="language"):
+        Template("{% load i18n %}{% language 'de' %}{% translate 'Yes' %}{% endlanguage %}")
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_whose_turn_it_is_reads_in_rows_as_elsewhere(mine: bool) -> None:
+    words = "<b>You</b> & others"
+    alone = render_to_string("_turn.html", {"turn": words, "mine": mine})
+    assert rendered("{% turn words mine %}", words=words, mine=mine) == alone
 
 
 def test_stepper_says_each_state_in_words() -> None:
