@@ -3,8 +3,8 @@
 import gc
 from pathlib import Path
 
+from django.template import engines
 from django.template.backends.django import DjangoTemplates
-from django.template.loader import engines
 from django.urls import reverse
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import importlib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from django.template.loader import get_template
 from django.template.loaders import cached
 from django.urls import clear_url_caches, get_resolver
 
+from endpoints.gateways.builtin import app
 from portal import asgi, warm, wsgi
 
 
@@ -24,7 +24,7 @@ def thawed() -> Any:
 
 def test_every_template_is_compiled_and_nothing_of_it_is_walked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
     clear_url_caches()
-    mine = [path for folder in settings.TEMPLATES[0]["DIRS"] for path in Path(folder).rglob("*.html")]
+    mine = list((settings.BASE_DIR / "templates").rglob("*.html"))
     assert warm.up() == len(mine) > 200
     assert gc.get_freeze_count() > 100_000
     assert get_resolver()._populated  # type: ignore[attr-defined] # of Django itself: the stubs hide it
@@ -49,8 +49,8 @@ def test_the_server_warms_up_before_it_says_that_it_is_ready(monkeypatch: pytest
     async def send(message: dict[str, Any]) -> None:
         said.append(message["type"])
 
-    monkeypatch.setattr(asgi.data_path, "gateway_startup", started)
-    monkeypatch.setattr(asgi.data_path, "gateway_shutdown", started)
+    monkeypatch.setattr(app, "gateway_startup", started)
+    monkeypatch.setattr(app, "gateway_shutdown", started)
     monkeypatch.setattr(warm, "up", lambda: said.append("warm"))
     asyncio.run(asgi.application({"type": "lifespan"}, receive, send))
     assert said == ["gateway", "warm", "lifespan.startup.complete", "gateway", "lifespan.shutdown.complete"]

@@ -63,14 +63,13 @@ def test_a_query_that_ignores_its_value_is_refused(db: None) -> None:
     with pytest.raises(LookupError):
         Compiled(lambda value: Project.objects.all(), "value").rows("x")
     with pytest.raises(LookupError):
-        Compiled(lambda name, at: User.objects.filter(username=name), "marker", timezone.now()).rows("x", timezone.now())
+        Compiled(lambda name, at: User.objects.filter(username=name), "marker", 2).rows("x", 3)
 
 
 def test_each_of_several_values_has_its_place(org: Org) -> None:
     now, marker = timezone.now(), dt.datetime(1, 2, 3, tzinfo=dt.UTC)
-    asked = Compiled(
-        lambda name, at: User.objects.filter(username=name, date_joined__lte=at).values_list("username"), "marker", marker
-    )
+    joined = User.objects.values_list("username")
+    asked = Compiled(lambda name, at: joined.filter(username=name, date_joined__lte=at), "marker", marker)
     assert asked.rows("dana", now) == [("dana",)] and asked.rows("omar", now) == [("omar",)]
     assert asked.rows("dana", now - dt.timedelta(days=9)) == []
 
