@@ -202,8 +202,8 @@ def apply(by: Principal, request: Request, body: WaiverBody, found: Resolved) ->
     was, about = request.plan.get("about", {}).get("asks"), found.about.request
     if was and about is not None and was != waiving.asks(about.body):
         raise Conflict(
-            f"The plan is stale: {about} was changed since this waiver was asked for. Reject it: whoever needs one asks "
-            "anew.",
+            f"The plan is stale: {about} was changed since this waiver was asked for. Reject it: whoever needs one "
+            "asks anew.",
             code="plan_stale",
         )
     if body.ends_on is None:
