@@ -26,7 +26,7 @@ from projects.models import Project
 from quotas import fairness, lines
 from quotas.gpus import require_gpus
 from quotas.lines import LIVING
-from quotas.models import Pool, Reservation, ReservationState
+from quotas.models import GiveBack, Pool, Reservation, ReservationState
 
 log = logging.getLogger(__name__)
 
@@ -263,6 +263,8 @@ def _replace(closed: list[Reservation], like: Reservation, amount: int) -> Reser
         price_per_hour=like.price_per_hour, currency=like.currency,
     )  # fmt: skip
     move(Reservation.objects.filter(pk=made.pk), ReservationState.WAITING, ReservationState.HELD, held_at=now)
+    # Who is asked to give back stays asked, with the same grace, when it grows or shrinks meanwhile.
+    GiveBack.objects.filter(reservation__in=closed, ended_at=None).update(reservation=made)
     made.refresh_from_db()
     return made
 
