@@ -369,13 +369,6 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "Time to first token is measured at the gateway; p95 means that 95 of 100 calls were faster.",
     ),
     "capacity": _CAPACITY,
-    "pool_shares": (
-        "capacity",
-        "A nominal number is a project's own; the rest is divided by weight among the others that hold or wait. "
-        "What a project holds beyond its share is borrowed, up to its borrowing limit.",
-        "Give back says from which environments what was borrowed is asked back, grace hours how long their people "
-        "have before it is suspended. The change counts at once; who fits then is served.",
-    ),
     "insight_calendar": (
         "objective",
         "The objective counts business time: whole days of this calendar, while it is not the requester's turn.",
