@@ -78,6 +78,7 @@ def _pool(scene: Scene, panel: Panel) -> Cell:
         "patience": lines.patience(),
         "give_back": panel.pool.give_back,
         "grace_hours": panel.pool.grace_hours,
+        "shares_url": reverse("pool_shares", args=[panel.pool.slug]) if scene.steers else "",
     }
 
 

@@ -159,8 +159,11 @@ def claim(by: Actor, row: RogueWorkload, request: int, words: str) -> None:
 
 def release(by: Actor, request: int, words: str) -> None:
     """Open again what a request would have adopted, when it was refused or taken back; nothing to open is success."""
-    for row in RogueWorkload.objects.select_for_update().filter(request=request, state=RogueState.ADOPTING):
+    for row in RogueWorkload.objects.select_for_update().filter(request=request, endpoint=None):
         own = RogueWorkload.objects.filter(pk=row.pk)
+        if row.state != RogueState.ADOPTING:  # it is gone; should it come back, nobody waits for it
+            own.update(request=None)
+            continue
         text = f"{words} was not carried out; it is open again."
         move(own, RogueState.ADOPTING, RogueState.OPEN, request=None, timeline=keeping.told(row, text))
         record(
