@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -14,6 +14,8 @@ from catalog import fit
 from catalog.models import HardwareProfile, Kind, Version
 from endpoints.fleet.access import has_api
 from endpoints.models import Cluster
+from projects.models import Project
+from quotas import fairness, forecast, lines
 from quotas.gpus import GpuLimit
 from quotas.models import Pool, ReservationState
 
@@ -22,13 +24,16 @@ CENT = Decimal("0.01")
 
 @dataclass(frozen=True)
 class Line:
-    """A pool at one moment: room in accelerators, and how many reservations wait (`ahead`) for how much (`waiting`)."""
+    """A pool at one moment: room in accelerators, how many reservations wait (`ahead`) for how much (`waiting`), and
+    the queue itself where somebody waits and it was read.
+    """
 
     limit: int
     held: int
     available: int
     waiting: int
     ahead: int
+    queue: fairness.Line | None = None
 
 
 def place(
@@ -135,21 +140,30 @@ def line_of(pool: Any) -> Line:
     return Line(pool.limit, pool.held, free, pool.asked, pool.ahead)
 
 
-def room(pool: Pool | None, gpus: int, known: Line | None = None) -> dict[str, Any]:
-    """Return whether `pool` has room for `gpus` accelerators now. `known`: how it stands, where that was read; else it
-    is read (one query).
+def lines_of(pools: Iterable[Any]) -> dict[int, Line]:
+    """Return how pools stood when they were read with `queued`, by their ids, with the queues of those for which
+    somebody waits (one query, none where nobody does).
+    """
+    found = {pool.pk: line_of(pool) for pool in pools}
+    waited = [pk for pk, one in found.items() if one.ahead]
+    queues = lines.read(waited) if waited else {}
+    return {pk: replace(one, queue=queues.get(pk)) for pk, one in found.items()}
+
+
+def room(pool: Pool | None, gpus: int, project: Project, known: Line | None = None) -> dict[str, Any]:
+    """Return whether `pool` has room for `gpus` accelerators of a project now, else at which place it would wait (one
+    query where others do). `known`: how the pool stands, where that was read; else it is read (one query).
     """
     if pool is None or not gpus:
         return {"pool": None, "needed": 0, "sentence": "No accelerator is needed, so nothing has to wait."}
     now = known or line_of(queued(Pool.objects.filter(pk=pool.pk)).get())
     ahead = now.ahead
-    # Whoever waits does so because it does not fit, so a newcomer that fits starts at once (quotas/services.py).
-    position = 0 if gpus <= now.available else ahead + 1
-    sentence = (
-        f"Takes {gpus} of {now.available} free GPUs; starts at once after approval."
-        if not position
-        else f"{now.available} of {now.limit} GPUs are free and {ahead} wait; this one would be number {position}."
-    )
+    position = _place_of(pool, now, gpus, project) if ahead else int(gpus > now.available)
+    sentence = f"Takes {gpus} of {now.available} free GPUs; starts at once after approval."
+    if position:
+        first = ", since its project is further below its share" if position <= ahead else ""
+        sentence = f"{now.available} of {now.limit} GPUs are free and {ahead} wait; this one would be number {position}"
+        sentence += f"{first}."
     return {
         "pool": pool.slug,
         "pool_name": pool.name,
@@ -162,6 +176,16 @@ def room(pool: Pool | None, gpus: int, known: Line | None = None) -> dict[str, A
         "position": position,
         "sentence": sentence,
     }
+
+
+def _place_of(pool: Pool, now: Line, gpus: int, project: Project) -> int:
+    """Return the place in the queue of one more reservation, 0 where it would start at once: by fair share a newcomer
+    may come before others, and what is free may be kept for who waited long.
+    """
+    line = now.queue or lines.read([pool.pk]).get(pool.pk)
+    if line is None:  # it has just emptied
+        return 0
+    return forecast.request(line, project.pk, gpus, (), timezone.now(), lines.patience()).position
 
 
 def cost(profile: HardwareProfile, replicas: int, ends_on: dt.date | None) -> dict[str, Any]:

@@ -75,18 +75,20 @@ def _apart(pool: int, work: Callable[[], Done]) -> Done | None:
 def choose(candidates: Iterable[Held], beyond: Mapping[int, int], amount: int) -> list[Held]:
     """Return whom to ask for `amount` accelerators together. `beyond`: what each project holds beyond its share.
 
-    A project is asked only while it holds more than its share, and first for what leaves it its share.
+    A project is asked only while it holds more than its share, and first for what leaves it its share. Who would give
+    more than is missing, once somebody larger had to be asked, too, is spared.
     """
-    left, rest, chosen = dict(beyond), list(candidates), list[Held]()
-    while amount > 0:
-        able = [one for one in rest if left.get(one.reservation.project_id, 0) > 0]
-        if not able:
-            return chosen
+    left, rest, chosen, missing = dict(beyond), list(candidates), list[Held](), amount
+    while missing > 0 and (able := [one for one in rest if left.get(one.reservation.project_id, 0) > 0]):
         best = min(able, key=lambda one: _order(one, left[one.reservation.project_id]))
         rest.remove(best)
         chosen.append(best)
         left[best.reservation.project_id] -= best.amount
-        amount -= best.amount
+        missing -= best.amount
+    for one in reversed(chosen[:]):
+        if missing + one.amount <= 0:
+            chosen.remove(one)
+            missing += one.amount
     return chosen
 
 

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from django.db.models import Q
 from django.urls import reverse
 
-from endpoints.models import Endpoint, Environment, Phase
+from endpoints.models import Desired, Endpoint, Environment, Phase
 from portal.errors import Invalid
 
 ORDER = (Environment.DEV, Environment.STAGING, Environment.PROD)
@@ -36,7 +36,8 @@ def target(source: Endpoint, to: str) -> Endpoint | None:
     same = Q(promoted_from=source) | Q(name=name_in(source.name, source.environment, to))
     if source.environment != to:
         same |= Q(name=base_of(source.name, source.environment))
-    rows = Endpoint.objects.filter(same, project=source.project_id, environment=to).exclude(phase=Phase.DELETED)
+    rows = Endpoint.objects.filter(same, project=source.project_id, environment=to)
+    rows = rows.exclude(phase=Phase.DELETED).exclude(desired=Desired.DELETED)
     found = sorted(rows, key=lambda row: (row.promoted_from_id != source.pk, row.name))
     return found[0] if found else None
 

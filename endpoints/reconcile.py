@@ -238,7 +238,7 @@ def _write(look: _Look, step: Step, worker: str) -> bool:
     fields = _fields(look, step, now)
     fence = Endpoint.objects.filter(
         pk=row.pk, desired=row.desired, revision=_revision(row), next_revision=row.next_revision, scale=row.scale,
-        canary_percent=row.canary_percent,
+        canary_percent=row.canary_percent, rewrite_at=row.rewrite_at,
         claimed_by=worker, claimed_until__gt=now,
     )  # fmt: skip
     with transaction.atomic():
@@ -304,7 +304,7 @@ def _fields(look: _Look, step: Step, now: datetime) -> dict[str, Any]:
         fields["deleted_at"] = now
     if step.release:
         fields["drain_until"] = None
-    if row.rewrite_at is not None and step.action == Action.APPLY:
+    if row.rewrite_at is not None and (step.action == Action.APPLY or row.desired != Desired.RUNNING):
         fields |= {"rewrite_at": None, "rewrite_by": ""}
     return fields | telling.columns(row, look.facts, step) | turning.columns(row, step, now)
 

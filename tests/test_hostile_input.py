@@ -22,7 +22,7 @@ from tests.world import World
 pytestmark = pytest.mark.slow
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
 LONG = "1" + "0" * 4500  # Python refuses to turn more than 4,300 digits into a number
-IN_ADDRESSES = (
+IN_ADDRESSES: tuple[str, ...] = (
     *("%00", "a%00b", "%ED%A0%80", "abc", "-1", "9" * 30, "%D9%A3", "%F0%9F%A6%84", "'%20OR%201=1--", "..%2F..%2Fetc"),
     *("x" * 3000, LONG, "2026-13-45", "0001-01-01", "2026-11-20T10:00:00%2B99:99"),
 )
@@ -45,15 +45,17 @@ IN_FORMS: tuple[str, ...] = (
     *("a\0b", "\x1b[2J", "\u202e", "x" * 20_000, "-1", "0", str(10**30), "1e9", "٣", "²", "<script>", "2026-02-30"),
     *("99999-01-01", " "),
 )
-# CI runs this file on both databases. What the second one can take otherwise than the first is tried there too: what it
-# stores or compares. What is refused before any row is asked is refused the same.
-TWICE = connection.vendor == "postgresql"
-if TWICE:
-    IN_FORMS = ("a\0b", "x" * 20_000, str(10**30))
 IN_BODIES: tuple[Any, ...] = (
     *(None, True, -1, 10**30, 2**63, 1.5, 1e308, float("inf"), "", "a\0b", "\ud800", "x" * 20_000, "²", [], {}),
     *([None], [[]], ["\0"], ["\ud800"], {"a": "\0"}, "2026-02-30", "9999-12-31"),
 )
+# CI runs this file on both databases. What the second one can take otherwise than the first is tried there too: what it
+# stores or compares. What is refused before any row is asked is refused the same.
+TWICE = connection.vendor == "postgresql"
+if TWICE:
+    IN_ADDRESSES = ("a%00b", "%ED%A0%80", "9" * 30, "%D9%A3", "x" * 3000, "0001-01-01")
+    IN_FORMS = ("a\0b", "x" * 20_000, str(10**30))
+    IN_BODIES = (10**30, 2**63, float("inf"), "a\0b", "\ud800", "x" * 20_000, ["\0"], {"a": "\0"}, "9999-12-31")
 QUERY_NAMES = (
     *("page", "q", "sort", "view", "state", "mine", "project", "phase", "environment", "action", "object_id"),
     *("request_id", "from", "to", "range", "key", "endpoint", "format", "tab", "version", "context", "calls"),
@@ -133,7 +135,7 @@ def test_queries_of_pages(route: str, world: World, page_judge: Judges) -> None:
     """All names with every value, each name with the worst one, names twice, and thousands of them."""
     judge = page_judge("pat" if route.startswith(("approvals", "audit")) else "dana")
     path = page_of(route, world)
-    for value in IN_ADDRESSES[2:]:
+    for value in (one for one in IN_ADDRESSES if "%00" not in one):
         judge.call("GET", f"{path}?" + "&".join(f"{name}={value[:300]}" for name in QUERY_NAMES))
     # One place drops NULs for all names (portal/middleware.py), so they come together.
     judge.call("GET", f"{path}?" + "&".join(f"{name}=a%00b" for name in QUERY_NAMES))
@@ -217,7 +219,7 @@ def test_fields_of_forms(route: str, world: World, page_judge: Judges) -> None:
     right = dict(PAGES[route].data(world)) or {"login": "dana", "password": "x", "email": "a@example.com"}
     for name, value in itertools.product((*right, "next", "reason"), IN_FORMS):
         judge.call("POST", path, urlencode(right | {name: value}), content_type=FORM)
-    for name in right:
+    for name in () if TWICE else right:
         rest = {key: value for key, value in right.items() if key != name}
         judge.call("POST", path, urlencode(rest), content_type=FORM)
         judge.call("POST", path, urlencode([*right.items(), (name, "second")]), content_type=FORM)
@@ -290,9 +292,10 @@ HEADERS = (
     *("Accept", "If-Match", "Idempotency-Key", "Authorization", "X-Request-Id", "HX-Request", "Accept-Language"),
     *("Accept-Encoding", "Cookie", "HX-Target", "Referer", "If-None-Match"),
 )
+STORED = ("If-Match", "Idempotency-Key", "X-Request-Id")
 
 
-@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.parametrize("name", STORED if TWICE else HEADERS)
 def test_headers(name: str, world: World, api_judge: Judges, page_judge: Judges) -> None:
     """Garbage in headers is ignored or refused with a sentence."""
     pages, calls, draft = page_judge("dana"), api_judge("dana"), f"/api/v1/requests/{world.draft.pk}"

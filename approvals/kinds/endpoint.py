@@ -154,7 +154,7 @@ def build(by: Principal, body: EndpointBody, found: Resolved) -> dict[str, Any]:
         **sizing.asset_facts(found.version, found.cluster),
         "memory": memory,
         "gpus": {"per_replica": found.profile.accelerator_count, "replicas": replicas, "total": gpus},
-        "room": sizing.room(found.pool, gpus, found.line),
+        "room": sizing.room(found.pool, gpus, found.project, found.line),
         "project_gpus": sizing.held_gpus(quota),
         "cost": sizing.cost(found.profile, replicas, body.ends_on),
         **({"adopts": adoption.facts(found.adopts)} if found.adopts is not None else {}),
@@ -177,7 +177,7 @@ def _beyond(body: EndpointBody, found: Resolved, near: Around) -> dict[str, Any]
     replicas, calls, classification = body.replicas or 1, body.concurrency or 1, body.data_classification or ""
     running = found.running
     if running is None:
-        running = sharing.running(version, [project.pk], project)
+        running = sharing.running(version, [project.pk], project, besides=body.promoted_from or "")
     return {
         "security": security.security(
             version, near, cluster=found.cluster, environment=body.environment or "",

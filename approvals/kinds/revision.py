@@ -188,7 +188,7 @@ def _changes(found: Resolved, body: RevisionBody) -> list[dict[str, Any]]:
 
 def _room(found: Resolved, gpus: int, own: int) -> dict[str, Any]:
     """Return the room for the new engines beside the old ones, or in their place. `own` are held in the same pool."""
-    room = sizing.room(found.pool, gpus, found.line)
+    room = sizing.room(found.pool, gpus, found.endpoint.project, found.line)
     if not room["pool"]:
         return room | {"way": "beside"}
     free = room["available"]

@@ -105,9 +105,12 @@ class Running:
         return facts.LEVELS.get(classification, 0) <= facts.LEVELS.get(self.endpoint.data_classification, 0)
 
 
-def running(version: Version, mine: Iterable[int], project: Project | None = None) -> list[Running]:
+def running(
+    version: Version, mine: Iterable[int], project: Project | None = None, *, besides: str = ""
+) -> list[Running]:
     """Return what runs `version` and has room: endpoints of the projects `mine`, and those whose owners offer them; own
-    ones first (two queries at most). `project`: the one that asks.
+    ones first (two queries at most). `project`: the one that asks; `besides`: id of the endpoint that is promoted,
+    which is no way to spare another environment one of its own.
     """
     own = list(mine)
     rows = _candidates(version, own, project)
@@ -115,7 +118,7 @@ def running(version: Version, mine: Iterable[int], project: Project | None = Non
     hours = _hours([str(item.pk) for item in rows], now) if rows else {}
     since = floor(now - dt.timedelta(hours=1), "hour")
     found = [_running(item, hours.get(str(item.pk), {}), since, version, own=item.project_id in own) for item in rows]
-    free = [item for item in found if item.spare > 0]
+    free = [item for item in found if item.spare > 0 and str(item.endpoint.pk) != besides]
     return sorted(free, key=lambda item: (not item.own, not item.granted, item.endpoint.project.slug, item.name))
 
 

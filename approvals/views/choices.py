@@ -10,7 +10,7 @@ from django.db.models import Prefetch
 from approvals.bodies import EndpointBody
 from approvals.kinds.endpoint import Resolved
 from approvals.policies import document as documents
-from approvals.sizing import Line, line_of, place, queued
+from approvals.sizing import Line, lines_of, place, queued
 from catalog import fit
 from catalog.holders import open_where
 from catalog.models import HardwareProfile, Kind, Version, VersionState, with_pins
@@ -41,8 +41,9 @@ class Offer:
 
     @classmethod
     def load(cls, principal: Principal, projects: Sequence[Project], *, placed: bool = True) -> "Offer":
-        """Read what is on offer in `projects`: approved models, profiles with their pools, clusters (four queries, and
-        one where a model is not for everyone). `placed` False: without clusters, for what stays where it is.
+        """Read what is on offer in `projects`: approved models, profiles with their pools, clusters (four queries,
+        one where a model is not for everyone, one where somebody waits for a pool). `placed` False: without clusters,
+        for what stays where it is.
         """
         rows = with_pins(Version.objects.visible_to(principal))
         rows = rows.filter(state=VersionState.APPROVED, asset__kind=Kind.MODEL)
@@ -56,7 +57,7 @@ class Offer:
             profiles=profiles,
             clusters=list(Cluster.objects.all()) if placed else [],
             roles=principal.roles,
-            lines={pool.pk: line_of(pool) for profile in profiles for pool in profile.pools.all()},
+            lines=lines_of(pool for profile in profiles for pool in profile.pools.all()),
             open=where,
         )
 

@@ -1,6 +1,7 @@
 """Taking proposals: a profile of a cluster becomes one of the catalog, a namespace belongs to a project from now on."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -102,20 +103,25 @@ def _wrong_state(row: Proposal) -> Conflict:
 
 
 def _gib(text: str) -> int:
-    try:
-        number = Decimal(text.strip().replace(",", "."))
-    except InvalidOperation:
-        raise Invalid.field("memory_gib", "Memory is missing. Write GiB per accelerator, for example 48.") from None
-    if not 0 < number <= 1024:
-        raise Invalid.field("memory_gib", f"Memory is {text[:20]}; it must lie between 0 and 1,024 GiB.")
+    number = _number("memory_gib", "Memory", text, "GiB per accelerator, for example 48")
+    if not Decimal("0.1") <= number <= 1024:
+        raise Invalid.field("memory_gib", f"Memory is {text[:20]} GiB; write 0.1 to 1,024.")
     return int(number * GIB)
 
 
 def _price(text: str) -> Decimal:
-    try:
-        number = Decimal(text.strip().replace(",", "."))
-    except InvalidOperation:
-        raise Invalid.field("price_per_hour", "The price is missing. Write a number, for example 2.50.") from None
+    number = _number("price_per_hour", "The price", text, "a number, for example 2.50")
     if not 0 <= number < 10**6:
-        raise Invalid.field("price_per_hour", f"The price is {text[:20]}; it must lie between 0 and 1,000,000.")
+        raise Invalid.field("price_per_hour", f"The price is {text[:20]}; write 0 to 1,000,000.")
     return number.quantize(Decimal("0.0001"))
+
+
+def _number(field: str, what: str, text: str, example: str) -> Decimal:
+    """Return a number that somebody typed; raises Invalid for what is none, with what to write in its place."""
+    typed = text.strip()
+    with suppress(InvalidOperation):
+        if (found := Decimal(typed.replace(",", "."))).is_finite():
+            return found
+    raise Invalid.field(
+        field, f"{what} is {f'{typed[:20]!r}, which is no number' if typed else 'missing'}. Write {example}."
+    )

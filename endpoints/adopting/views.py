@@ -60,15 +60,19 @@ def proposal_take(request: PortalRequest, proposal_id: int) -> HttpResponse:
     if request.method == "POST":
         try:
             if row.kind == ProposalKind.HARDWARE_PROFILE:
-                made: Any = services.take_profile(request.principal, row, typed)
+                profile = services.take_profile(request.principal, row, typed)
+                said = (
+                    f"{profile.name} is a hardware profile of the catalog now. Add it to a pool of {row.cluster.name}."
+                )
             else:
-                made = services.take_project(request.principal, row, typed)
+                project = services.take_project(request.principal, row, typed)
+                said = f"{row.name} belongs to {project.name} now: its people see what runs there without approval."
         except Invalid as refused:
             wrong = dict(refused.fields) or {"slug": refused.sentence}
         except Conflict as refused:
             wrong = {"slug": refused.sentence}
         else:
-            messages.success(request, f"{made.name} is part of the portal now.")
+            messages.success(request, said)
             return redirect("proposal_list")
     context = {
         "crumbs": [("Capacity", reverse("capacity")), (TITLE, reverse("proposal_list")), (row.name, "")],

@@ -14,7 +14,7 @@ from audit.services import record, system
 from endpoints.changes import keepers, tell
 from endpoints.clusters import Difference
 from endpoints.differences.models import LiveDifference, Resolution
-from endpoints.models import Endpoint
+from endpoints.models import Endpoint, Phase
 from endpoints.timeline import note
 from portal.http import digest
 
@@ -95,7 +95,7 @@ def taken_back(endpoint: Endpoint, found: Sequence[Difference], who: str) -> Non
             note(
                 endpoint,
                 "taken_back",
-                f"What was changed in the cluster is written again as approved: {words(by_hand)}.",
+                f"What was changed by hand is written again as approved: {words(by_hand)}.",
             )
         if resolution == Resolution.TAKEN_BACK:
             _tell(endpoint, [row for row in made if row.by_hand], taken_back=True)
@@ -106,6 +106,12 @@ def close(rows: Iterable[LiveDifference], resolution: Resolution, now: datetime,
     LiveDifference.objects.filter(pk__in=[row.pk for row in rows], resolved_at=None).update(
         resolved_at=now, resolution=resolution, resolved_by=who[:150]
     )
+
+
+def end_deleted() -> int:
+    """End the open rows of endpoints that are deleted, which nobody compares again; return how many."""
+    rows = LiveDifference.objects.filter(resolved_at=None, endpoint__phase=Phase.DELETED)
+    return rows.update(resolved_at=timezone.now(), resolution=Resolution.GONE)
 
 
 def prune() -> int:
@@ -201,10 +207,10 @@ def _tell(endpoint: Endpoint, rows: Sequence[LiveDifference], *, taken_back: boo
     name, said = f"{endpoint.project.slug}/{endpoint.name}", words(rows)
     cause = digest(sorted((row.mark, row.found or "", str(row.changed_at)) for row in rows))
     if not taken_back:
-        note(endpoint, "changed_by_hand", f"Somebody changed it in the cluster: {said}.")
+        note(endpoint, "changed_by_hand", f"Somebody changed it by hand: {said}.")
     what = "It was written again as approved." if taken_back else "Its page says what can be done."
     tell(
-        endpoint, "endpoint.changed", f"{name} was changed by hand in its cluster", keepers(endpoint),
+        endpoint, "endpoint.changed", f"{name} was changed by hand", keepers(endpoint),
         text=f"{said}. {what}", fields=len(rows),
         once=f"changed:{endpoint.pk}:{cause}",
     )  # fmt: skip

@@ -46,6 +46,7 @@ def clusters() -> QuerySet[Cluster]:
 def sweep() -> int:
     """Have each cluster that is due compared by a task of its own; return how many."""
     now, count = timezone.now(), 0
+    keeping.end_deleted()
     looks = {one.pk: one for one in DriftLook.objects.filter(cluster__in=clusters())}
     for cluster in clusters():
         if is_due(looks.get(cluster.pk), now):
@@ -95,7 +96,9 @@ def compare(pk: int) -> None:
         columns["problem"] = error.sentence[:500]
     finally:
         took = (timezone.now() - now).total_seconds()
-        DriftLook.objects.filter(pk=pk).update(looking_until=None, seconds=took, **columns)
+        # Unless it took so long that another worker looks by now.
+        own = DriftLook.objects.filter(pk=pk, looking_until=now + CLAIM)
+        own.update(looking_until=None, seconds=took, **columns)
 
 
 def look_at(cluster: Cluster, after: UUID | None = None) -> tuple[int, UUID | None]:

@@ -1,5 +1,5 @@
 """Noting what the reconciler is about to write over, before it is lost: the portal takes back at once what bears on an
-approval, and everything when a person asks for it.
+approval, and everything when a person asks for it. An object is written as a whole or not at all.
 """
 
 import logging
@@ -19,11 +19,18 @@ def find(driver: ClusterDriver, row: Endpoint, made: Workload, seen: Observation
     ours = row.revision is not None and made.revision == row.revision.number and not row.revision.adopted
     if not ours or not (seen.changed or row.rewrite_at is not None):
         return ()
+    everything = made.rewrite or row.cluster.options.get("drift") == "revert"
     try:
-        return driver.compare(made)
+        found = driver.compare(made)
+        written = {_object(one) for one in found if everything or one.guarded or one.own}
+        return [one for one in found if _object(one) in written]
     except ClusterError as error:
         log.warning("endpoints.compare_failed endpoint=%s error=%s", row.pk, error.sentence)
         return ()
+
+
+def _object(one: Difference) -> tuple[str, str, str]:
+    return one.kind, one.namespace, one.name
 
 
 def keep(row: Endpoint, found: Sequence[Difference]) -> None:

@@ -14,6 +14,7 @@ from endpoints import promoting
 from endpoints.differences import reading, services
 from endpoints.differences.accepting import Offer, offer
 from endpoints.differences.models import DriftLook, LiveDifference, Resolution
+from endpoints.differences.sweeping import GIT
 from endpoints.models import Desired, Endpoint, Phase
 from endpoints.reading import endpoint_or_404
 from endpoints.views.head import ask_url, head
@@ -31,6 +32,7 @@ STATES = {
     Resolution.GONE: ("no longer there", "grey", "ok"),
     Resolution.REPLACED: ("replaced", "grey", "ok"),
 }
+HELD = frozenset({"git_edited", "git_taken_away"})  # why nothing is written, whether or not it was compared since
 PURPOSE = "Accept what was changed in the cluster by hand."
 
 
@@ -51,8 +53,12 @@ def endpoint_drift(request: PortalRequest, endpoint_id: UUID) -> HttpResponse:
         "why_not": reading.why_not(row),
         "rewriting": row.rewrite_at is not None,
         "paused": row.cluster.paused,
+        "found_in": "In Git" if row.cluster.driver == GIT else "In the cluster",
         "can_look": not reading.why_not(row) and can(request.principal, "compare", row),
-        "can_reapply": bool(rows) and runs and not row.cluster.paused and can(request.principal, "reapply", row),
+        "can_reapply": (rows or row.reason_code in HELD)
+        and runs
+        and not row.cluster.paused
+        and can(request.principal, "reapply", row),
         "accept": _accept(made, asks),
         "promote": _promote(row) if asks else [],
     }

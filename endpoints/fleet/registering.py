@@ -63,6 +63,7 @@ def create_cluster(
     if has_api(Cluster(driver=driver)):
         columns |= _access(driver, access or {}).columns(timezone.now())
         columns["options"] = choices.marked(choices.clean(options or {}))
+        repository.check_alone(Cluster(**columns))
     with transaction.atomic():
         other = Cluster.known.filter(slug=slug).first()
         was = "was removed, and old endpoints still name it" if other and other.removed_at else "exists already"
@@ -103,6 +104,7 @@ def change(
             if not has_api(cluster):
                 raise Invalid.field("options", "The local cluster has no options.")
             cluster.options = _changed(cluster, options)
+            repository.check_alone(cluster)
         after = facts(cluster)
         differing = sorted(field for field in after if after[field] != before[field])
         if differing:
@@ -128,6 +130,7 @@ def rotate(by: Principal, cluster: Cluster, *, access: Mapping[str, str]) -> Clu
         columns = way.columns(timezone.now()) | UNSEEN
         for column, value in columns.items():
             setattr(cluster, column, value)
+        repository.check_alone(cluster)
         cluster.save(update_fields=list(columns))
         after = facts(cluster) | {"ends": cluster.credential_ends}
         differing = {field for field in after if after[field] != before.get(field)}

@@ -7,7 +7,7 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from endpoints.clusters.gitops import remote
+from endpoints.clusters.gitops import layout, mirror, remote
 from endpoints.fleet.credentials import MOST_PEM, MOST_TOKEN, authorities
 from endpoints.models import Cluster
 from portal import outbound
@@ -65,6 +65,28 @@ def read(given: Mapping[str, str]) -> Repository:
 def facts(cluster: Cluster) -> dict[str, Any]:
     """Return what an audit row says about the repository of a cluster."""
     return {"repository": cluster.repository} if cluster.repository else {}
+
+
+def check_alone(cluster: Cluster) -> None:
+    """Raise Invalid, naming the field, where another cluster has the same branch and directory: each would take what
+    the other commits for an edit by hand, and both clusters would run what is meant for one (one query).
+    """
+    if cluster.driver != DRIVER:
+        return
+    others = Cluster.objects.filter(driver=DRIVER).exclude(pk=cluster.pk)
+    same = next((one for one in others if _place(one) == _place(cluster)), None)
+    if same is not None:
+        raise Invalid.field(
+            "git_directory",
+            f"The cluster {same.slug} has this directory on this branch of the repository. Give each cluster a"
+            " directory or a branch of its own.",
+        )
+
+
+def _place(cluster: Cluster) -> tuple[str, ...]:
+    names = {"git_branch": mirror.BRANCH, "git_directory": layout.DIRECTORY}
+    options = (str(cluster.options.get(name) or usual) for name, usual in names.items())
+    return (remote.parse(cluster.repository).url.removesuffix(".git"), *options)
 
 
 def _hosts(text: str) -> str:

@@ -84,6 +84,21 @@ def test_a_new_endpoint_in_the_next_environment(source: Endpoint, org: Org, clie
     assert opened is not None and opened.promoted_from_id == source.pk and opened.name == "scoring-staging"
 
 
+def test_what_is_promoted_is_not_offered_in_its_stead(source: Endpoint, org: Org, client_for: Any) -> None:
+    assert source.revision is not None
+    Endpoint.objects.filter(pk=source.pk).update(phase="ready", upstreams=[{"url": "http://127.0.0.1:9"}])
+    version = source.revision.version
+    asked, words = (
+        f"/requests/new/?asset={version.asset.slug}&version={version.version}",
+        "You may not need a new endpoint",
+    )
+    assert words in client_for(org.dana).get(asked).content.decode()
+    promoting = client_for(org.dana).get(f"/endpoints/{source.pk}/promote/", follow=True).content.decode()
+    assert "scoring-staging" in promoting and words not in promoting
+    made = sent(client_for(org.dana), "endpoint", form(client_for(org.dana), f"/endpoints/{source.pk}/promote/"))
+    assert made.plan["sharing"]["offers"] == []
+
+
 def test_a_revision_that_holds_exactly_the_difference(source: Endpoint, org: Org, client_for: Any) -> None:
     assert source.revision is not None
     older = factories.make_version(asset=source.revision.version.asset, version="1.0")

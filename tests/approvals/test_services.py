@@ -396,7 +396,10 @@ def test_approval_never_fails_for_room(org: Org) -> None:
     plan = services.check(
         org.principal(org.dana), request_body(asset=version.asset.slug, hardware_profile=profile.slug)
     )
-    assert plan["room"]["position"] == 2 and "number 2" in plan["room"]["sentence"]
+    assert plan["room"]["position"] == 2 and plan["room"]["sentence"].endswith("number 2.")
+    body = request_body(project="search-ranking", asset=version.asset.slug, hardware_profile=profile.slug)
+    room = services.check(org.principal(org.cy), body)["room"]
+    assert room["position"] == 1 and "further below its share" in room["sentence"], "the place that it will have"
 
 
 def test_the_pool_whose_cluster_serves_the_environment_is_chosen(org: Org) -> None:

@@ -28,7 +28,9 @@ def key_of(double: Double, plural: str, part: str = "") -> Key:
     return found
 
 
-def edit(double: Double, key: Key, path: str, value: Any, *, by: str = "kubectl-edit", at: str = AT) -> None:
+def edit(
+    double: Double, key: Key, path: str, value: Any, *, by: str = "kubectl-edit", at: str = AT, how: str = "Update"
+) -> None:
     """Set what stands at `path` (a/b/name=engine/c; None takes it away) and note who did."""
     found = double.objects[key]
     node: Any = found
@@ -48,7 +50,7 @@ def edit(double: Double, key: Key, path: str, value: Any, *, by: str = "kubectl-
     else:
         node[last] = value
         inner[f"f:{last}"] = {}
-    entry = {"manager": by, "operation": "Update", "time": at, "fieldsType": "FieldsV1", "fieldsV1": fields}
+    entry = {"manager": by, "operation": how, "time": at, "fieldsType": "FieldsV1", "fieldsV1": fields}
     meta = found["metadata"]
     meta["managedFields"] = [*meta.get("managedFields", []), entry]
     meta["resourceVersion"] = str(int(meta["resourceVersion"]) + 1000)

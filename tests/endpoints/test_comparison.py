@@ -216,6 +216,19 @@ def test_values_that_may_be_secret_are_hidden(double: Double) -> None:
     assert "my-very-own" not in shown and "hunter22" not in shown and "abcdefgh" not in shown
 
 
+def test_secrets_are_hidden_wherever_they_stand_in_a_value() -> None:
+    """A container that somebody added is one value, with all its variables and its command in it."""
+    found = {
+        "name": "sidecar", "env": [{"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "MODE", "value": "fast"}],
+        "command": ["run", "--api-key", "s3cr3t", "--hf-token", "t0k3n", "--max-tokens", "4096", "--tokenizer", "mine"],
+    }  # fmt: skip
+    for name in ("containers", "initContainers"):
+        (change,) = differing.between({"name": "pod"}, {"name": "pod", name: [found]}, extra=True)
+        shown = differing.shown(change, change.found)
+        assert shown is not None and not any(one in shown for one in ("hunter2", "s3cr3t", "t0k3n"))
+        assert all(one in shown for one in ("fast", "4096", "mine", "--api-key"))
+
+
 def test_more_differences_than_anybody_reads_are_cut() -> None:
     wanted = {"spec": {f"f{number}": number for number in range(500)}}
     assert len(differing.between(wanted, {"spec": {}})) == differing.MOST

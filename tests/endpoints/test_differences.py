@@ -1,6 +1,7 @@
 """The sweep over what clusters hold: found, shown or taken back, told once, closed again, and one cluster at a time."""
 
 import datetime as dt
+import json
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from django.utils import timezone
 from audit.models import Row
 from catalog.models import VersionState
 from endpoints.clusters import ClusterError
+from endpoints.clusters.kubernetes import owned
 from endpoints.clusters.kubernetes.driver import KubernetesDriver
 from endpoints.differences import keeping, services, sweeping
 from endpoints.differences.accepting import offer
 from endpoints.differences.models import DriftLook, LiveDifference, Resolution
+from endpoints.drivers import driver_for
 from endpoints.models import Cluster, Endpoint, Event, Revision
 from portal.errors import Conflict, Forbidden
 from projects.models import Notification
@@ -69,6 +72,24 @@ def test_an_edit_by_hand_is_found_with_both_values_and_who(row: Endpoint, double
     assert Event.objects.filter(endpoint=row, code="changed_by_hand").count() == 1
 
 
+def test_memory_that_somebody_gave_stays_although_its_pods_start_anew(row: Endpoint, double: Double) -> None:
+    key = key_of(double, "deployments")
+    edit(double, key, MEMORY, "99Gi")
+    wanted = sweeping.workload_of(row, 99)
+    assert wanted is not None
+    driver_for(row.cluster).apply(wanted)  # as for every engine that is not there for a moment
+    assert double.objects[key]["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "99Gi"
+    (one,) = sweep(row)
+    assert (one.found, one.resolution) == ("99Gi", "") and not Row.objects.filter(action="endpoints.take_back").exists()
+
+    edit(double, key, f"{ENGINE}/image", EVIL)
+    Endpoint.objects.filter(pk=row.pk).update(due_at=None)
+    work(row)
+    live = double.objects[key]["spec"]["template"]["spec"]["containers"][0]
+    assert live["resources"]["limits"]["memory"] != "99Gi", "an object is written as a whole"
+    assert {one.resolution for one in LiveDifference.objects.filter(endpoint=row)} == {Resolution.TAKEN_BACK}
+
+
 def test_keepers_are_told_once(row: Endpoint, double: Double, org: Org) -> None:
     edit(double, key_of(double, "deployments"), "spec/replicas", 1)
     for _ in range(3):
@@ -99,6 +120,19 @@ def test_an_image_is_taken_back_at_once_and_it_is_known_what_it_was(row: Endpoin
     assert EVIL in str(audit.before) and "mallory" in str(audit.before)
     assert Notification.objects.filter(kind="endpoint.changed", person=org.dana).count() == 1
     assert sweep(row) == []
+
+
+def test_who_writes_in_the_name_of_the_portal_is_found_out(row: Endpoint, double: Double) -> None:
+    """An edit under the portal's field manager that changes the note of what was written along with the image."""
+    key = key_of(double, "deployments")
+    edit(double, key, f"{ENGINE}/image", EVIL, by=owned.MANAGER, how="Apply")
+    notes = double.objects[key]["metadata"]["annotations"]
+    image = next(one["image"] for one in json.loads(notes[owned.APPLIED])["spec"]["template"]["spec"]["containers"])
+    notes[owned.APPLIED] = notes[owned.APPLIED].replace(image, EVIL)
+    (one,) = [one for one in sweep(row) if one.field.endswith(".image")]
+    assert one.guarded and one.found == EVIL and row.rewrite_at is not None
+    work(row)
+    assert double.objects[key]["spec"]["template"]["spec"]["containers"][0]["image"] == image
 
 
 def test_who_changes_the_same_again_and_again_is_one_row(row: Endpoint, double: Double, org: Org) -> None:
@@ -284,6 +318,22 @@ def test_a_cluster_that_is_away_delays_nobody_and_says_so(
     look = DriftLook.objects.get(pk=row.cluster_id)
     assert (look.failures, look.problem, look.looking_until) == (1, "The cluster cannot be reached.", None)
     assert sweeping.interval(look) > sweeping.interval(DriftLook.objects.get(pk=other.cluster_id))
+
+
+def test_a_look_that_took_too_long_leaves_the_claim_of_the_next_one(
+    row: Endpoint, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = timezone.now() + dt.timedelta(seconds=300)
+
+    def overtaken(*given: Any) -> tuple[int, None]:
+        DriftLook.objects.filter(pk=row.cluster_id).update(looking_until=later)  # its claim had ended
+        return 1, None
+
+    monkeypatch.setattr(sweeping, "look_at", overtaken)
+    DriftLook.objects.filter(pk=row.cluster_id).update(looked_at=None, finished_at=None)
+    sweeping.compare(row.cluster_id)
+    look = DriftLook.objects.get(pk=row.cluster_id)
+    assert (look.looking_until, look.finished_at) == (later, None)
 
 
 def test_a_look_without_time_goes_on_where_it_ended(

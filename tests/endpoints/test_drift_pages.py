@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Row
+from endpoints import promoting
 from endpoints.differences import keeping, sweeping
 from endpoints.differences.models import DriftLook, LiveDifference, Resolution
 from endpoints.models import Cluster, Endpoint
@@ -85,6 +86,15 @@ def test_buttons_are_for_those_who_may(row: Endpoint, org: Org, client_for: Any)
     assert {one for one, html in seen.items() if "drift/accept/" in html} == {"dana", "omar"}
     assert {one for one, html in seen.items() if "drift/look/" in html} == {"dana", "omar", "pat"}
     assert client_for(org.cy).get(path(row)).status_code == 404
+
+
+@pytest.mark.parametrize("code", ["git_edited", "git_taken_away"])
+def test_what_is_held_can_be_written_again_before_it_was_compared(
+    row: Endpoint, org: Org, client_for: Any, code: str
+) -> None:
+    assert "drift/reapply" not in text(client_for(org.pat).get(path(row)))
+    Endpoint.objects.filter(pk=row.pk).update(reason_code=code)
+    assert "drift/reapply" in text(client_for(org.pat).get(path(row)))
 
 
 def test_reapply_and_look_again(row: Endpoint, org: Org, client_for: Any) -> None:
@@ -176,6 +186,30 @@ def test_all_of_it_by_project_environment_cluster_and_page(row: Endpoint, org: O
     assert api_for(org.cy).get("/insights/drift").json()["items"] == []
     for wrong, status in (("state=x", 422), ("environment=x", 422), ("project=NO", 404), ("cluster=x", 404)):
         assert me.get(f"/insights/drift?{wrong}").status_code == status, wrong
+
+
+def test_why_a_cluster_could_not_be_compared_is_for_its_engineers(row: Endpoint, org: Org, api_for: Any) -> None:
+    """A member reads it on the page of an endpoint there, not of every cluster."""
+    DriftLook.objects.update(failures=1, problem="https://10.1.2.3:6443 cannot be reached.")
+    for reader, problem in ((org.vic, None), (org.pat, "https://10.1.2.3:6443 cannot be reached.")):
+        (one,) = api_for(reader).get("/insights/drift").json()["clusters"]
+        assert one["slug"] == "outpost" and one["problem"] == problem
+
+
+def test_what_differed_ends_with_its_endpoint(row: Endpoint, org: Org, api_for: Any) -> None:
+    differ(row)
+    Endpoint.objects.filter(pk=row.pk).update(phase="deleted", desired="deleted")
+    sweeping.sweep()
+    found = LiveDifference.objects.get()
+    assert found.resolution == Resolution.GONE and found.resolved_at is not None
+
+
+def test_nothing_is_promoted_into_what_is_being_deleted(row: Endpoint) -> None:
+    made = open_demo(row.project)
+    Endpoint.objects.filter(pk=made.pk).update(name=f"{row.name}-prod", environment="prod")
+    assert promoting.target(row, "prod") == made
+    Endpoint.objects.filter(pk=made.pk).update(desired="deleted", phase="deleting")
+    assert promoting.target(row, "prod") is None
 
 
 def test_the_endpoint_says_what_it_was_promoted_from(row: Endpoint, org: Org, api_for: Any) -> None:

@@ -138,6 +138,58 @@ def test_a_proposal_waits_for_its_merge(where: Place, remote: Remote, double: Do
     assert made.observe(wanted.endpoint_id).ready_count == 1
 
 
+def test_what_is_proposed_over_an_edit_waits_for_its_merge(where: Place, remote: Remote, double: Double) -> None:
+    made, wanted = GitOpsDriver(replace(where, settings={"git_flow": "pull_request"})), workload()
+    made.apply(wanted)
+    remote.merge(next(one for one in remote.branches() if one != "main"), squash=True)
+    apply(remote, double)
+    edited(remote, wanted)
+    hold = made.observe(wanted.endpoint_id).hold
+    assert hold is not None and hold.code == "git_edited"
+    made.apply(replace(wanted, rewrite=True))
+    hold = made.observe(wanted.endpoint_id).hold
+    assert hold is not None and hold.code == "git_waits_merge", "what is to be done now is to merge it"
+    remote.merge(next(one for one in remote.branches() if one != "main"), squash=True)
+    assert made.observe(wanted.endpoint_id).hold is None
+
+
+def test_a_suspension_that_nobody_merged_is_none(where: Place, remote: Remote, double: Double) -> None:
+    """Whoever applies the repository would start the engines later."""
+    made, wanted = GitOpsDriver(replace(where, settings={"git_flow": "pull_request"})), workload()
+    made.apply(wanted)
+    remote.merge(next(one for one in remote.branches() if one.endswith("-r1")), squash=True)
+    assert made.suspend(wanted.endpoint_id) is False, "nothing runs in the cluster yet, and Git wants it"
+    with pytest.raises(ClusterError) as caught:
+        made.suspend(wanted.endpoint_id)
+    assert caught.value.code == "git_waits_merge" and "-suspend" in caught.value.sentence
+    remote.merge(next(one for one in remote.branches() if one.endswith("-suspend")), squash=True)
+    assert made.suspend(wanted.endpoint_id) is True
+
+
+def test_nothing_is_gone_while_git_is_away(where: Place, remote: Remote, double: Double, tmp_path: Path) -> None:
+    """Also for a worker on a machine that never saw the repository."""
+    wanted = workload()
+    GitOpsDriver(where).apply(wanted)
+    remote.path.rename(tmp_path / "srv" / "away.git")
+    made = GitOpsDriver(replace(where, state_dir=tmp_path / "new"))
+    for change in (made.suspend, made.remove):
+        with pytest.raises(ClusterError) as caught:
+            change(wanted.endpoint_id)
+        assert caught.value.code == "git_repository_missing"
+
+
+def test_what_was_edited_sleeps_too(where: Place, remote: Remote, double: Double) -> None:
+    made, wanted = GitOpsDriver(where), workload()
+    made.apply(wanted)
+    path = edited(remote, wanted)
+    apply(remote, double)
+    assert made.suspend(wanted.endpoint_id) is False
+    apply(remote, double)
+    assert made.suspend(wanted.endpoint_id) is True
+    seen = made.observe(wanted.endpoint_id)
+    assert not seen.present and seen.hold is not None and "evil/image" in remote.read(path)
+
+
 def edited(remote: Remote, wanted: Workload) -> str:
     """Somebody changes the image in Git; returns the file."""
     path = next(path for path in remote.files() if path.endswith("/deployment-r1.yaml"))
@@ -182,6 +234,33 @@ def test_compare_knows_files_that_are_gone_and_files_that_are_no_object(
         ("Service", "no file"), ("Deployment", "a file that is no such object"),
         ("File", "a file that is not the portal's"),
     }  # fmt: skip
+
+
+def test_one_that_cannot_be_written_keeps_nobody_from_being_compared(
+    where: Place, remote: Remote, double: Double
+) -> None:
+    made, wanted = GitOpsDriver(where), workload()
+    made.apply(wanted)
+    edited(remote, wanted)
+    broken = replace(workload(), image="vllm:latest")
+    found = dict(made.compare_all({broken.endpoint_id: broken, wanted.endpoint_id: wanted}))
+    assert not found[broken.endpoint_id] and found[wanted.endpoint_id]
+
+
+def test_compare_tells_of_everything_that_holds_an_endpoint(where: Place, remote: Remote, double: Double) -> None:
+    """What is shown nowhere nobody can have written again."""
+    made, wanted = GitOpsDriver(where), workload()
+    made.apply(wanted)
+    base = next(path for path in remote.files() if path.endswith("/deployment-r1.yaml")).rpartition("/")[0]
+    seal, listing = f"{base}/provenance.json", f"{base}/kustomization.yaml"
+    remote.write({listing: remote.read(listing) + "namePrefix: evil-\n"})
+    assert [(one.name, one.found, one.manager) for one in made.compare(wanted)] == [(listing, "changed", "Mallory")]
+    remote.write({seal: None})
+    assert (seal, "no file") in {(one.name, one.found) for one in made.compare(wanted)}
+    remote.write({base: None})
+    assert [(one.name, one.found, one.manager) for one in made.compare(wanted)] == [
+        (base, "no such directory", "Mallory")
+    ]
 
 
 @pytest.mark.parametrize("phase", [Phase.READY, Phase.PROVISIONING, Phase.DEGRADED])

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from audit.models import Row
 from endpoints import reconcile
+from endpoints.clusters import Workload
 from endpoints.clusters.gitops import driver, source
 from endpoints.clusters.kubernetes.client import Client
 from endpoints.differences import services as differences
 from endpoints.models import Endpoint, Phase
+from endpoints.services import suspend
 from projects.principal import Principal
 from tests.conftest import Org
 from tests.endpoints.endpoint_kit import open_demo
@@ -79,3 +82,36 @@ def test_an_edit_waits_for_a_person_who_has_it_written_over(
     row = until(endpoint, lambda row: row.reason_code == "ready")
     assert row.phase == Phase.READY and len(row.upstreams) == 1
     assert Row.objects.filter(action="endpoints.reapply").exists()
+
+
+def test_who_presses_while_a_worker_writes_is_not_forgotten(
+    org: Org, endpoint: Endpoint, double: Double, repository: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until(endpoint, lambda row: row.reason_code == "git_waits_applier")
+    apply(repository, double)
+    until(endpoint, lambda row: row.phase == Phase.READY)
+    Endpoint.objects.filter(pk=endpoint.pk).update(rewrite_at=timezone.now())  # the portal's own wish
+    write = driver.GitOpsDriver.apply
+
+    def pressed(self: driver.GitOpsDriver, made: Workload) -> None:
+        write(self, made)
+        differences.reapply(Principal.of(org.pat), Endpoint.objects.get(pk=endpoint.pk))
+
+    monkeypatch.setattr(driver.GitOpsDriver, "apply", pressed)
+    monkeypatch.setattr(reconcile, "MAX_STEPS", 1)
+    reconcile.reconcile(endpoint.pk, "worker")
+    row = Endpoint.objects.get(pk=endpoint.pk)
+    assert row.rewrite_by == org.pat.username and row.rewrite_at is not None
+
+
+def test_what_was_asked_for_before_a_suspension_is_not_written_over_after_it(
+    org: Org, endpoint: Endpoint, double: Double, repository: Remote
+) -> None:
+    until(endpoint, lambda row: row.reason_code == "git_waits_applier")
+    apply(repository, double)
+    row = until(endpoint, lambda row: row.phase == Phase.READY)
+    differences.reapply(Principal.of(org.pat), row)
+    suspend(Principal.of(org.pat), Endpoint.objects.get(pk=endpoint.pk))
+    reconcile.reconcile(endpoint.pk, "worker")
+    row = Endpoint.objects.get(pk=endpoint.pk)
+    assert (row.rewrite_at, row.rewrite_by) == (None, "")

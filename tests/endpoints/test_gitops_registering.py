@@ -116,6 +116,31 @@ def test_the_repository_changes_with_its_key_alone(org: Org) -> None:
     assert changed.repository == SSH["repository"] and changed.known_hosts == SSH["known_hosts"] + "\n"
 
 
+def test_no_two_clusters_share_a_directory(org: Org) -> None:
+    """Each would take the other's commits for edits by hand, and run what is meant for the other."""
+    create(org)
+    by = Principal.of(org.pat)
+    access = {"authentication": "token", "server": "https://10.1.2.3:6443", "token": "the-token", **SSH}
+
+    def register(slug: str, url: str, **options: str) -> Cluster:
+        return registering.create_cluster(
+            by, slug=slug, name=slug, driver="gitops", environments=["dev"], access=access | {"repository": url},
+            options=options,
+        )  # fmt: skip
+
+    for url in (SSH["repository"], SSH["repository"].removesuffix(".git")):
+        with pytest.raises(Invalid) as caught:
+            register("second", url)
+        assert "lab" in caught.value.fields["git_directory"]
+    second = register("second", SSH["repository"], git_directory="second")
+    register("third", SSH["repository"], git_branch="third")
+    with pytest.raises(Invalid):
+        registering.change(by, second, options={"git_directory": "gatehouse"})
+    other = register("fourth", "ssh://git@10.1.2.4:2222/other.git")
+    with pytest.raises(Invalid):
+        registering.rotate(by, other, access=access)
+
+
 def test_the_form_and_the_api_take_it_and_give_no_secret_back(
     org: Org, client_for: Callable[[Any], Client], api_for: Any
 ) -> None:

@@ -153,6 +153,8 @@ def test_whom_to_ask() -> None:
     most, least = held(2, 1), held(1, 1)
     assert choose([least, most], {1: 1, 2: 3}, 1) == [most], "of the largest borrower"
     assert choose([large], {}, 3) == []
+    more = held(1, 4, minutes=9)
+    assert choose([small, large, more], {1: 7}, 7) == [large, more], "who is needless beside a larger one is spared"
 
 
 def test_a_failure_in_one_pool_is_no_matter_of_the_others(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,11 @@ def test_an_engineer_takes_a_profile_and_maps_a_namespace(org: Org, cluster: Clu
     )
     assert wrong.status_code == 422 and "Memory is missing" in wrong.content.decode()
     good = {"slug": "l40s", "name": "L40S", "memory_gib": "48", "price_per_hour": "2.50"}
+    for typed, said in {"much": "which is no number", "NaN": "which is no number", "0": "write 0.1 to 1,024"}.items():
+        wrong = pat.post(f"/import/{proposal.pk}/", good | {"memory_gib": typed})
+        assert (
+            wrong.status_code == 422 and said in wrong.content.decode() and f'value="{typed}"' in wrong.content.decode()
+        )
     assert pat.post(f"/import/{proposal.pk}/", good).status_code == 302
     made = HardwareProfile.objects.get(slug="l40s")
     assert (made.accelerator_count, made.resource, made.memory_bytes) == (1, "nvidia.com/gpu", 48 * 2**30)
@@ -176,7 +181,8 @@ def test_an_engineer_takes_a_profile_and_maps_a_namespace(org: Org, cluster: Clu
         seen_at=timezone.now(),
     )  # fmt: skip
     row = factories.make_rogue(cluster)
-    assert pat.post(f"/import/{space.pk}/", {"project": "fraud-detection"}).status_code == 302
+    taken = pat.post(f"/import/{space.pk}/", {"project": "fraud-detection"}, follow=True).content.decode()
+    assert "team-a belongs to Fraud detection now" in taken
     row.refresh_from_db()
     assert row.project == org.fraud and Mapped.objects.get().namespace == "team-a"
     assert client_for(org.aud).post(f"/import/{space.pk}/", {}).status_code == 403

@@ -107,7 +107,10 @@ class EndpointForm(KindForm):
         """What runs the chosen version and has room, for the plan and for what is offered first (two queries)."""
         version = self.offer.version(self.values["asset"], self.values["version"])
         project = self.offer.project(self.values["project"])
-        return running(version, [one.pk for one in self.offer.projects], project) if version else []
+        if version is None:
+            return []
+        besides = str(self.source.pk) if self.source else ""
+        return running(version, [one.pk for one in self.offer.projects], project, besides=besides)
 
     def shapes(self) -> dict[str, Shape]:
         """Return all fields of the body."""

@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
 from endpoints.clusters import Difference, Place, Workload
+from endpoints.clusters.explaining.reading import line
 from endpoints.clusters.gitops import layout, sealing
-from endpoints.clusters.gitops.layout import LIST, SEAL
+from endpoints.clusters.gitops.layout import SEAL
 from endpoints.clusters.gitops.snapshot import Entry, Snapshot, blob_id
 from endpoints.clusters.gitops.source import Source
-from endpoints.clusters.kubernetes import differing, owned
+from endpoints.clusters.kubernetes import differing
 from endpoints.clusters.kubernetes.differing import Author
+from endpoints.clusters.manifest_text import manifest_of
 
-MOST_BYTES = 2**20  # of one file
 WHOLE = "the whole object"
 Manifest = Mapping[str, Any]
 
@@ -27,8 +26,10 @@ def differences(source: Source, place: Place, workload: Workload, manifests: Seq
     if seen is None:
         return []
     folder = layout.folder(place, workload)
-    found = [*_files(source, seen, folder.rpartition("/")[0], _by_file(manifests, 0))]
-    return [*found, *_files(source, seen, folder, _by_file(manifests, workload.revision))]
+    space = folder.rpartition("/")[0]
+    there = {name: one for name, one in seen.below(folder).items() if "/" not in name}
+    found = [*_files(source, seen, space, source.space_entries(seen, space), _by_file(manifests, 0))]
+    return [*found, *_files(source, seen, folder, there, _by_file(manifests, workload.revision))]
 
 
 def _by_file(manifests: Sequence[Manifest], revision: int) -> dict[str, Manifest]:
@@ -40,26 +41,30 @@ def _by_file(manifests: Sequence[Manifest], revision: int) -> dict[str, Manifest
     return found
 
 
-def _files(source: Source, seen: Snapshot, folder: str, wanted: Mapping[str, Manifest]) -> Iterator[Difference]:
-    entries = {name: one for name, one in seen.below(folder).items() if "/" not in name}
-    sealed = source.sealed(folder, entries) if entries else None
-    edited = (
-        set(sealing.edited({name: one for name, one in entries.items() if name != LIST}, sealed)) if entries else set()
-    )
+def _files(
+    source: Source, seen: Snapshot, folder: str, entries: Mapping[str, Entry], wanted: Mapping[str, Manifest]
+) -> Iterator[Difference]:
     if not entries:
+        yield _of_file(source, seen, folder, "no such directory")
         return
+    sealed = source.sealed(folder, entries)
+    edited = set(sealing.edited(entries, sealed))
     for name, manifest in sorted(wanted.items()):
         there = entries.get(name)
         if there is None or there != Entry("100644", blob_id(layout.text(manifest))):
             yield from _file(source, seen, f"{folder}/{name}", manifest, there, own=name not in edited)
     known = sealed.files if sealed else {}
-    for name in sorted(edited - wanted.keys() - {SEAL, LIST}):
-        if name not in known:
-            by, at = _author(source, seen, f"{folder}/{name}")
-            yield Difference(
-                "File", f"{folder}/{name}"[:250], found="a file that is not the portal's", manager=by.manager,
-                operation=by.operation, at=at, guarded=False,
-            )  # fmt: skip
+    for name in sorted(edited - wanted.keys()):
+        ours = name == SEAL or name in known
+        words = ("changed" if name in entries else "no file") if ours else "a file that is not the portal's"
+        yield _of_file(source, seen, f"{folder}/{name}", words)
+
+
+def _of_file(source: Source, seen: Snapshot, path: str, words: str) -> Difference:
+    by, at = _author(source, seen, path)
+    return Difference(
+        "File", line(path, 250), found=words, manager=by.manager, operation=by.operation, at=at, guarded=False
+    )
 
 
 def _file(
@@ -83,26 +88,10 @@ def _file(
         )  # fmt: skip
 
 
-def _read(source: Source, there: Entry | None) -> Any:
+def _read(source: Source, there: Entry | None) -> dict[str, Any] | None:
     """Return the object that a file holds, None where it holds none."""
     content = source.repository.blobs([there.blob]).get(there.blob) if there is not None and there.plain else None
-    if content is None or len(content) > MOST_BYTES:
-        return None
-    try:
-        found = yaml.load(content, Loader=_Safe)  # noqa: S506 - a safe one
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and owned.label(found, owned.MANAGED_BY) is not None else None
-
-
-class _Safe(yaml.SafeLoader):
-    """Reads plain values, and no alias: a few lines of them could stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse an alias."""
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("it holds an alias")
-        return super().compose_node(parent, index)
+    return manifest_of(content) if content is not None else None
 
 
 def _author(source: Source, seen: Snapshot, path: str) -> tuple[Author, datetime | None]:

@@ -98,9 +98,17 @@ class GitOpsDriver(KubernetesDriver):
         return comparing.differences(self.source, self._place, workload, wanted)
 
     def compare_all(self, workloads: Mapping[str, Workload]) -> Iterator[tuple[str, Sequence[Difference]]]:
-        """Yield what `compare` returns of each workload, by the id of its endpoint. Raises ClusterError."""
+        """Yield what `compare` returns of each workload, by the id of its endpoint; nothing where it cannot be written
+        at all, which its page says. Raises ClusterError.
+        """
         for endpoint_id, workload in workloads.items():
-            yield endpoint_id, self.compare(workload)
+            try:
+                found = self.compare(workload)
+            except ClusterError as problem:
+                if problem.retry:
+                    raise
+                found = ()
+            yield endpoint_id, found
 
     def committed(self, endpoint_id: str) -> Commit | None:
         """Return where an endpoint stood in Git when this machine looked last, None when it saw none. Asks nobody."""
@@ -126,7 +134,8 @@ class GitOpsDriver(KubernetesDriver):
         for revision, count in sorted(wants.items()):
             missing = max(0, count - there[revision])
             replicas += [self._awaited(revision, stand)] * missing
-        hold = Hold(stand.hold.code, stand.hold.sentence, stand.hold.turn, stand.hold.next) if stand.hold else None
+        told = self._waits(stand) if stand.hold and stand.proposed else stand.hold  # the way out waits already
+        hold = Hold(told.code, told.sentence, told.turn, told.next) if told else None
         numbered = tuple(replace(one, index=index) for index, one in enumerate(replicas))
         return replace(seen, replicas=numbered, hold=hold)
 
@@ -230,6 +239,11 @@ class GitOpsDriver(KubernetesDriver):
             wanting = any(number(at(one, "spec", "replicas")) != 0 for one in awake)
             self._not_applied(endpoint_id, fresh=bool(written), waits=wanting)
             return False
+        # What was seen last may be old, and after this nobody looks again.
+        written = self.source.sleep(endpoint_id, sure=True) or written
+        if written or self.source.stand(endpoint_id, ask=False).proposed:
+            self._not_applied(endpoint_id, fresh=bool(written), waits=True)
+            return False
         if approving.wanted(self._place):
             approving.rest(self._client, self._place, endpoint_id)
         return True
@@ -247,7 +261,9 @@ class GitOpsDriver(KubernetesDriver):
             spaces.add(owned.namespace(self._place, stand.sealed.project, stand.sealed.environment))
         for namespace in sorted(spaces):
             self._client.found("DELETE", kinds.SECRET.path(namespace, owned.key_name(endpoint_id)))
-        if objects or running or self.source.stand(endpoint_id).folder:
+        if not objects and not running:
+            written = self.source.remove(endpoint_id, sure=True) or written  # as in `suspend`
+        if objects or running or self.source.stand(endpoint_id, ask=False).folder:
             waits = any(not state.ending(one) for one in objects) or not (objects or running)
             self._not_applied(endpoint_id, fresh=bool(written), waits=waits)
             return False

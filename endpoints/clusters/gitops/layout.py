@@ -12,17 +12,18 @@ from typing import Any
 
 from endpoints.clusters import Place, Workload
 from endpoints.clusters.explaining.cases import refused
+from endpoints.clusters.explaining.reading import at
 from endpoints.clusters.gitops.repository import PROPOSALS
 from endpoints.clusters.gitops.words import error
 from endpoints.clusters.kubernetes import owned
-from endpoints.clusters.manifest_text import manifest_text
+from endpoints.clusters.manifest_text import manifest_of, manifest_text
 
 DIRECTORY = "gatehouse"
 LIST = "kustomization.yaml"
 SEAL = "provenance.json"
 HEAD = "# Written by Gatehouse. What is changed here by hand is shown in the portal and never written over.\n"
 _PART = re.compile(r"[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?")
-_ITEM = re.compile(r"^( *)- +(\S+) *$")
+_ITEM = re.compile(r"""^ *- +["']?(?:\./)?([^\s"'#]+?)/?["']?(?: +#.*)? *$""")
 _REPLICAS = re.compile(r"^  replicas:.*$", re.MULTILINE)
 
 Manifest = Mapping[str, Any]
@@ -102,10 +103,10 @@ def listed(found: bytes | None, name: str, path: str) -> bytes | None:
     if name in items.values():
         return None
     after = [index for index, item in items.items() if item < name]
-    at = max(after) + 1 if after else first + 1
-    indent = _ITEM.match(lines[min(items)])[1] if items else "  "  # type: ignore[index]
+    place = max(after) + 1 if after else first + 1
+    indent = lines[min(items)].partition("-")[0] if items else "  "
     lines[first] = "resources:"
-    return _joined([*lines[:at], f"{indent}- {name}", *lines[at:]])
+    return _joined([*lines[:place], f"{indent}- {name}", *lines[place:]])
 
 
 def unlisted(found: bytes | None, name: str, path: str) -> bytes | None:
@@ -121,28 +122,37 @@ def unlisted(found: bytes | None, name: str, path: str) -> bytes | None:
     return _joined([line for index, line in enumerate(lines) if index not in gone])
 
 
-def asleep(content: bytes) -> bytes:
-    """Return the file of a Deployment with no replica and every other line as it was."""
+def asleep(content: bytes) -> bytes | None:
+    """Return the file of a Deployment with no replica and every other line as it was, or, where somebody wrote it in
+    another way, anew; None for one that is no such object: only without the file does nothing run.
+    """
     words = content.decode("utf-8", "surrogateescape")
     if _REPLICAS.search(words):
-        changed = _REPLICAS.sub("  replicas: 0", words, count=1)
+        words = _REPLICAS.sub("  replicas: 0", words, count=1)
     else:
-        changed = re.sub(r"^spec:$", "spec:\n  replicas: 0", words, count=1, flags=re.MULTILINE)
-    return changed.encode("utf-8", "surrogateescape")
+        words = re.sub(r"^spec:$", "spec:\n  replicas: 0", words, count=1, flags=re.MULTILINE)
+    changed = words.encode("utf-8", "surrogateescape")
+    if at(manifest_of(changed), "spec", "replicas") == 0:
+        return changed
+    found = manifest_of(content)
+    if found is None or not isinstance(found.get("spec"), dict):
+        return None
+    return text({**found, "spec": {**found["spec"], "replicas": 0}})
 
 
 def _items(content: bytes, path: str) -> tuple[list[str], int, dict[int, str]]:
     """Return the lines of a kustomization, which of them says `resources`, and the items below it by their line."""
     lines = content.decode("utf-8", "surrogateescape").split("\n")
     first = next((index for index, line in enumerate(lines) if re.fullmatch(r"resources: *(\[\])? *", line)), None)
-    if first is None or len(content) > 2**20:
+    if first is None:
         raise error("git_tree_odd", file=path, detail="it has no plain list of resources")
     items: dict[int, str] = {}
     for index in range(first + 1, len(lines)):
         found = _ITEM.match(lines[index])
-        if found:
-            items[index] = found[2].strip("\"'")
-        elif lines[index].strip() and not lines[index].lstrip().startswith("#"):
+        plain = lines[index].strip()
+        if found or plain.startswith("- "):  # what somebody wrote in another way is an item, too
+            items[index] = found[1] if found else plain
+        elif plain and not plain.startswith("#"):
             break
     return lines, first, items
 

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 
@@ -23,7 +23,10 @@ BRANCH = "main"
 AUTHOR = "gatehouse@localhost"
 NETWORK_SECONDS = 12.0  # for each fetch or push but the first
 REWRITTEN_SECONDS = 600.0  # for which a rewritten history is told
-KEPT, KEPT_BLOBS = 8, 20_000  # snapshots and contents in memory
+KEPT_PATHS, KEPT_BYTES = 400_000, 32 * 2**20  # of snapshots, and of contents, in memory
+KEPT = 512  # snapshots
+READ_BYTES = 16 * 2**20  # of contents at a time
+MOST_BLOB = 2**20  # bytes of one file; what the portal writes is far smaller
 _STALE = ("shallow.lock", "packed-refs.lock", "config.lock", "HEAD.lock", "FETCH_HEAD.lock")
 
 _memory = threading.Lock()
@@ -32,8 +35,6 @@ _blobs: "OrderedDict[str, bytes]" = OrderedDict()
 
 
 class Mirror:
-    """What this machine has of the repository of one place; instances hold no state and may be many."""
-
     """The copy of the repository of one place; instances hold no state and may be many."""
 
     def __init__(self, place: Place) -> None:
@@ -43,6 +44,7 @@ class Mirror:
         self._home = place.state_dir / "gitops" / place.slug
         self.path = self._home / f"{mark}.git"
         self.branch = str(place.settings.get("git_branch") or BRANCH)
+        self.proposes = place.settings.get("git_flow") == "pull_request"
 
     @property
     def address(self) -> str:
@@ -68,7 +70,7 @@ class Mirror:
         if not self.path.exists():
             return {}
         listed = self._here("for-each-ref", "--format=%(objectname) %(refname)", "refs/remotes/origin/")
-        lines = (line.partition(" ") for line in listed.out.decode().splitlines())
+        lines = (line.partition(" ") for line in listed.out.decode("utf-8", "surrogateescape").split("\n") if line)
         return {name.removeprefix("refs/remotes/origin/"): commit for commit, _, name in lines}
 
     def snapshot(self, commit: str, folder: str) -> Snapshot:
@@ -90,16 +92,25 @@ class Mirror:
         """Return contents by their ids; what is not there, or too large to be the portal's, is left out."""
         with _memory:
             found = {one: _blobs[one] for one in ids if one in _blobs}
-        missing = sorted({*ids} - {*found})
-        if missing:
-            read = self._well(self._here("cat-file", "--batch", data="".join(f"{one}\n" for one in missing).encode()))
+        for part in _parts(self._sizes(sorted({*ids} - {*found}))):
+            read = self._well(self._here("cat-file", "--batch", data="".join(f"{one}\n" for one in part).encode()))
             fresh = dict(_batch(read.out))
             with _memory:
                 _blobs.update(fresh)
-                while len(_blobs) > KEPT_BLOBS:
-                    _blobs.popitem(last=False)
+                kept = sum(map(len, _blobs.values()))
+                while kept > KEPT_BYTES:
+                    kept -= len(_blobs.popitem(last=False)[1])
             found |= fresh
         return found
+
+    def _sizes(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return how large contents are, of those that are there and not too large."""
+        if not ids:
+            return {}
+        asked = "".join(f"{one}\n" for one in ids).encode()
+        told = self._well(self._here("cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)", data=asked))
+        lines = (line.split(" ") for line in told.out.decode().splitlines())
+        return {line[0]: int(line[2]) for line in lines if line[1] == "blob" and int(line[2]) <= MOST_BLOB}
 
     def last(self, commit: str, folder: str, *, since: str = "", but: str = "") -> tuple[str, str, str] | None:
         """Return commit, name and address of whoever changed `folder` last, as far back as the copy reaches; with
@@ -198,8 +209,9 @@ class Mirror:
     def _remembered(self, key: tuple[str, str], found: Snapshot) -> Snapshot:
         with _memory:
             _snapshots[key] = found
-            while len(_snapshots) > KEPT:
-                _snapshots.popitem(last=False)
+            kept = sum(len(one.entries) for one in _snapshots.values())
+            while len(_snapshots) > 1 and (kept > KEPT_PATHS or len(_snapshots) > KEPT):
+                kept -= len(_snapshots.popitem(last=False)[1].entries)
         return found
 
 
@@ -209,6 +221,19 @@ def _taken(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _parts(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield the ids of contents, so many at a time as one answer can hold."""
+    part, size = list[str](), 0
+    for one, length in sizes.items():
+        if part and size + length > READ_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += length
+    if part:
+        yield part
 
 
 def _batch(data: bytes) -> Iterator[tuple[str, bytes]]:

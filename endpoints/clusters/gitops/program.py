@@ -24,6 +24,7 @@ CONFIG: Mapping[str, str] = {
     "credential.helper": "",
     "fetch.recurseSubmodules": "false",
     "gc.autoDetach": "false",
+    "gc.pruneExpire": "2.hours.ago",  # commits that a server refused, over and over
     "http.followRedirects": "false",
     "http.lowSpeedLimit": "1",
     "http.lowSpeedTime": "8",

@@ -22,6 +22,8 @@ from endpoints.clusters.gitops.words import error
 
 PROPOSALS = "gatehouse"  # branches of proposals begin so
 FIRST_SECONDS = 60.0  # for the first copy
+HISTORY = 50  # commits of the first copy, where it has to be known at which one a proposal began; 1 elsewhere
+SLOW = 3  # deadlines in a row that were too short: what is fetched is more than anybody waits for
 LOCK_SECONDS = 10.0  # to wait for another worker
 TRIES = 5  # at pushing beside others
 REST_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)  # after failure 1, 2, … in a row; the last one repeats
@@ -62,19 +64,19 @@ class Repository(Mirror):
 
     # --- The remote
 
-    def refresh(self, seconds: float) -> None:
-        """Fetch, unless that was done within `seconds`, or somebody does it now. Raises ClusterError for what the
-        remote does wrong; what was seen before stays.
+    def refresh(self, seconds: float, *, wait: bool = False) -> None:
+        """Fetch, unless that was done within `seconds`, or somebody does it now and nobody wants to `wait`. Raises
+        ClusterError for what the remote does wrong; what was seen before stays.
         """
         stamp = self.path / "gatehouse-fetched"
         with suppress(OSError):
             if time.time() - stamp.stat().st_mtime < seconds:
                 return
         try:
-            with self._locked(0.0) as lock:
+            with self._locked(LOCK_SECONDS if wait else 0.0) as lock:
                 self._fetch(lock)
         except ClusterError as problem:
-            if problem.code != "git_busy" or not self.path.exists():
+            if problem.code != "git_busy" or wait or not self.path.exists():
                 raise
 
     def commit(self, branch: str, change: Callable[[Snapshot | None, str], Change | None], folder: str) -> str:
@@ -98,6 +100,7 @@ class Repository(Mirror):
                     return made
                 if not told.behind(ran):
                     refusal = told.rejected(ran, branch=branch, secrets=self._secrets)
+                    self._tidied()
                     raise self._noted(refusal or self._failed(ran, NETWORK_SECONDS))
                 self._fetch(lock)
         raise error("git_moving", branch=branch, tries=TRIES)
@@ -135,18 +138,24 @@ class Repository(Mirror):
     # --- Steps
 
     def _fetch(self, lock: int) -> None:
-        """Bring the copy up to date; makes it anew where it is broken."""
+        """Bring the copy up to date; makes it anew where it is broken. Where others rewrote so much that it cannot be
+        fetched in time, of the history only its end is.
+        """
         self._rested()
         fresh, before = not self.path.exists(), self.tip()
         if fresh:
             self._make(lock)
-        ran = self._fetched(lock, fresh or not self.tip())
+        health = self._health
+        late = health.failures >= SLOW and health.problem is not None and health.problem.code == "git_slow"
+        first = fresh or late or not before
+        ran = self._fetched(lock, first)
         if not ran.well and not fresh and not ran.late and self._broken(ran):
             shutil.rmtree(self.path, ignore_errors=True)
             self._make(lock)
-            ran = self._fetched(lock, True)
+            first = True
+            ran = self._fetched(lock, first)
         if not ran.well:
-            raise self._noted(self._failed(ran, FIRST_SECONDS if fresh else NETWORK_SECONDS))
+            raise self._noted(self._failed(ran, FIRST_SECONDS if first else NETWORK_SECONDS))
         if not self.tip():
             raise self._noted(error("git_branch_missing", branch=self.branch))
         if before and before != self.tip() and not self.contains(self.tip(), before):
@@ -155,8 +164,9 @@ class Repository(Mirror):
         self._noted(None)
 
     def _fetched(self, lock: int, first: bool) -> Ran:
-        refs = [f"+refs/heads/{one}:refs/remotes/origin/{one}" for one in (self.branch, f"{PROPOSALS}/*")]
-        depth = ("--depth=1",) if first else ()
+        names = (self.branch, f"{PROPOSALS}/*") if self.proposes else (self.branch,)
+        refs = [f"+refs/heads/{one}:refs/remotes/origin/{one}" for one in names]
+        depth = (f"--depth={HISTORY if self.proposes else 1}",) if first else ()
         with remote.way(self._place, self._home) as way:
             return self._run(
                 lock, "fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-auto-gc", *depth,
@@ -164,10 +174,15 @@ class Repository(Mirror):
             )  # fmt: skip
 
     def _broken(self, ran: Ran) -> bool:
-        """Whether a failure is the copy's own: its objects or the history that it is cut off from."""
+        """Whether a failure is the copy's own: its objects or the history that it is cut off from. What the server
+        says, or the way to it, tells nothing about the copy.
+        """
+        if self._failed(ran, NETWORK_SECONDS).code != "git_failed":
+            return False
+        own = "\n".join(line for line in ran.words.lower().splitlines() if not line.startswith("remote:"))
         signs = ("not a git repository", "bad object", "missing blob", "missing tree", "unable to read", "shallow",
                  "did not send all necessary objects", "loose object", "inflate", "corrupt", "unresolved")  # fmt: skip
-        return any(one in ran.words.lower() for one in signs) or self._here("fsck", "--connectivity-only").code > 0
+        return any(one in own for one in signs) or self._here("fsck", "--connectivity-only").code > 0
 
     def _make(self, lock: int) -> None:
         """Make an empty copy beside its place and move it there whole."""
@@ -192,10 +207,10 @@ class Repository(Mirror):
         ]  # fmt: skip
         for path, content in sorted(change.files.items()):
             if content is None:
-                parts.append(f"D {path}\n".encode())
+                parts.append(b"D %s\n" % _quoted(path))
         for path, content in sorted(change.files.items()):
             if content is not None:
-                parts += [f"M 100644 inline {path}\ndata {len(content)}\n".encode(), content, b"\n"]
+                parts += [b"M 100644 inline %s\ndata %d\n" % (_quoted(path), len(content)), content, b"\n"]
         parts.append(b"\nget-mark :1\ndone\n")
         ran = self._well(self._here("fast-import", "--quiet", "--done", "--force", data=b"".join(parts)))
         return ran.out.decode().split()[0]
@@ -206,12 +221,15 @@ class Repository(Mirror):
             return self._run(lock, "push", "--porcelain", way.url, f"{commit}:refs/heads/{branch}", way=way)
 
     def _seen(self, made: str, branch: str, base: str, change: Change, folder: str) -> None:
-        """Remember what the remote has taken, and tidy up when there is much to tidy."""
+        """Remember what the remote has taken."""
         if branch == self.branch:
             before = self.snapshot(base, folder)
             self._remembered((f"{self.path}:{folder}", made), before.changed(made, change.files))
         self._here("update-ref", f"refs/remotes/origin/{branch}", made)
         self._noted(None)
+        self._tidied()
+
+    def _tidied(self) -> None:
         self._here("gc", "--auto", "--quiet", seconds=60.0)
 
     @property
@@ -224,7 +242,7 @@ class Repository(Mirror):
         """Raise what went wrong last while the remote is left alone."""
         health = self._health
         if health.problem is not None and monotonic() < health.until:
-            raise health.problem
+            raise health.problem.with_traceback(None)  # the same one each time: its traces would pile up
 
     def _noted(self, problem: ClusterError | None) -> ClusterError:
         health = self._health
@@ -235,6 +253,13 @@ class Repository(Mirror):
             health.until = monotonic() + REST_SECONDS[min(health.failures, len(REST_SECONDS) - 1)]
             health.failures, health.problem = health.failures + 1, problem
         return problem
+
+
+def _quoted(path: str) -> bytes:
+    """Return a path as fast-import reads it: whatever a name holds, it ends nothing and begins nothing."""
+    name = path.encode("utf-8", "surrogateescape")
+    signs = (chr(one) if 32 <= one < 127 and one not in b'"\\' else f"\\{one:03o}" for one in name)
+    return f'"{"".join(signs)}"'.encode()
 
 
 def _plain(text: str) -> str:

@@ -2,13 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
 FILE_MODES = frozenset({"100644", "100755"})
-_STEM = re.compile(r".*-(ep-[0-9a-f]{13})")
+_FOLDER = re.compile(r"[a-z0-9._/-]+-(ep-[0-9a-f]{13})")  # of plain names alone: no other is the portal's
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,13 @@ class Snapshot:
     folders: Mapping[str, tuple[str, ...]] = field(repr=False, default_factory=dict)  # paths of files by their folder
 
     @cached_property
-    def stems(self) -> Mapping[str, str]:
-        """The directories of endpoints by the stem of their names."""
-        found = ((_STEM.fullmatch(path.rpartition("/")[2]), path) for path in self.folders)
-        return MappingProxyType({match[1]: path for match, path in found if match is not None})
+    def stems(self) -> Mapping[str, Sequence[str]]:
+        """The directories that are called like an endpoint's, by the stem of their names: anybody can copy one."""
+        found: dict[str, list[str]] = {}
+        for path in self.folders:
+            if (match := _FOLDER.fullmatch(path)) is not None:
+                found.setdefault(match[1], []).append(path)
+        return MappingProxyType(found)
 
     def below(self, folder: str) -> dict[str, Entry]:
         """Return the files in `folder` and below, by their path within it."""
@@ -74,13 +77,13 @@ def of(commit: str, entries: Mapping[str, Entry]) -> Snapshot:
 
 
 def parsed(commit: str, listing: bytes) -> Snapshot:
-    """Return the snapshot that `ls-tree -r -z` lists; names that are no text are kept as they are, escaped."""
+    """Return the snapshot that `ls-tree -r -z` lists; names that are no text keep their bytes as surrogates."""
     entries: dict[str, Entry] = {}
     for line in listing.split(b"\0"):
         if line:
             head, _, name = line.partition(b"\t")
             mode, _, blob = head.split(b" ")
-            entries[name.decode("utf-8", "backslashreplace")] = Entry(mode.decode(), blob.decode())
+            entries[name.decode("utf-8", "surrogateescape")] = Entry(mode.decode(), blob.decode())
     return of(commit, entries)
 
 

@@ -4,17 +4,21 @@ The space's directory is sealed for the files in it alone: folders of endpoints 
 changed by anybody, since the portal only adds and takes away its own lines there.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from endpoints.clusters import ClusterError, Place
+from endpoints.clusters.explaining.reading import at, text
 from endpoints.clusters.gitops import layout, sealing
 from endpoints.clusters.gitops.layout import LIST, SEAL
 from endpoints.clusters.gitops.repository import PROPOSALS, Repository
 from endpoints.clusters.gitops.sealing import Sealed
 from endpoints.clusters.gitops.snapshot import Entry, Snapshot
 from endpoints.clusters.gitops.words import error
-from endpoints.clusters.kubernetes import owned
+from endpoints.clusters.kubernetes import differing, owned
+from endpoints.clusters.manifest_text import manifest_of
 from portal import crypto
 
 FETCH_SECONDS = 10.0  # between two looks at the remote
@@ -42,11 +46,11 @@ class Source:
         """Nothing is called before the first method is."""
         self.place, self.root = place, layout.root(place)
         self.repository = Repository(place)
-        self.proposes = place.settings.get("git_flow") == "pull_request"
+        self.proposes = self.repository.proposes
 
     def stand(self, endpoint_id: str, *, ask: bool = True) -> Stand:
-        """Return what stands in Git for an endpoint, with `ask` not, as it was seen last; a remote that does not answer
-        is told in `problem`.
+        """Return what stands in Git for an endpoint; a remote that does not answer is told in `problem`. With `ask`
+        not, as it was seen last.
         """
         problem = self._refreshed() if ask else None
         tips = self.repository.tips()
@@ -54,7 +58,7 @@ class Source:
         if not tip:
             return Stand(problem=problem)
         seen = self.repository.snapshot(tip, self.root)
-        return replace(self._stand(owned.stem(endpoint_id), seen, self._proposals(tips)), problem=problem)
+        return replace(self._stand(owned.stem(endpoint_id), seen, self.proposals(tips)), problem=problem)
 
     def stands(self) -> dict[str, Stand]:
         """Return what stands in Git for each endpoint of this portal, by its id."""
@@ -66,10 +70,9 @@ class Source:
                 raise problem
             return {}
         seen = self.repository.snapshot(tip, self.root)
-        proposals = self._proposals(tips)
-        self._load(
-            [seen.entries[f"{one}/{SEAL}"].blob for one in seen.stems.values() if f"{one}/{SEAL}" in seen.entries]
-        )
+        proposals = self.proposals(tips)
+        seals = [f"{one}/{SEAL}" for places in seen.stems.values() for one in places]
+        self.repository.blobs([seen.entries[one].blob for one in seals if one in seen.entries])  # all by one call
         found = {stem: self._stand(stem, seen, proposals) for stem in {*seen.stems, *(_stem(one) for one in proposals)}}
         ours = owned.installation(self.place.settings)
         return {
@@ -90,48 +93,72 @@ class Source:
             return problem
         return None
 
-    def _proposals(self, tips: Mapping[str, str]) -> dict[str, str]:
+    def proposals(self, tips: Mapping[str, str]) -> dict[str, str]:
         """Return the branches of proposals with their commits."""
         if not self.proposes:
             return {}
         return {name: commit for name, commit in tips.items() if name.startswith(f"{PROPOSALS}/")}
 
     def _stand(self, stem: str, seen: Snapshot, proposals: Mapping[str, str]) -> Stand:
-        folder = seen.stems.get(stem, "")
-        entries = seen.below(folder) if folder else {}
-        sealed = self.sealed(folder, entries) if folder else None
+        folder, entries, sealed = self._place_of(stem, seen)
         stand = Stand(folder, seen.commit, sealed, dict(sealed.wants) if sealed else {})
-        if folder:
-            stand = replace(stand, hold=self.hold(seen, folder, entries, sealed))
-        elif (by := self.taken_away(seen, f":(glob){self.root}/*/*/*-{stem}/**")) is not None:
+        if folder and (hold := self.hold(seen, folder, entries, sealed)) is not None:
+            wants = {number: count for number, count in stand.wants.items() if self._runs(entries, number)}
+            stand = replace(stand, hold=hold, wants=wants)
+        if not folder and (by := self.taken_away(seen, f":(glob){self.root}/*/*/*-{stem}/**")) is not None:
             told = error("git_taken_away", who=who(by), file="the directory of this endpoint", commit=by[0][:12])
             stand = replace(stand, hold=told)
-        for branch, commit in sorted(proposals.items(), key=_rank):
-            if _stem(branch) == stem:
-                stand = self._proposed(stand, seen, entries, branch, commit)
+        for branch, sealed in self.proposed(stem, seen, proposals):
+            wants = dict(sealed.wants) if sealed else {}
+            stand = replace(
+                stand, folder=self._folder_of(branch), sealed=stand.sealed or sealed, wants=wants, proposed=branch
+            )
         return stand
 
-    def _proposed(self, stand: Stand, seen: Snapshot, entries: Mapping[str, Entry], branch: str, commit: str) -> Stand:
-        """Return `stand` with what a branch proposes, unless it is merged or overtaken."""
-        folder = self._folder_of(branch)
-        theirs = self.repository.snapshot(commit, folder).below(folder)
-        if theirs == entries or not self.stands_still(seen.commit, commit, folder):
-            return stand
-        sealed = self.sealed(folder, theirs) if theirs else None
-        if theirs and sealed is None:
-            return stand  # not from the portal: nobody's proposal
-        wants = dict(sealed.wants) if sealed else {}
-        return replace(stand, folder=folder, sealed=stand.sealed or sealed, wants=wants, proposed=branch)
+    def _runs(self, entries: Mapping[str, Entry], revision: int) -> bool:
+        """Whether an edited directory still wants engines of a revision: its seal does not know of what came later."""
+        there = entries.get(f"deployment-r{revision}.yaml")
+        content = self.repository.blobs([there.blob]).get(there.blob) if there is not None else None
+        return content is not None and at(manifest_of(content), "spec", "replicas") != 0
+
+    def _place_of(self, stem: str, seen: Snapshot) -> tuple[str, dict[str, Entry], Sealed | None]:
+        """Return the directory of an endpoint with what stands in it: of several called so, the one that the portal
+        sealed where it lies.
+        """
+        depth = self.root.count("/") + 3
+        found = []
+        for folder in sorted(seen.stems.get(stem, ()), key=lambda path: (path.count("/") != depth, path)):
+            entries = seen.below(folder)
+            sealed = self.sealed(folder, entries)
+            if sealed is not None:
+                return folder, entries, sealed
+            found.append((folder, entries, sealed))
+        return found[0] if found else ("", {}, None)
+
+    def proposed(self, stem: str, seen: Snapshot, proposals: Mapping[str, str]) -> Iterator[tuple[str, Sealed | None]]:
+        """Yield the branches that propose something for an endpoint, the one that counts last, each with what it would
+        leave in its directory (None: nothing). What is merged, overtaken or not the portal's is none.
+        """
+        for branch, commit in sorted(proposals.items(), key=_rank):
+            if _stem(branch) != stem:
+                continue
+            folder = self._folder_of(branch)
+            theirs = self.repository.snapshot(commit, folder).below(folder)
+            sealed = self.sealed(folder, theirs)
+            if sealed is None and (theirs or not branch.endswith("-delete")):
+                continue
+            if theirs != seen.below(folder) and self.stands_still(seen.commit, commit, folder):
+                yield branch, sealed
 
     def stands_still(self, target: str, commit: str, folder: str) -> bool:
         """Whether a proposal could still be merged as it is: nothing of the endpoint was changed on the followed branch
-        since, and there is no conflict.
+        since they parted, and there is no conflict. Where the copy does not reach so far back it is made anew.
         """
         base = self.repository.base(target, commit)
-        if not base:
-            return True
+        if not base or base == commit:
+            return False
         changed = self.repository.last(target, folder, since=base) if base != target else None
-        return base != commit and changed is None and self.repository.merges(target, commit)
+        return changed is None and self.repository.merges(target, commit)
 
     def hold(
         self, seen: Snapshot, folder: str, entries: Mapping[str, Entry], sealed: Sealed | None
@@ -190,11 +217,6 @@ class Source:
         content = self.repository.blobs([there.blob]).get(there.blob) if there is not None else None
         return sealing.opened(content, folder, self.keys)
 
-    def _load(self, ids: Sequence[str]) -> None:
-        """Read many contents by one call; they stay at hand."""
-        if ids:
-            self.repository.blobs(ids)
-
     @property
     def keys(self) -> list[str]:
         return crypto.derived(f"seal of what is written to Git for {self.place.slug}")
@@ -225,7 +247,17 @@ def _lines(before: bytes | None, after: bytes | None) -> Sequence[tuple[str, str
     if before is None or after is None:
         return []
     old, new = (one.decode("utf-8", "replace").split("\n") for one in (before, after))
-    both = [(one, other) for one, other in zip(old, new, strict=False) if one != other]
-    if not both and len(old) != len(new):
-        both = [("nothing", new[len(old)]) if len(new) > len(old) else (old[len(new)], "nothing")]
-    return [(one.strip()[:80], other.strip()[:80]) for one, other in both]
+    pairs = zip_longest(old, new)
+    place = next((index for index, (one, other) in enumerate(pairs) if one != other), None)
+    return [] if place is None else [(_line(old, place), _line(new, place))]
+
+
+def _line(lines: Sequence[str], place: int) -> str:
+    """Return a line of a file as it may be told: the value of what a line beside it calls a secret is none."""
+    if place >= len(lines):
+        return "nothing"
+    near = " ".join(lines[max(0, place - 1) : place + 2])
+    words = lines[place].strip()
+    if (match := re.match(r"(?:- )?value: *", words)) and differing.PRIVATE.search(near):
+        words = f"{match[0].strip()} {differing.HIDDEN}"
+    return text(words)[:80]

@@ -26,7 +26,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"host key verification failed|identification has changed|no \S+ host key is known", "git_host_key"),
         (r"permission denied \(|permission denied, please|authentication failed|could not read (username|password)"
          r"|returned error: (401|403)|load key .*(invalid|error)", "git_credential"),
-        (r"certificate|ssl_connect|gnutls|tls", "git_certificate"),
+        (r"certificate|ssl_connect|gnutls|\btls (connect|handshake|alert)|trust anchors", "git_certificate"),
         (r"couldn't find remote ref", "git_branch_missing"),
         (r"could not resolve|connection refused|failed to connect|couldn't connect|no route to host|unreachable"
          r"|connection (reset|closed)|connection timed out|returned error: (429|5\d\d)|hung up unexpectedly"

@@ -4,7 +4,7 @@ Each change is made from what stands there, and made again when somebody else pu
 hand is left alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +14,7 @@ from endpoints.clusters.gitops.layout import LIST, SEAL, Manifest
 from endpoints.clusters.gitops.repository import Change, Files, Repository
 from endpoints.clusters.gitops.sealing import Sealed
 from endpoints.clusters.gitops.snapshot import Entry, Snapshot, blob_id
-from endpoints.clusters.gitops.source import Source, who
+from endpoints.clusters.gitops.source import Source, Stand, who
 from endpoints.clusters.gitops.words import error
 from endpoints.clusters.kubernetes import owned
 
@@ -37,7 +37,9 @@ class Writer(Source):
         word = f"r{workload.revision}"
         branch = layout.proposal(self.place, folder, word) if self.proposes else self.repository.branch
         if over:
-            self.repository.refresh(0.0)  # it is about what somebody saw there
+            self.repository.refresh(0.0, wait=True)  # it is about what somebody saw there
+        words = {f"r{revision}" for revision in (workload.revision, *workload.keep)}
+        self._take_back(workload.endpoint_id, but=words)
         make = partial(self._written, workload, manifests, folder, branch, start, over)
         return self.repository.commit(branch, make, self.root)
 
@@ -48,7 +50,7 @@ class Writer(Source):
         entries = seen.below(folder)
         sealed = self.sealed(folder, entries) if entries else None
         self._allow(seen, folder, entries, sealed, over)
-        files = self._endpoint(workload, manifests, folder, entries, sealed, start)
+        files = self._endpoint(workload, manifests, folder, seen, sealed, start)
         if start:
             files |= self._space(workload, manifests, seen, folder, over)
             files |= self._parents(seen, folder)
@@ -60,17 +62,18 @@ class Writer(Source):
         return Change(changed, _message(workload, sealed, self.repository, start=start))
 
     def _endpoint(
-        self, workload: Workload, manifests: Sequence[Manifest], folder: str, entries: Mapping[str, Entry],
-        sealed: Sealed | None, start: bool,
+        self, workload: Workload, manifests: Sequence[Manifest], folder: str, seen: Snapshot, sealed: Sealed | None,
+        start: bool,
     ) -> dict[str, bytes | None]:  # fmt: skip
         """Return the files of an endpoint's directory that are to be, and None for each that is not."""
-        kept = {workload.revision, *workload.keep}
+        entries, kept = seen.below(folder), {workload.revision, *workload.keep}
         own = layout.own(manifests, workload.revision) if start else {}
         if not start and not entries:
             return {}
         drop = kept - {workload.revision} if start else kept
-        staying = {name: one.blob for name, one in entries.items() if layout.revision_of(name) in drop}
-        names = [*own, *staying]
+        staying, again = self._staying(seen, folder, sealed, drop)
+        own |= again
+        names = [*own, *(name for name in staying if name not in again)]
         own[LIST] = layout.listing(names)
         wants = {number: count for number, count in (sealed.wants if sealed else {}).items() if number in kept}
         approvals = {number: one for number, one in (sealed.approvals if sealed else {}).items() if number in kept}
@@ -86,6 +89,22 @@ class Writer(Source):
         files: dict[str, bytes | None] = {f"{folder}/{name}": content for name, content in own.items()}
         gone = [name for name in entries if name not in own and name not in staying]
         return files | {f"{folder}/{name}": None for name in gone}
+
+    def _staying(
+        self, seen: Snapshot, folder: str, sealed: Sealed | None, revisions: Set[int]
+    ) -> tuple[dict[str, str], dict[str, bytes]]:
+        """Return the files of revisions that stay, as git's ids, and the content of those that somebody changed: they
+        are written again as they were. Raises ClusterError where nobody knows any more what that was.
+        """
+        entries, known = seen.below(folder), sealed.files if sealed else {}
+        files = {name: blob for name, blob in known.items() if layout.revision_of(name) in revisions}
+        edited = {name: blob for name, blob in files.items() if entries.get(name) != Entry("100644", blob)}
+        contents = self.repository.blobs([*edited.values()])
+        unsealed = sealed is None and any(layout.revision_of(name) in revisions for name in entries)
+        hold = self.hold(seen, folder, entries, sealed) if unsealed or len(contents) < len({*edited.values()}) else None
+        if hold is not None:
+            raise hold
+        return files, {name: contents[blob] for name, blob in edited.items() if blob in contents}
 
     def _seal(self, made: Sealed, before: Sealed | None, entries: Mapping[str, Entry]) -> bytes:
         """Return the sealed file; one that says the same under an older key stays."""
@@ -104,8 +123,11 @@ class Writer(Source):
         sealed = self.sealed(where, entries) if entries else None
         files = layout.shared(manifests)
         known = dict(sealed.files) if sealed else {}
-        if over:
-            known = {name: one.blob for name, one in entries.items() if name in known}
+        if over:  # what other endpoints of the space brought is written again as it was, too
+            edited = {name: blob for name, blob in known.items() if entries.get(name) != Entry("100644", blob)}
+            contents = self.repository.blobs([blob for name, blob in edited.items() if name not in files])
+            files = {name: contents[blob] for name, blob in edited.items() if blob in contents} | files
+            known = {name: blob for name, blob in known.items() if name in entries or name in files}
         made = Sealed(
             where, owned.installation(self.place.settings), known | {name: blob_id(one) for name, one in files.items()}
         )
@@ -137,30 +159,34 @@ class Writer(Source):
             raise error("git_tree_odd", file=path, detail="it is a link or another repository, not a file")
         return content
 
-    def sleep(self, endpoint_id: str) -> str:
-        """Let no replica of an endpoint be wanted and return the commit, "" when it is so already, or nothing is there.
-        One line of each Deployment changes; what somebody else changed stays as it is. Raises ClusterError.
+    def sleep(self, endpoint_id: str, *, sure: bool = False) -> str:
+        """Let no replica of an endpoint be wanted and return the commit, "" when it is so already, or nothing is there:
+        as the remote was seen last, or is now, to be `sure`. One line of each Deployment changes; what somebody else
+        changed stays as it is. Raises ClusterError.
         """
-        stand = self.stand(endpoint_id)
+        stand = self._now(endpoint_id) if sure else self.stand(endpoint_id)
         if not stand.folder:
             return ""
+        taken_back = self._take_back(endpoint_id, but={"suspend"})
         branch = layout.proposal(self.place, stand.folder, "suspend") if self.proposes else self.repository.branch
-        return self.repository.commit(branch, partial(self._sleeping, endpoint_id, stand.folder, branch), self.root)
+        make = partial(self._sleeping, endpoint_id, stand.folder, branch)
+        return self.repository.commit(branch, make, self.root) or taken_back
 
     def _sleeping(self, endpoint_id: str, folder: str, branch: str, seen: Snapshot, tip: str) -> Change | None:
         entries = seen.below(folder)
         sealed = self.sealed(folder, entries)
-        running = [name for name, one in entries.items() if name.startswith("deployment-r") and one.plain]
-        contents = {name: self._content(seen, f"{folder}/{name}") or b"" for name in running}
-        files: dict[str, bytes | None] = {f"{folder}/{name}": layout.asleep(one) for name, one in contents.items()}
-        scalers = [name for name in entries if name.startswith(AUTOSCALERS)]
+        running = {name: one.blob for name, one in entries.items() if name.startswith("deployment-r") and one.plain}
+        contents = self.repository.blobs([*running.values()])
+        slept = {name: layout.asleep(contents.get(blob, b"")) for name, blob in running.items()}
+        gone = [name for name in entries if name.startswith(AUTOSCALERS) or slept.get(name, b"") is None]
         content = self._content(seen, f"{folder}/{LIST}")
-        for name in scalers:
+        for name in gone:
             content = layout.unlisted(content, name, f"{folder}/{LIST}") or content
-        files |= {f"{folder}/{LIST}": content, **{f"{folder}/{name}": None for name in scalers}}
+        files: dict[str, bytes | None] = {f"{folder}/{name}": one for name, one in slept.items()}
+        files |= {f"{folder}/{LIST}": content, **{f"{folder}/{name}": None for name in gone}}
         if sealed is not None and not sealing.edited(entries, sealed):
             ids = {path.rpartition("/")[2]: blob_id(one) for path, one in files.items() if one is not None}
-            kept = {name: blob for name, blob in sealed.files.items() if name not in scalers} | ids
+            kept = {name: blob for name, blob in sealed.files.items() if name not in gone} | ids
             made = replace(sealed, files=kept, wants=dict.fromkeys(sealed.wants, 0))
             files[f"{folder}/{SEAL}"] = self._seal(made, sealed, entries)
         changed = _changed(seen, files)
@@ -171,13 +197,41 @@ class Writer(Source):
             changed, f"Suspend {name}\n\nIt was suspended in the portal.\n\nGatehouse-Endpoint: {endpoint_id}"
         )
 
-    def remove(self, endpoint_id: str) -> str:
-        """Take an endpoint's directory away and return the commit, "" when it is not there. Raises ClusterError."""
-        stand = self.stand(endpoint_id)
+    def remove(self, endpoint_id: str, *, sure: bool = False) -> str:
+        """Take an endpoint's directory away and return the commit, "" when it is not there: as the remote was seen
+        last, or is now, to be `sure`. Raises ClusterError.
+        """
+        stand = self._now(endpoint_id) if sure else self.stand(endpoint_id)
         if not stand.folder:
             return ""
+        taken_back = self._take_back(endpoint_id, but={"delete"})
         branch = layout.proposal(self.place, stand.folder, "delete") if self.proposes else self.repository.branch
-        return self.repository.commit(branch, partial(self._removed, endpoint_id, stand.folder, branch), self.root)
+        make = partial(self._removed, endpoint_id, stand.folder, branch)
+        return self.repository.commit(branch, make, self.root) or taken_back
+
+    def _now(self, endpoint_id: str) -> Stand:
+        """Return what stands in Git now; raises ClusterError when the remote does not say."""
+        self.repository.refresh(0.0, wait=True)
+        return self.stand(endpoint_id, ask=False)
+
+    def _take_back(self, endpoint_id: str, *, but: Set[str]) -> str:
+        """Let each branch that proposes what is not wanted any more propose nothing, but those whose name ends with a
+        word of `but`; return the last commit, "" for none. It is added, nothing is thrown away.
+        """
+        stem, seen, commit = owned.stem(endpoint_id), self.seen(), ""
+        if seen is None:
+            return ""
+        for branch, _ in [*self.proposed(stem, seen, self.proposals(self.repository.tips()))]:
+            if branch.rpartition("-")[2] not in but:
+                make = partial(self._nothing, endpoint_id, branch)
+                commit = self.repository.commit(branch, make, self.root) or commit
+        return commit
+
+    def _nothing(self, endpoint_id: str, branch: str, seen: Snapshot, tip: str) -> Change | None:
+        if not tip or not any(self.proposed(owned.stem(endpoint_id), seen, {branch: tip})):
+            return None
+        what = "Propose nothing any more\n\nIn the portal something else is wanted since."
+        return Change({}, f"{what}\n\nGatehouse-Endpoint: {endpoint_id}")
 
     def _removed(self, endpoint_id: str, folder: str, branch: str, seen: Snapshot, tip: str) -> Change | None:
         files: dict[str, bytes | None] = {f"{folder}/{name}": None for name in seen.below(folder)}

@@ -117,7 +117,7 @@ def _labelled(found: Object, endpoint_id: str, revision: int) -> dict[str, Any]:
     """Return an object as if it bore the portal's labels, for what reads by them; nothing of it is drifted."""
     meta = mapping(found.get("metadata"))
     labels = {**mapping(meta.get("labels")), owned.ENDPOINT: endpoint_id, owned.REVISION: str(revision)}
-    annotations = {**mapping(meta.get("annotations")), comparing.key(found): "{}"}
+    annotations = {**mapping(meta.get("annotations")), comparing.key(found): comparing.sealed({})}
     return {**found, "metadata": {**meta, "labels": labels, "annotations": annotations}}
 
 

@@ -1,12 +1,18 @@
-"""Does an object on the cluster still say what was written? Pure functions."""
+"""Does an object on the cluster still say what was written? Nothing is asked of anybody: what was written stands on the
+object itself, sealed with a key of the portal, so that whoever changes the object cannot change that, too.
+"""
 
+import hashlib
+import hmac
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from endpoints.clusters.explaining.reading import at, number
 from endpoints.clusters.kubernetes import differing, guarding, owned
+from portal import crypto
 
+PURPOSE = "what was written to a cluster"
 _NOT_COPIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Where an object says how many replicas it wants.
 _COUNTS = {"InferenceService": ("spec", "predictor", "minReplicas")}
@@ -17,13 +23,14 @@ def stamped(manifest: Mapping[str, Any]) -> dict[str, Any]:
     write what is not wanted any more.
     """
     meta = manifest["metadata"]
-    annotations = {**meta.get("annotations", {}), key(manifest): _compact(manifest)}
+    annotations = {**meta.get("annotations", {}), key(manifest): sealed(manifest)}
     return {**manifest, "metadata": {**meta, "annotations": annotations}}
 
 
-def settled(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
-    """Whether writing `manifest` would change nothing."""
-    return owned.annotation(live, key(manifest)) == _compact(manifest) and holds(live, manifest)
+def settled(live: Mapping[str, Any], manifest: Mapping[str, Any], *, show: bool = False) -> bool:
+    """Whether writing `manifest` would change nothing, or with `show` only what may stay as somebody changed it."""
+    written = applied(live)
+    return written is not None and _compact(written) == _compact(manifest) and not drifted(live, show=show)
 
 
 def shows(settings: Mapping[str, Any]) -> bool:
@@ -59,12 +66,26 @@ def lowered(live: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def applied(live: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the manifest that was written last, None when somebody has spoilt what `stamped` noted."""
+    """Return the manifest that was written last, None where what `stamped` noted is not there or not the portal's."""
     try:
         written = json.loads(owned.annotation(live, key(live)) or "null")
-    except (ValueError, RecursionError):
+        seal = written.pop("seal") if isinstance(written, dict) else None
+    except (KeyError, ValueError, RecursionError):
         return None
-    return written if isinstance(written, dict) else None
+    if not isinstance(seal, str) or not seal.isascii():
+        return None
+    text = _compact(written)
+    return written if any(hmac.compare_digest(seal, _seal(text, one)) for one in crypto.derived(PURPOSE)) else None
+
+
+def sealed(written: Mapping[str, Any]) -> str:
+    """Return what `applied` reads: JSON, as kubectl expects it where it keeps a note of its own under that name."""
+    text = _compact(written)
+    return _compact({**written, "seal": _seal(text, crypto.derived(PURPOSE)[0])})
+
+
+def _seal(text: str, key: str) -> str:
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def note(live: Mapping[str, Any], *, show: bool) -> str:
@@ -73,12 +94,12 @@ def note(live: Mapping[str, Any], *, show: bool) -> str:
         return "null"
     pair = lowered(live)
     if pair is None:
-        return "{}"
+        return sealed({})
     *way, last = _COUNTS.get(str(live.get("kind")), ("spec", "replicas"))
     inner: Any = {last: pair[1]}
     for part in reversed(way):
         inner = {part: inner}
-    return json.dumps(inner)
+    return sealed(inner)
 
 
 def holds(live: Any, wanted: Any) -> bool:

@@ -17,7 +17,8 @@ MOST = 60  # fields of one object; more are one difference of the place that hol
 DEEPEST = 40  # steps of a path; what lies below is compared as a whole
 LONGEST_VALUE, LONGEST_FIELD, LONGEST_NAME = 2000, 300, 120
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-_PRIVATE = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
+PRIVATE = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
+_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|passw(?:or)?d|credentials?)", re.IGNORECASE)  # its value follows
 HIDDEN = "(hidden)"
 # What one more word would make something else of: selectors count as a whole, as the API server has it.
 EXACT = frozenset({"selector", "podSelector", "namespaceSelector", "matchLabels", "nodeSelector"})
@@ -135,19 +136,33 @@ def shown(change: Change, value: Any) -> str | None:
         return None
     if _private(change.path) and not isinstance(value, Mapping):
         return HIDDEN
-    if isinstance(value, Mapping) and isinstance(value.get("value"), str) and _PRIVATE.search(str(value.get("name"))):
-        value = {**value, "value": HIDDEN}
     try:
-        words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+        words = value if isinstance(value, str) else json.dumps(_open(value), ensure_ascii=False, sort_keys=True)
     except (ValueError, RecursionError):
         words = "(too deep to show)"
     return clip(" ".join(text(words).split()), LONGEST_VALUE)
 
 
+def _open(value: Any) -> Any:
+    """Return a value without what environment variables and options of a command in it say of secrets."""
+    if isinstance(value, Mapping):
+        hidden = isinstance(value.get("value"), str) and PRIVATE.search(str(value.get("name")))
+        found = {str(name): _open(one) for name, one in value.items()}
+        return found | {"value": HIDDEN} if hidden else found
+    if isinstance(value, list | tuple):
+        before = [None, *value]
+        return [HIDDEN if _is_secret(*pair) else _open(pair[1]) for pair in zip(before, value, strict=False)]
+    return value
+
+
+def _is_secret(option: Any, value: Any) -> bool:
+    return isinstance(option, str) and isinstance(value, str) and _OPTION.fullmatch(option) is not None
+
+
 def _private(path: Path) -> bool:
     """Whether a path leads into the value of an environment variable that may hold a secret."""
     inside = [step for step in path if step.index and step.item is not None]
-    return bool(inside) and path[-1].key == "value" and bool(_PRIVATE.search(str(at(inside[-1].item, "name"))))
+    return bool(inside) and path[-1].key == "value" and bool(PRIVATE.search(str(at(inside[-1].item, "name"))))
 
 
 def value_at(document: Any, path: Path) -> Any:

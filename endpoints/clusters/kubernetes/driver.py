@@ -347,7 +347,7 @@ class KubernetesDriver:
         for manifest in wanted:
             if manifest["kind"] in approving.RUN:
                 self._choose(workload, found)
-            approving.after(fresh, partial(self._converge, manifest, known=known))
+            approving.after(fresh, partial(self._converge, manifest, known=known, over=workload.rewrite))
             if kind_of(manifest) == kinds.NAMESPACE and approving.wanted(self._place):
                 runs = next(one for one in wanted if one["kind"] in approving.RUN)
                 fresh = approving.approve(self._client, self._place, workload, runs)
@@ -364,9 +364,9 @@ class KubernetesDriver:
             return replace(seen, drifted=True)
         return seen
 
-    def _converge(self, manifest: Mapping[str, Any], *, known: bool) -> None:
+    def _converge(self, manifest: Mapping[str, Any], *, known: bool, over: bool) -> None:
         """Write one object unless it is as it should be; take back what somebody else changed of it. `known`: something
-        of the endpoint was there before.
+        of the endpoint was there before; `over`: a person wants it written also over what may stay.
         """
         kind, meta = kind_of(manifest), manifest["metadata"]
         if kind == kinds.SECRET:  # the portal may not read whose it is; the same again changes nothing
@@ -379,7 +379,8 @@ class KubernetesDriver:
         owned.require_ours(live, manifest)
         if kind == kinds.NAMESPACE and at(live, "metadata", "deletionTimestamp"):
             raise refused("namespace_terminating", namespace=meta["name"])
-        if at(live, "metadata", "deletionTimestamp") or comparing.settled(live, manifest):
+        show = self._shows and not over
+        if at(live, "metadata", "deletionTimestamp") or comparing.settled(live, manifest, show=show):
             return  # what is being deleted is written again when it is gone
         written = comparing.stamped(manifest)
         written["metadata"]["uid"] = live["metadata"]["uid"]  # not one that took its place meanwhile

@@ -21,7 +21,7 @@ ENVIRONMENT = f"{DOMAIN}/environment"
 INSTALLATION = f"{DOMAIN}/installation"  # two portals on one cluster have two
 APPROVAL_DIGEST = f"{DOMAIN}/approval-digest"
 APPROVAL = f"{DOMAIN}/approval"
-APPLIED = f"{DOMAIN}/applied"  # digest of what was applied last
+APPLIED = f"{DOMAIN}/applied"  # what was applied last, sealed
 NAME_LIMIT = 63
 KEY_NAME = re.compile(r"\bep-[0-9a-f]{13}-key\b")  # what `key_name` returns
 
