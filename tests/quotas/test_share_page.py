@@ -9,6 +9,8 @@ from django.test import Client
 
 from audit.models import Row
 from audit.services import system
+from portal.errors import PreconditionFailed
+from portal.http import etag
 from projects.models import Project
 from quotas import pools, services, shares
 from quotas.models import Pool, Share
@@ -151,3 +153,23 @@ def test_many_projects_have_no_row_until_they_are_named(
     Share.objects.bulk_create(Share(pool=pool, project=one) for one in Project.objects.exclude(slug="p007"))
     text = pat.get(PAGE).content.decode()
     assert "PATCH /api/v1/pools/shared-gpu" in text and "Save shares" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_of_several_at_once_one_saves(
+    org: Org, pool: Pool, file_database: None, in_threads: Callable[..., list[Any]]
+) -> None:
+    by = org.principal(org.pat)
+    version = etag(pools.terms(by, pool))
+
+    def save(number: int) -> bool:
+        try:
+            pools.change_terms(by, pool, version, shares=[{"project": org.fraud.slug, "nominal": number + 1}])
+        except PreconditionFailed:
+            return False
+        return True
+
+    saved = in_threads(6, save)
+    assert saved.count(True) == 1 and Row.objects.filter(action="quotas.change_pool").count() == 1
+    assert [one["nominal"] for one in shares.agreed(pool)] == [saved.index(True) + 1]
