@@ -142,6 +142,19 @@ def test_missing_nodes_are_said(org: Org, pool: Pool, client_for: ClientFor) -> 
     assert response.context["stats"][-1]["bad"]
 
 
+def test_what_is_simulated_is_said_of_it_alone(org: Org, pool: Pool, client_for: ClientFor) -> None:
+    words, client = "Simulated accelerators", client_for(org.dana)
+    Pool.objects.update(simulated=False)
+    assert words not in client.get("/capacity/").content.decode()
+    Pool.objects.filter(pk=pool.pk).update(simulated=True)
+    assert client.get("/capacity/").content.decode().index(words) < client.get("/capacity/").content.decode().index(
+        "<h2"
+    )
+    Pool.objects.filter(pk=factories.make_pool(limit=2, slug="real").pk).update(simulated=False)
+    page = client.get("/capacity/").content.decode()
+    assert page.count(words) == 1 and page.index('id="pool-shared-gpu"') < page.index(words)
+
+
 def test_without_a_pool_it_says_what_to_do(org: Org, client_for: ClientFor) -> None:
     assert "No shared pool yet" in text(client_for(org.dana).get("/capacity/"))
 
