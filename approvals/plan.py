@@ -4,6 +4,7 @@ A kind of request calculates what is its own (approvals/kinds/); here the polici
 the portal's own checks, waivers are counted, and the rules say who must decide.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from approvals import waiving
@@ -47,18 +48,20 @@ def build(
     found = resolved or kind.resolve(by, body)
     plan = kind.build(by, body, found)
     document = documents.of_request(by, body, found.subject, plan)
-    return governed(plan, document, rules or active(), found.subject.endpoint, request)
+    return governed(plan, document, rules or active(), found.subject.endpoint, request, body.stored())
 
 
 def governed(
-    plan: dict[str, Any], document: dict[str, Any], rules: Active, endpoint: Any = None, request: Request | None = None
-) -> dict[str, Any]:
+    plan: dict[str, Any], document: dict[str, Any], rules: Active, endpoint: Any = None,
+    request: Request | None = None, body: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return `plan` with what the policies say of it: verdicts, waivers, the stages of the review, and the input."""
     own = [Check(**check | {"controls": tuple(check["controls"])}) for check in plan["checks"]]
     checks = ordered(
         waiving.applied(
             [*own, *judge(rules.bundle, document, SUBJECT.get(plan["kind"], "request"))],
             request=request,
+            body=body or {},
             endpoint=endpoint,
         )
     )

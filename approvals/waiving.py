@@ -1,8 +1,9 @@
-"""Waivers: one failed check may be passed, for one request or endpoint, until a day."""
+"""Waivers: one failed check may be passed, for one request as it was judged or for one endpoint, until a day."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
@@ -11,13 +12,27 @@ from django.utils import timezone
 from approvals.models import Request, Waiver, WaiverState
 from approvals.verdicts import FAIL, WAIVED, Check
 from endpoints.models import Endpoint
+from portal.http import digest
+
+UNJUDGED = frozenset({"purpose", "name"})  # words for people: they may be corrected after a waiver was granted
+
+
+def asks(body: Mapping[str, Any]) -> str:
+    """Return the digest of what a stored body asks for: a waiver of a request counts for that alone."""
+    return digest({name: value for name, value in body.items() if name not in UNJUDGED and value is not None})
+
+
+def counts(waiver: Waiver, body: Mapping[str, Any]) -> bool:
+    """Whether a waiver counts for this body of its request; one that an endpoint has counts for that."""
+    return not waiver.asks or waiver.endpoint_id is not None or waiver.asks == asks(body)
 
 
 def applied(
-    checks: Iterable[Check], *, request: Request | None, endpoint: Endpoint | None, today: dt.date | None = None
-) -> list[Check]:
-    """Return `checks` with each waivable failure turned to waived for which `request` or `endpoint` has a waiver that
-    still counts (one query, and none where nothing waivable fails).
+    checks: Iterable[Check], *, request: Request | None, body: Mapping[str, Any], endpoint: Endpoint | None,
+    today: dt.date | None = None,
+) -> list[Check]:  # fmt: skip
+    """Return `checks` with each waivable failure turned to waived for which `endpoint`, or `request` with this `body`,
+    has a waiver that still counts (one query, and none where nothing waivable fails).
     """
     found = list(checks)
     if not any(check.verdict == FAIL and check.waivable for check in found) or not (request or endpoint):
@@ -27,7 +42,7 @@ def applied(
         about |= Q(endpoint=endpoint)
     day = today or timezone.now().date()
     rows = Waiver.objects.filter(about, state=WaiverState.ACTIVE, ends_on__gte=day).order_by("ends_on")
-    until = {row.check_id: row for row in rows}
+    until = {row.check_id: row for row in rows if counts(row, body)}
     return [_turned(check, until) for check in found]
 
 

@@ -79,7 +79,7 @@ def free_words(scene: Scene, panel: Panel) -> str:
         short = claim.amount - panel.room.available
         place = next((one for one in panel.waiting if one.reservation.pk == claim.id), None)
         name = who(scene, place)["name"] if place is not None else "another project"
-        if kept and claim.amount <= panel.line.room:
+        if kept:
             return f"kept for {name}, which waited longest and needs {short} more"
         if short > 0:
             return f"{name} would take it with {short} more"

@@ -6,13 +6,14 @@ in which pods were made, without gaps. Pure functions over rows.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from quotas.capacity import Place
 from quotas.devices import Part, per_box
 from quotas.models import Node, NodeCondition
 
+MOST_TAKEN = 256  # accelerators that pods of one node are shown with, where it says that it has fewer
 HELD, OVER, OTHER, RESERVED, FREE, ABSENT = "held", "over", "other", "reserved", "free", "absent"
 
 
@@ -62,7 +63,9 @@ def _of(
         pods = [
             pod for pod in pods if pod["endpoint"] in by_holder or (part.first == 0 and pod["endpoint"] not in others)
         ]
-    taken = [(pod, number) for pod in pods for number in range(int(pod["amount"]))]
+    # More than a node has can be asked for by pods that name it and never run there.
+    every = ((pod, number) for pod in pods for number in range(int(pod["amount"])))
+    taken = list(islice(every, max(part.count, MOST_TAKEN)))
     for index in range(part.first, part.first + max(part.count, len(taken))):
         if index - part.first < len(taken):
             pod, number = taken[index - part.first]

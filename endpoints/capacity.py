@@ -39,7 +39,7 @@ def page(principal: Principal, asked: Mapping[str, str]) -> Cell:
     return {
         "pools": [_pool(scene, panel) for panel in scene.panels],
         "stats": _stats(scene.panels, could),
-        "simulated": any(panel.pool.simulated for panel in scene.panels),
+        "simulated": bool(scene.panels) and all(panel.pool.simulated for panel in scene.panels),
         "could": [_could(one, scene) for one in could],
         "returns": _returns(scene),
         "idle_days": settings.IDLE_DAYS,
@@ -62,6 +62,7 @@ def _pool(scene: Scene, panel: Panel) -> Cell:
         "slug": panel.pool.slug,
         "name": panel.pool.name,
         "profiles": ", ".join(profile.name for profile in panel.pool.profiles.all()),
+        "simulated": panel.pool.simulated,
         "room": panel.room,
         "short": panel.room.observed < panel.room.held,
         "boxes": box_cells.of(scene, panel, seats),
@@ -78,6 +79,7 @@ def _pool(scene: Scene, panel: Panel) -> Cell:
         "patience": lines.patience(),
         "give_back": panel.pool.give_back,
         "grace_hours": panel.pool.grace_hours,
+        "shares_url": reverse("pool_shares", args=[panel.pool.slug]) if scene.steers else "",
     }
 
 

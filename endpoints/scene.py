@@ -7,9 +7,9 @@ from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from endpoints import idle, numbers
-from endpoints.models import Desired, Endpoint, EngineCount
+from endpoints.giving_back import leaves
+from endpoints.models import Endpoint, EngineCount
 from endpoints.numbers import Calls
-from endpoints.seats import RETIRING
 from projects.models import Project
 from projects.permissions import can_anywhere, visible
 from projects.principal import Principal
@@ -66,7 +66,7 @@ class Scene:
         for place in panel.held:
             one, row = place.reservation, self.everyone.get(place.reservation.holder_id)
             moments = []
-            if one.holder_kind == RETIRING or (row is not None and row.desired != Desired.RUNNING):
+            if leaves(one, self.everyone):
                 moments.append((self.now, "stops"))
             if one.pk in self.asked:
                 moments.append((self.asked[one.pk].due_at, "asked"))

@@ -15,6 +15,7 @@ from endpoints.differences import keeping
 from endpoints.differences import sweeping as comparing
 from endpoints.fleet import examining
 from endpoints.metrics import scrape as scraping
+from endpoints.rogue import keeping as finding
 from endpoints.rogue import scanning
 from endpoints.watching import looking
 
@@ -76,10 +77,13 @@ def expire() -> None:
 
 @shared_task
 def prune() -> None:
-    """Delete the logs of endpoints that are gone and alerts that are over, after their retention."""
+    """Delete the logs of endpoints that are gone, alerts and differences that are over, and workloads without approval
+    that are gone, after their retention.
+    """
     sweeping.prune()
     alerting.prune()
     keeping.prune()
+    finding.prune()
 
 
 @shared_task

@@ -8,13 +8,12 @@ from typing import Any
 from endpoints import boxes
 from endpoints.box_cells import who
 from endpoints.facts import counted
-from endpoints.giving_back import Held, choose
-from endpoints.models import Desired, Environment
+from endpoints.giving_back import Held, choose, leaves, may_be_asked
 from endpoints.scene import Scene
 from endpoints.seats import HOLDER_KIND
 from portal.templatetags.gatehouse import day
 from quotas import forecast, lines
-from quotas.capacity import STRANGER, Panel, Place
+from quotas.capacity import STRANGER, Panel
 from quotas.devices import Part
 from quotas.forecast import NEXT, Answer
 from quotas.models import GiveBackRule
@@ -112,8 +111,8 @@ def _back(scene: Scene, panel: Panel, answer: Answer) -> str:
         return "Nothing would be asked back for it." if answer.position else ""
     if pool.give_back == GiveBackRule.NEVER:
         return f"{counted(answer.asked_back, 'accelerator')} of its share are lent, and {pool.slug} asks nothing back."
-    there = [Held(place.reservation, row, row_id in scene.lazy) for row_id, place, row in _running(scene, panel)]
-    chosen = choose(there, answer.beyond, answer.asked_back)
+    there, beyond = _able(scene, panel, answer)
+    chosen = choose(there, beyond, answer.asked_back)
     if not chosen:
         return "It would be within its share, and nobody who may be asked has borrowed anything."
     names = [f"{_name(scene, panel, one.reservation.pk)} ({one.amount})" for one in chosen]
@@ -123,16 +122,18 @@ def _back(scene: Scene, panel: Panel, answer: Answer) -> str:
     )
 
 
-def _running(scene: Scene, panel: Panel) -> list[tuple[str, Place, Any]]:
-    """Return the endpoints of a pool that may be asked for something."""
-    found = []
+def _able(scene: Scene, panel: Panel, answer: Answer) -> tuple[list[Held], dict[int, int]]:
+    """Return who may be asked for something, and what each project holds beyond its share without what it gives back
+    already.
+    """
+    found, beyond = list[Held](), dict(answer.beyond)
     for place in panel.held:
         one, row = place.reservation, scene.everyone.get(place.reservation.holder_id)
-        if row is None or one.holder_kind != HOLDER_KIND or row.desired != Desired.RUNNING or one.pk in scene.asked:
-            continue
-        if row.environment != Environment.PROD or panel.pool.give_back == GiveBackRule.ANY:
-            found.append((one.holder_id, place, row))
-    return found
+        if leaves(one, scene.everyone) or one.pk in scene.asked:
+            beyond[one.project_id] = beyond.get(one.project_id, 0) - one.amount
+        elif row is not None and one.holder_kind == HOLDER_KIND and may_be_asked(panel.pool, row):
+            found.append(Held(one, row, one.holder_id in scene.lazy))
+    return found, beyond
 
 
 def _rows(scene: Scene, answer: Answer) -> list[Cell]:

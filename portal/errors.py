@@ -48,6 +48,12 @@ class Invalid(GatehouseError):
         """Return the error for one field."""
         return cls(sentence, fields={name: sentence}, code=code)
 
+    @classmethod
+    def several(cls, fields: Mapping[str, str]) -> "Invalid":
+        """Return the error for `fields`, of which there is at least one."""
+        more = f" ({len(fields) - 1} more in errors.)" if len(fields) > 1 else ""
+        return cls(next(iter(fields.values())) + more, fields=fields)
+
 
 class Unauthenticated(GatehouseError):
     """No token, or one that is unknown, expired or revoked."""

@@ -48,6 +48,13 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
         "Where others apply them from Git, the page says the commit. What somebody changes there by hand is shown and "
         "never written over.",
     ),
+    "pool_shares": (
+        "capacity",
+        "A nominal number is a project's own; the rest is divided by weight among the others that hold or wait. "
+        "What a project holds beyond its share is borrowed, up to its borrowing limit.",
+        "Give back says from which environments what was borrowed is asked back, grace hours how long their people "
+        "have before it is suspended. The change counts at once; who fits then is served.",
+    ),
     "endpoint_usage": (
         "usage",
         "The same plots as on the usage page, of this endpoint alone: tokens by key, times, errors. Drag over a plot "

@@ -100,6 +100,16 @@ def clean_text(value: object, *, field: str, low: int = 0, high: int, lines: boo
     return text
 
 
+def typed_number(text: str) -> int | str | None:
+    """Return a number as people type it into a form, with or without separators, None for nothing; what is none stays
+    text, for the service to refuse.
+    """
+    plain = text.strip().replace(",", "").replace("_", "").replace("\u00a0", "").replace(" ", "")
+    if not plain:
+        return None
+    return int(plain) if plain.isascii() and plain.isdigit() and len(plain) <= 30 else plain[:40]
+
+
 def clean_limit(limit: int | None) -> int:
     """Return the page size, 1 to 200, default 50; raises Invalid otherwise."""
     if limit is None:
@@ -211,6 +221,4 @@ def field_errors(details: Iterable[Mapping[str, Any]]) -> Invalid:
             template = template.replace("{field} is {input}; ", "{field}: ")
         sentence = template.format(**values) if template else f"{name}: {str(detail.get('msg', 'not valid'))[:200]}."
         fields.setdefault(name, sentence)
-    first = next(iter(fields.values()), "The request is not valid.")
-    more = f" ({len(fields) - 1} more in errors.)" if len(fields) > 1 else ""
-    return Invalid(first + more, fields=fields)
+    return Invalid.several(fields) if fields else Invalid("The request is not valid.")

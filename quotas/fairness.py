@@ -109,7 +109,7 @@ def following(line: Line, now: dt.datetime, patience: dt.timedelta) -> Claim | N
     for claim, urgent in turns(line, now, patience):
         if claim.amount <= free:
             return claim
-        if urgent and claim.amount <= line.room:
+        if urgent:
             return None
     return None
 
@@ -118,15 +118,17 @@ def turns(line: Line, now: dt.datetime, patience: dt.timedelta) -> Iterator[tupl
     """Yield who may be served, in the order of their turns now, and whether what is free is kept for them: first those
     who waited too long, then project by project from the one furthest below its share.
 
-    Nobody is served in between: `order` says in which order they will be. Who may not borrow so much is left out.
+    Nobody is served in between: `order` says in which order they will be. Who may not borrow so much is left out. What
+    the pool cannot give now, or the project may not borrow, makes nobody behind it wait longer.
     """
-    own, first = shares(line), {one.project: one for one in reversed(line.waiting)}
-    urgent = [one for one in first.values() if now - one.since >= patience and _may(one, line, own)]
+    own, oldest = shares(line), {one.project: one.id for one in reversed(line.waiting)}
+    able = [one for one in line.waiting if _may(one, line, own)]
+    first = {one.project: one for one in reversed(able) if one.amount <= line.room}
+    urgent = [one for one in first.values() if now - one.since >= patience]
     for claim in sorted(urgent, key=lambda one: (one.since, one.id)):
         yield claim, True
     taken = {one.id for one in urgent}
-    rest = [one for one in line.waiting if one.id not in taken and _may(one, line, own)]
-    oldest = {project: claim.id for project, claim in first.items()}
+    rest = [one for one in able if one.id not in taken]
     for claim in sorted(rest, key=lambda one: (_ratio(line, own, one.project), oldest[one.project], one.id)):
         yield claim, False
 

@@ -98,7 +98,8 @@ def follow(cluster: str) -> list[Reservation]:
         if not pool.from_nodes or not (found[pool.pk] or pool.observed_at):
             continue
         Pool.objects.filter(pk=pool.pk).update(observed_at=timezone.now())
-        promoted += services.observe(system("nodes"), pool, sum(part.usable for part in found[pool.pk]))
+        usable = min(sum(part.usable for part in found[pool.pk]), services.MOST_OBSERVED)
+        promoted += services.observe(system("nodes"), pool, usable)
     return promoted
 
 

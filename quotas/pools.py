@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -12,8 +13,8 @@ from django.db.models import Q, Sum
 from audit.models import Row
 from audit.services import record, system
 from catalog.models import HardwareProfile
-from portal.errors import Conflict, Invalid
-from portal.http import clean_text
+from portal.errors import Conflict, Invalid, PreconditionFailed
+from portal.http import clean_text, etag
 from projects.models import slug_validator
 from projects.permissions import require, require_anywhere
 from projects.principal import Principal
@@ -30,6 +31,7 @@ FIELDS = frozenset(
     }
 )  # fmt: skip
 MOST_HOURS = 720
+BOUNDS = {"limit": (1, MAX_ACCELERATORS), "observed": (0, MAX_ACCELERATORS), "grace_hours": (0, MOST_HOURS)}
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,14 @@ def create_pool(by: Principal, *, slug: str, **fields: object) -> Pool:
     """Create a pool. `fields`: name, cluster (slug), limit, and optionally observed (default: limit), simulated,
     profiles (slugs of hardware profiles), from_nodes, give_back, grace_hours and shares (quotas/shares.py).
 
-    Raises Forbidden, Invalid naming the field and its limit, and Conflict for a slug that is taken.
+    Raises Forbidden, Invalid naming each wrong field with its limit, and Conflict for a slug that is taken.
     """
     require_anywhere(by, "create", Pool)
     absent = sorted({"name", "cluster", "limit"} - fields.keys())
     if absent:
         raise Invalid(f"A pool needs {', '.join(absent)}.", fields={name: f"{name} is missing." for name in absent})
-    cleaned = _clean({"slug": slug, "observed": fields["limit"], **fields})
+    cleaned = _clean({"slug": slug, **fields})
+    cleaned.setdefault("observed", cleaned["limit"])
     profiles, agreed = cleaned.pop("profiles", []), cleaned.pop("shares", [])
     with transaction.atomic():
         if Pool.objects.filter(slug=cleaned["slug"]).exists():
@@ -66,7 +69,7 @@ def create_pool(by: Principal, *, slug: str, **fields: object) -> Pool:
 def change_pool(by: Principal, pool: Pool, **fields: object) -> Pool:
     """Change fields of a pool, as `create_pool` takes them; what fits now is promoted.
 
-    Raises Forbidden, Invalid, and Conflict when the limit would fall below what is held.
+    Raises Forbidden, Invalid, and Conflict when the limit would fall below what is held or agreed in nominal numbers.
     """
     require(by, "change", pool)
     cleaned = _clean(fields)
@@ -87,6 +90,8 @@ def change_pool(by: Principal, pool: Pool, **fields: object) -> Pool:
             pool.profiles.set(_profiles(profiles))
         if agreed is not None:
             shares.agree(by, pool, agreed)
+        elif "limit" in cleaned:
+            shares.check_total(pool)
         after = _audited(pool)
         changed = {name for name in after if after[name] != before[name]}
         if changed:
@@ -100,6 +105,27 @@ def change_pool(by: Principal, pool: Pool, **fields: object) -> Pool:
             services.promote(pool, by=by)
     pool.refresh_from_db()
     return pool
+
+
+def terms(by: Principal, pool: Pool) -> dict[str, Any]:
+    """Return what was agreed about a pool with the projects that `by` may see, and how it is asked back (one query)."""
+    return {"give_back": pool.give_back, "grace_hours": pool.grace_hours, "shares": shares.agreed(pool, by)}
+
+
+def change_terms(by: Principal, pool: Pool, version: str, **fields: object) -> Pool:
+    """Change give_back, grace_hours and shares of a pool when `terms` still has the ETag `version`; see `change_pool`.
+
+    Raises PreconditionFailed when somebody else has changed them since they were read.
+    """
+    require(by, "change", pool)
+    with transaction.atomic():
+        pool = Pool.objects.select_for_update().get(pk=pool.pk)
+        if etag(terms(by, pool)) != version:
+            raise PreconditionFailed(
+                f"Somebody has changed the shares of {pool.slug} since you opened them. What is different now stands "
+                "at each field; look at it, and save again what should hold."
+            )
+        return change_pool(by, pool, **fields)
 
 
 def facts(pool: Pool) -> dict[str, object]:
@@ -155,35 +181,36 @@ def _remember(pool: Pool, found: Finding) -> None:
         record("quotas.check_pools", by=system("capacity"), obj=pool, after=after, reason=found.sentence)
 
 
-def _clean(fields: Mapping[str, object]) -> dict[str, object]:
-    """Return `fields` within their bounds; raises Invalid for the first one that is not."""
+def _clean(fields: Mapping[str, object]) -> dict[str, Any]:
+    """Return `fields` within their bounds; raises Invalid with a sentence for each one that is not."""
     unknown = sorted(fields.keys() - FIELDS - {"slug"})
     if unknown:
         raise Invalid.field(unknown[0], f"A pool has no field {unknown[0]}; it takes {', '.join(sorted(FIELDS))}.")
-    cleaned = dict(fields)
+    cleaned, errors = dict(fields), dict[str, str]()
     for name in (name for name in ("slug", "cluster") if name in fields):
         try:
             slug_validator(fields[name] if isinstance(fields[name], str) else "")
-        except ValidationError as error:
-            raise Invalid.field(name, f"{name} is {str(fields[name])[:60]!r}. {slug_validator.message}") from error
+        except ValidationError:
+            errors[name] = f"{name} is {str(fields[name])[:60]!r}. {slug_validator.message}"
     if "name" in fields:
-        cleaned["name"] = clean_text(fields["name"], field="name", low=1, high=80)
-    for name in (name for name in ("limit", "observed") if name in fields):
-        number = fields[name]
-        low = 1 if name == "limit" else 0
-        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= MAX_ACCELERATORS:
-            bounds = f"between {low} and {MAX_ACCELERATORS:,}"
-            raise Invalid.field(name, f"{name} is {str(number)[:40]}; it must be a whole number {bounds}.")
+        try:
+            cleaned["name"] = clean_text(fields["name"], field="name", low=1, high=80)
+        except Invalid as error:
+            errors |= error.fields
+    for name, (low, high) in BOUNDS.items():
+        number = fields.get(name, low)
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+            bounds = f"between {low} and {high:,}"
+            errors[name] = f"{name} is {str(number)[:40]}; it must be a whole number {bounds}."
     for name in (name for name in ("simulated", "from_nodes") if name in fields):
         if not isinstance(fields[name], bool):
-            raise Invalid.field(name, f"{name} must be true or false.")
+            errors[name] = f"{name} must be true or false."
     if "give_back" in fields and fields["give_back"] not in GiveBackRule.values:
-        raise Invalid.field("give_back", f"give_back must be one of {', '.join(GiveBackRule.values)}.")
-    hours = fields.get("grace_hours", 0)
-    if isinstance(hours, bool) or not isinstance(hours, int) or not 0 <= hours <= MOST_HOURS:
-        raise Invalid.field(
-            "grace_hours", f"grace_hours is {str(hours)[:40]}; it must be a whole number between 0 and {MOST_HOURS}."
-        )
+        errors["give_back"] = f"give_back must be one of {', '.join(GiveBackRule.values)}."
+    if "shares" in fields:
+        cleaned["shares"] = shares.read(fields["shares"], errors)
+    if errors:
+        raise Invalid.several(errors)
     return cleaned
 
 

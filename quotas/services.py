@@ -26,9 +26,10 @@ from projects.models import Project
 from quotas import fairness, lines
 from quotas.gpus import require_gpus
 from quotas.lines import LIVING
-from quotas.models import Pool, Reservation, ReservationState
+from quotas.models import GiveBack, Pool, Reservation, ReservationState
 
 log = logging.getLogger(__name__)
+MOST_OBSERVED = 100_000  # accelerators of one pool
 
 
 @dataclass(frozen=True)
@@ -213,8 +214,10 @@ def observe(by: Actor, pool: Pool, observed: int) -> list[Reservation]:
 
     Fewer than are held is possible (a node is down): nothing is taken away, no new hold is given, a check says so.
     """
-    if isinstance(observed, bool) or not 0 <= observed <= 100_000:
-        raise Invalid.field("observed", f"observed is {observed}; it must lie between 0 and 100,000 accelerators.")
+    if isinstance(observed, bool) or not 0 <= observed <= MOST_OBSERVED:
+        raise Invalid.field(
+            "observed", f"observed is {observed}; it must lie between 0 and {MOST_OBSERVED:,} accelerators."
+        )
     with transaction.atomic():
         pool = _locked(pool.pk)
         if pool.observed == observed:
@@ -263,6 +266,8 @@ def _replace(closed: list[Reservation], like: Reservation, amount: int) -> Reser
         price_per_hour=like.price_per_hour, currency=like.currency,
     )  # fmt: skip
     move(Reservation.objects.filter(pk=made.pk), ReservationState.WAITING, ReservationState.HELD, held_at=now)
+    # Who is asked to give back stays asked, with the same grace, when it grows or shrinks meanwhile.
+    GiveBack.objects.filter(reservation__in=closed, ended_at=None).update(reservation=made)
     made.refresh_from_db()
     return made
 

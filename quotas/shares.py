@@ -4,8 +4,10 @@ What was agreed with a project is its weight, or a nominal number of accelerator
 (quotas/fairness.py says what follows from that).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from django.db.models import Sum
 
 from portal.errors import Conflict, Invalid
 from projects.models import Project
@@ -19,38 +21,57 @@ HIGHEST = {"weight": 100, "nominal": 100_000, "borrowing_limit": 100_000}
 MOST = 500  # projects of one pool
 
 
-def agree(by: Principal, pool: Pool, wanted: object) -> None:
-    """Make the shares of `pool` those that are `wanted`: a list of {project, weight, nominal, borrowing_limit}. Part of
-    the transaction of the caller, who records it. Raises Forbidden, Invalid, and Conflict `shares_above_limit` when the
-    nominal numbers are more than the pool has.
+def read(wanted: object, errors: dict[str, str]) -> list[dict[str, Any]]:
+    """Return `wanted`, a list of {project, weight, nominal, borrowing_limit}, with all of them in each row, and put a
+    sentence into `errors` for each `shares.<place>.<field>` that is out of its bounds.
+    """
+    if not isinstance(wanted, list) or len(wanted) > MOST:
+        errors["shares"] = f"shares must be a list of at most {MOST} objects."
+        return []
+    return [_clean(one, f"shares.{place}", errors) for place, one in enumerate(wanted)]
+
+
+def agree(by: Principal, pool: Pool, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Make the shares of `pool` those that `read` has returned. Part of the transaction of the caller, who records it.
+    What was agreed with projects that `by` may not see stays: a preset may let somebody change pools who is a member of
+    few projects.
+
+    Raises Forbidden, Invalid for each `shares.<place>.project` that is none, and Conflict `shares_above_limit`.
     """
     require(by, "change", pool)
-    if not isinstance(wanted, list) or len(wanted) > MOST:
-        raise Invalid.field("shares", f"shares must be a list of at most {MOST} objects.")
-    rows = [_clean(one) for one in wanted]
-    slugs = [str(row.pop("project")) for row in rows]
-    known = {one.slug: one for one in visible(by, Project.objects.filter(slug__in=slugs))}
-    absent = next((slug for slug in slugs if slug not in known), None)
-    if absent is not None:
-        raise Invalid.field("shares", f"There is no project {absent[:60]}. Choose one that exists.")
-    if len(set(slugs)) < len(slugs):
-        raise Invalid.field("shares", "shares names a project twice. Name each once.")
-    total = sum(row["nominal"] or 0 for row in rows)
+    theirs = visible(by, Project.objects.all())
+    known = {one.slug: one for one in theirs.filter(slug__in=[row["project"] for row in rows])}
+    errors, seen_before = dict[str, str](), set[str]()
+    for place, slug in enumerate(str(row["project"]) for row in rows):
+        if slug not in known:
+            errors[f"shares.{place}.project"] = f"There is no project {slug}. Choose one that exists."
+        elif slug in seen_before:
+            errors[f"shares.{place}.project"] = f"shares names {slug} twice. Name each project once."
+        seen_before.add(slug)
+    if errors:
+        raise Invalid.several(errors)
+    Share.objects.filter(pool=pool, project__in=theirs).delete()
+    Share.objects.bulk_create(Share(pool=pool, **{**row, "project": known[row["project"]]}) for row in rows)
+    check_total(pool)
+
+
+def check_total(pool: Pool) -> None:
+    """Raise Conflict `shares_above_limit` when the nominal numbers of `pool` are together more than it has."""
+    total = Share.objects.filter(pool=pool).aggregate(total=Sum("nominal"))["total"] or 0
     if total > pool.limit:
         raise Conflict(
-            f"The nominal numbers add up to {total}, and {pool.slug} has {pool.limit}. Lower them, or use weights.",
+            f"The nominal numbers add up to {total:,}, and {pool.slug} has {pool.limit:,}. Lower them, or use weights.",
             code="shares_above_limit",
         )
-    Share.objects.filter(pool=pool).delete()
-    Share.objects.bulk_create(
-        Share(pool=pool, project=known[slug], **row) for slug, row in zip(slugs, rows, strict=True)
-    )
 
 
-def agreed(pool: Pool) -> list[dict[str, Any]]:
-    """Return what was agreed about a pool, by project (one query)."""
-    rows = Share.objects.filter(pool=pool).order_by("project__slug").values("project__slug", *KEYS)
-    return [{"project": row["project__slug"], **{key: row[key] for key in KEYS}} for row in rows]
+def agreed(pool: Pool, reader: Principal | None = None) -> list[dict[str, Any]]:
+    """Return what was agreed about a pool, by project (one query); with `reader`, of projects that they may see."""
+    rows = Share.objects.filter(pool=pool).order_by("project__slug")
+    if reader is not None:
+        rows = rows.filter(project__in=visible(reader, Project.objects.all()))
+    found = rows.values("project__slug", *KEYS)
+    return [{"project": row["project__slug"], **{key: row[key] for key in KEYS}} for row in found]
 
 
 def seen(principal: Principal, pools: Iterable[Pool]) -> dict[int, dict[str, Any]]:
@@ -99,20 +120,24 @@ def _node(part: devices.Part) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _clean(one: object) -> dict[str, Any]:
-    if not isinstance(one, dict) or not isinstance(one.get("project"), str):
-        raise Invalid.field("shares", "Each of shares must be an object that names its project.")
-    unknown = sorted(str(key)[:40] for key in one if key not in {"project", *KEYS})
+def _clean(one: object, field: str, errors: dict[str, str]) -> dict[str, Any]:
+    """Return one row, and put into `errors` what is wrong with it."""
+    row: dict[str, Any] = {"project": "", "weight": 1, "nominal": None, "borrowing_limit": None}
+    if not isinstance(one, dict) or not isinstance(one.get("project"), str) or not one["project"]:
+        errors[f"{field}.project"] = "Each of shares must be an object that names its project."
+        return row
+    row["project"] = one["project"][:60]
+    unknown = sorted(str(key)[:40] for key in one if key not in row)
     if unknown:
-        raise Invalid.field("shares", f"A share has no {unknown[0]}; it takes project, {', '.join(KEYS)}.")
-    row = {"project": one["project"][:60], "weight": 1, "nominal": None, "borrowing_limit": None}
+        errors[f"{field}.{unknown[0]}"] = f"A share has no {unknown[0]}; it takes project, {', '.join(KEYS)}."
     for key in KEYS:
         value = one.get(key)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= HIGHEST[key]:
-            raise Invalid.field(
-                "shares", f"{key} is {str(value)[:40]}; it must be a whole number between 0 and {HIGHEST[key]:,}."
+            errors[f"{field}.{key}"] = (
+                f"{key} of {row['project']} is {str(value)[:40]}; it must be a whole number between 0 and "
+                f"{HIGHEST[key]:,}."
             )
         row[key] = value
     return row

@@ -161,6 +161,7 @@ PAGE_LINES = [
     Line("usage/?format=csv",             "failed slug costcentre",         "in q a a a aql aql aql"),
     Line("usage/?format=series",          "slug failed",                    "in q a a a aql aql aql"),
     Line("capacity/",                     "slug endpoint queued",           "in q a a a aql aql aql"),
+    Line("capacity/<slug:pool>/shares/",  "slug",                           "in - - - - aql - -"),
     Line("rogue/",                        "",                               "in . . . . . . ."),
     Line("rogue/<int:rogue_id>/",         "",                               "in - - - - - - -"),  # nothing was scanned
     Line("rogue/<int:rogue_id>/adopt/",   "",                               "in - - - - - - -"),

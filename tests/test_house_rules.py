@@ -32,7 +32,7 @@ UNAUDITED_FUNCTIONS = {
     "catalog/collecting.py:forget", "catalog/collecting.py:schedule",  # when a worker looks: who wants it recorded that
     # What a look at a cluster found: nobody did it here, and what the portal does about it is recorded.
     "endpoints/differences/keeping.py:write", "endpoints/differences/keeping.py:close",
-    "endpoints/differences/keeping.py:prune", "endpoints/rogue/keeping.py:keep",
+    "endpoints/differences/keeping.py:prune", "endpoints/rogue/keeping.py:keep", "endpoints/rogue/keeping.py:prune",
     # Telling is an effect of what was audited, and reading is the reader's own business.
     "projects/notify/services.py:tell", "projects/notify/services.py:mark_read",
     "approvals/access/review.py:remind",  # the day of the last reminder

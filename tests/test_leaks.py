@@ -122,6 +122,7 @@ def address(line: Line, zoo: Zoo) -> str:
         "<uuid:key_id>": str(one.key.pk),
         "<uuid:webhook_id>": str(one.webhook.pk),
         "<slug:cluster>": "local",
+        "<slug:pool>": zoo.pool.slug,
         "<slug:driver>": "kubernetes",
         "<int:pk>": str(asked.pk),
         "<str:token>": mail_link.sign(zoo.org.pat, asked),

@@ -24,7 +24,8 @@ from approvals.policies.active import baseline
 from endpoints.limits import living, quota_document
 from portal.http import etag
 from projects.models import User
-from tests.factories import make_version
+from quotas.pools import terms
+from tests.factories import engineer, make_version
 from tests.world import PERSONAS, World
 
 pytestmark = pytest.mark.slow
@@ -85,6 +86,10 @@ def _request_form(world: World) -> Mapping[str, str]:
 
 def _quota_form(world: World) -> Mapping[str, str]:
     return {"version": etag(quota_document(world.org.fraud, living(world.org.fraud)))}
+
+
+def _shares_form(world: World) -> Mapping[str, str]:
+    return {"version": etag(terms(engineer(), world.pool)), "give_back": "any", "grace_hours": "2"}
 
 
 def _preset_form(world: World) -> Mapping[str, str]:
@@ -233,6 +238,7 @@ PAGES: dict[str, Row] = {
     "catalog/<str:slug>/grants/<str:kind>/<int:grant_id>/end/": Row(STEWARDS_ONLY, STEWARDS_ONLY.replace("200", "302")),
     "usage/": Row(EVERYONE_SIGNED_IN),
     "capacity/": Row(EVERYONE_SIGNED_IN),
+    "capacity/<slug:pool>/shares/": Row(ENGINEERS_FORM, ENGINEERS_FORM.replace("200", "302"), _shares_form),
     # --- clusters: platform roles look, engineers register and operate
     "rogue/": Row(EVERYONE_SIGNED_IN),
     "rogue/scan/": Row(ONLY_POST, ENGINEERS_FORM.replace("200", "302")),
@@ -517,6 +523,7 @@ def path_of(route: str, world: World) -> str:
         "<uuid:key_id>": str(world.key.pk),
         "<uuid:webhook_id>": str(world.webhook.pk),
         "<slug:cluster>": world.place.slug,
+        "<slug:pool>": world.pool.slug,
         "<slug:driver>": "kubernetes",
         "<str:token>": mail_link.sign(world.org.pat, world.submitted) if "<str:token>" in route else "",
         "<int:mapping_id>": str(world.mapping.pk),
@@ -604,6 +611,7 @@ def test_an_unknown_object_looks_like_a_hidden_one(world: World, client_for: Cli
         "<uuid:key_id>": str(uuid.uuid4()),
         "<uuid:webhook_id>": str(uuid.uuid4()),
         "<slug:cluster>": "no-such-cluster",
+        "<slug:pool>": "no-such-pool",
         "<slug:driver>": "no-such-driver",
         "<str:token>": "no-such-link",
         "<int:mapping_id>": "987654",

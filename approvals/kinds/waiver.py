@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from approvals import waiving
 from approvals.bodies import WaiverBody
 from approvals.kinds.base import Subject, endpoint_facts, living, shell, shortened
 from approvals.models import Request, RequestKind, RequestState, Waiver, WaiverState
@@ -148,6 +149,7 @@ def build(by: Principal, body: WaiverBody, found: Resolved) -> dict[str, Any]:
         "about": {
             **facts.key,
             "label": facts.label,
+            **({"asks": waiving.asks(facts.request.body)} if facts.request is not None else {}),
             "requester": facts.beneficiary.username if facts.beneficiary else "",
         },
         **({"endpoint": endpoint_facts(facts.endpoint)} if facts.endpoint else {}),
@@ -175,7 +177,8 @@ def guard(request: Request, found: Resolved) -> None:
     Project.objects.select_for_update().get(pk=facts.project.pk)  # two that are sent at the same instant queue here
     held = Waiver.objects.filter(check_id=check, state=WaiverState.ACTIVE)
     thing = {"request": facts.request} if facts.request is not None else {"endpoint": facts.endpoint}
-    if (other := held.filter(**thing).first()) is not None:
+    other = held.filter(**thing).first()
+    if other is not None and (facts.request is None or waiving.counts(other, facts.request.body)):
         raise Conflict(
             f"{other} waives {check} for {facts.label} until {other.ends_on} already.", code="already_waived"
         )
@@ -193,9 +196,16 @@ def guard(request: Request, found: Resolved) -> None:
 
 def apply(by: Principal, request: Request, body: WaiverBody, found: Resolved) -> None:
     """Let the check pass until the day. Raises Forbidden `own_waiver` for the owner, and for who asked for what it is
-    about.
+    about, and Conflict `plan_stale` where that asks for something else than when the waiver was asked for.
     """
     judging.require_second_person(request, by.person)
+    was, about = request.plan.get("about", {}).get("asks"), found.about.request
+    if was and about is not None and was != waiving.asks(about.body):
+        raise Conflict(
+            f"The plan is stale: {about} was changed since this waiver was asked for. Reject it: whoever needs one "
+            "asks anew.",
+            code="plan_stale",
+        )
     if body.ends_on is None:
         raise Invalid.field("ends_on", "ends_on is missing. Fill it in.")
     services.grant(

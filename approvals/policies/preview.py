@@ -18,6 +18,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from approvals import waiving
 from approvals.kinds.base import living
 from approvals.models import Bundle as Stored
 from approvals.models import Preview, PreviewState, Request, Waiver, WaiverState
@@ -179,9 +180,10 @@ def _requests() -> list[tuple[int, Any, Any]]:
 def _objects(endpoints: QuerySet[Endpoint], requests: list[tuple[int, Any, Any]]) -> Iterator[Object]:
     waivers: dict[tuple[str, str], set[str]] = {}
     active_ones = Waiver.objects.filter(state=WaiverState.ACTIVE, ends_on__gte=timezone.now().date())
-    for request, endpoint, check in active_ones.values_list("request_id", "endpoint_id", "check_id"):
-        for kind, about in (("request", request), ("endpoint", endpoint)):
-            waivers.setdefault((kind, str(about)), set()).add(check)
+    for one in active_ones.select_related("request"):
+        of_request = one.request_id if one.request is not None and waiving.counts(one, one.request.body) else None
+        for kind, about in (("request", of_request), ("endpoint", one.endpoint_id)):
+            waivers.setdefault((kind, str(about)), set()).add(one.check_id)
 
     def waived(*about: tuple[str, Any]) -> frozenset[str]:
         return frozenset().union(*(waivers.get((kind, str(pk)), ()) for kind, pk in about if pk is not None))

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from approvals import waiving
 from approvals.models import Finding, Request, Waiver, WaiverState
 from approvals.verdicts import FAIL, WAIVED
 from endpoints.models import Endpoint
@@ -49,6 +50,7 @@ def waiver_json(waiver: Waiver) -> dict[str, Any]:
         "id": waiver.pk,
         "number": str(waiver),
         "state": waiver.state,
+        "counts": waiver.state == WaiverState.ACTIVE and counts(waiver),
         "check": waiver.check_id,
         "project": waiver.project.slug,
         "request": waiver.request_id,
@@ -65,9 +67,16 @@ def waiver_json(waiver: Waiver) -> dict[str, Any]:
     }
 
 
+def counts(waiver: Waiver) -> bool:
+    """Whether a waiver of `with_related` counts for what its request asks for now (no query)."""
+    return waiver.request is None or waiving.counts(waiver, waiver.request.body)
+
+
 def state_chip(waiver: Waiver) -> Cell:
     """Return the chip of a waiver's state."""
     label, colour, icon = LOOKS[WaiverState(waiver.state)]
+    if waiver.state == WaiverState.ACTIVE and not counts(waiver):
+        label, colour = "Request changed", "grey"
     return {"label": label, "colour": colour, "icon": icon, "kind": "filled"}
 
 
@@ -102,6 +111,7 @@ def cell(waiver: Waiver, today: dt.date | None = None) -> Cell:
         "ends_on": waiver.ends_on,
         "soon": active and waiver.ends_on <= day + dt.timedelta(days=SOON),
         "state": waiver.state,
+        "counts": counts(waiver),
         "chip": state_chip(waiver),
         "closed_at": waiver.closed_at,
     }

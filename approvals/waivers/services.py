@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from approvals import findings
+from approvals import findings, waiving
 from approvals.models import Request, Waiver, WaiverState
 from approvals.waivers import telling
 from audit.services import Actor, record, system
@@ -44,6 +44,8 @@ def grant(
 
     Raises Conflict `already_waived` when another one counts for the same check of the same object.
     """
+    if request is not None:
+        _outgrown(request, check)
     try:
         with transaction.atomic():
             made = Waiver.objects.create(
@@ -52,6 +54,7 @@ def grant(
                 project=project,
                 request=request,
                 endpoint=endpoint,
+                asks=waiving.asks(request.body) if request is not None else "",
                 beneficiary=beneficiary,
                 reason=reason,
                 compensating_control=compensating_control,
@@ -90,7 +93,7 @@ def carry(request: Request, endpoint: Endpoint) -> int:
     taken, carried = set(held), 0
     rows = Waiver.objects.filter(request=request, endpoint=None, state=WaiverState.ACTIVE).order_by("-ends_on")
     for waiver in rows.select_related("project"):
-        if waiver.check_id in taken:
+        if waiver.check_id in taken or not waiving.counts(waiver, request.body):
             continue
         Waiver.objects.filter(pk=waiver.pk).update(endpoint=endpoint)
         after = {"endpoint": str(endpoint.pk), "name": endpoint.name}
@@ -98,6 +101,14 @@ def carry(request: Request, endpoint: Endpoint) -> int:
         taken.add(waiver.check_id)
         carried += 1
     return carried
+
+
+def _outgrown(request: Request, check: str) -> None:
+    """End the waiver of a request that was changed since: another one takes its place."""
+    for row in _locked(Waiver.objects.filter(request=request, check_id=check, state=WaiverState.ACTIVE)):
+        if not waiving.counts(row, request.body):
+            reason = f"{request} asks for something else by now."
+            _end(system("waivers"), row, WaiverState.REVOKED, "waivers.outgrow", reason)
 
 
 def revoke(by: Principal, waiver: Waiver, *, reason: str) -> Waiver:

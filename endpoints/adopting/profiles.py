@@ -34,6 +34,7 @@ def read(found: Mapping[str, Any]) -> Found:
     )
     device = next((one for one in identifiers if is_accelerator(text(one.get("identifier")))), {})
     node = mapping(at(spec, "scheduling", "node")) or spec
+    chosen = mapping(node.get("nodeSelector"))
     content = {
         "slug": slug(line(meta.get("name"), 200)),
         "name": title,
@@ -42,7 +43,7 @@ def read(found: Mapping[str, Any]) -> Found:
         "resource": line(device.get("identifier"), 100),
         "cpu_millis": _millis(_default(identifiers, "cpu")),
         "host_memory_bytes": _bytes(_default(identifiers, "memory")),
-        "node_selector": {line(key, 200): line(one, 63) for key, one in mapping(node.get("nodeSelector")).items()},
+        "node_selector": {line(key, 200): line(one, 63) for key, one in list(chosen.items())[:20]},
         "tolerations": [_toleration(one) for one in objects(node.get("tolerations"))[:20]],
         "queue": line(at(spec, "scheduling", "kueue", "localQueueName"), 63),
         "enabled": spec.get("enabled") is not False,

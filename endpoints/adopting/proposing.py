@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from endpoints.adopting.profiles import slug
-from endpoints.clusters.kubernetes import owned
+from endpoints.clusters.kubernetes import kinds, owned
 from endpoints.models import Cluster
 from endpoints.rogue.listing import Seen
 from endpoints.rogue.models import Proposal, ProposalKind, ProposalState
@@ -17,6 +17,7 @@ from portal.states import move
 DASHBOARD = "opendatahub.io/dashboard"
 DISPLAY = "openshift.io/display-name"
 BATCH = 500
+LISTED = {ProposalKind.HARDWARE_PROFILE: kinds.HARDWARE_PROFILE.name, ProposalKind.PROJECT: kinds.NAMESPACE.name}
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ def keep(cluster: Cluster, seen: Seen) -> None:
         for row in changed:
             if row.state == ProposalState.GONE:
                 move(Proposal.objects.filter(pk=row.pk), ProposalState.GONE, ProposalState.PROPOSED)
+        blind = {kind for kind, name in LISTED.items() if name in seen.unseen}
         for row in rows.values():
-            if row.state in (ProposalState.PROPOSED, ProposalState.DISMISSED):
+            if row.kind not in blind and row.state in (ProposalState.PROPOSED, ProposalState.DISMISSED):
                 move(Proposal.objects.filter(pk=row.pk), row.state, ProposalState.GONE)
 
 

@@ -165,6 +165,8 @@ def remove(by: Principal, cluster: Cluster, *, reason: str = "") -> None:
         if cluster.endpoints.exists():
             gone = UNSEEN | {"credential": "", "credential_ends": None, "asked_at": None, "removed_at": timezone.now()}
             Cluster.objects.filter(pk=cluster.pk).update(**gone)
+            for found in (cluster.rogues, cluster.proposals, cluster.mapped):  # as when the row goes: nobody looks
+                found.all().delete()
         else:
             cluster.delete()
 

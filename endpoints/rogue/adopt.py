@@ -10,6 +10,8 @@ from endpoints.models import Cluster
 from endpoints.rogue import approved
 from endpoints.rogue.judging import SERVED
 from endpoints.rogue.models import RogueWorkload
+from projects.permissions import can
+from projects.principal import Principal
 
 FORM = "request_new"
 ADOPTABLE = ("Deployment", *SERVED)
@@ -47,9 +49,11 @@ def reference(row: RogueWorkload) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def address(row: RogueWorkload, **more: str) -> str:
-    """Return the address of the form for a request that adopts `row`."""
+def address(by: Principal, row: RogueWorkload, **more: str) -> str:
+    """Return the address of the form for a request that adopts `row`. Who was told of it need not see its project."""
     values = {"kind": "endpoint", "adopts": str(row.pk), **begin(row), **more}
+    if row.project is not None and not can(by, "view", row.project):
+        del values["project"]
     return f"{reverse(FORM)}?{urlencode(values)}"
 
 

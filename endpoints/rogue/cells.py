@@ -70,7 +70,7 @@ def detail(by: Principal, row: RogueWorkload) -> Cell:
     open_ = row.state in services.CLAIMABLE
     return line(row) | {
         "evidence": evidence(row),
-        "facts": facts(row),
+        "facts": facts(by, row),
         "claim_says": row.claim_says,
         "timeline": [
             {"at": dt.datetime.fromisoformat(one["at"]), "sentence": one["sentence"]} for one in reversed(row.timeline)
@@ -101,10 +101,12 @@ def evidence(row: RogueWorkload) -> list[tuple[str, str]]:
     return found
 
 
-def facts(row: RogueWorkload) -> list[Cell]:
+def facts(by: Principal, row: RogueWorkload) -> list[Cell]:
     """Return what stands at the side."""
+    looks = can(by, "inspect", row.cluster)
+    cluster = reverse("cluster_detail", args=[row.cluster.slug]) if looks else ""
     rows: list[Cell] = [
-        {"name": "Cluster", "value": row.cluster.name, "url": reverse("cluster_detail", args=[row.cluster.slug])},
+        {"name": "Cluster", "value": row.cluster.name, "url": cluster},
         {"name": "Runs since", "at": row.started_at},
         {"name": "First seen", "at": row.first_seen_at},
         {"name": "Last seen", "at": row.last_seen_at},

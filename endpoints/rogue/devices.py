@@ -13,6 +13,7 @@ RESOURCES = (
 )  # fmt: skip
 DRIVERS = ("gpu.*", "*.gpu.*", "gaudi.*", "neuron.*", "tpu.*")  # of devices that are claimed (resource.k8s.io)
 MOST = 4096  # accelerators of one pod: more is a mistake of who wrote it
+MOST_KINDS = 16  # of them
 Claims = Mapping[tuple[str, str], int]  # (namespace, name) → accelerators
 
 
@@ -33,7 +34,8 @@ def asked(spec: Mapping[str, Any], resources: Iterable[str] = RESOURCES) -> dict
             _add(together, wanted)
         for name, count in wanted.items():
             before[name] = max(before.get(name, 0), count)
-    return {name: max(together.get(name, 0), before.get(name, 0)) for name in sorted({*together, *before})}
+    names = sorted({*together, *before})[:MOST_KINDS]
+    return {name: min(max(together.get(name, 0), before.get(name, 0)), MOST) for name in names}
 
 
 def claims_of(pod: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,9 @@ from endpoints.rogue.devices import Claims
 from endpoints.rogue.reading import MOST_IMAGES, Pod, Thing
 
 SERVED = ("InferenceService", "LLMInferenceService")
+_LISTED = frozenset({"ReplicaSet", "Deployment", "StatefulSet", *SERVED})
 MOST_OWNERS = 8  # of one above the other
+MOST_HELD = 10**6  # accelerators of one workload; more is a mistake of who wrote it
 OURS, OTHERS = "imitated", "other-portal"  # whose labels something bears without being approved here
 
 
@@ -44,7 +46,7 @@ class Approvals:
 
     def hold(self, thing: Thing) -> bool:
         """Whether the portal approved `thing`."""
-        if thing.ref.uid in self.adopted:
+        if thing.ref.uid in self.adopted and thing.ref.kind in _LISTED:  # no other kind is adopted, or read at all
             return True
         found = self.written.get((thing.ref.kind, thing.namespace, thing.ref.name))
         if found is None:
@@ -71,7 +73,7 @@ class Found:
     @property
     def held(self) -> int:
         """How many accelerators it holds now."""
-        return sum(self.accelerators.values())
+        return min(sum(self.accelerators.values()), MOST_HELD)
 
     @property
     def wants(self) -> bool:
@@ -104,12 +106,16 @@ def judge(
     members: dict[str, list[Pod]] = {}
     for one in pods:
         top = _top(one.thing, owners, tops)
+        elsewhere = tops.get(top.ref.uid, top).namespace != top.namespace
+        if elsewhere or (top.ref.uid in approvals.adopted and not approvals.hold(top)):
+            top = one.thing  # the uid of something else, made up
         tops.setdefault(top.ref.uid, top)
         members.setdefault(top.ref.uid, []).append(one)
     approved = frozenset(uid for uid, top in tops.items() if approvals.hold(top))
     judged = (_found(top, members.get(uid, []), claims, approvals) for uid, top in tops.items() if uid not in approved)
     found = [one for one in judged if one is not None]
-    return Verdict(sorted(found, key=lambda one: (one.thing.namespace, one.thing.ref.name)), approved)
+    found.sort(key=lambda one: (one.thing.namespace, one.thing.ref.name))
+    return Verdict(found, approved | approvals.adopted)  # what was adopted is there without pods, too: it sleeps
 
 
 def _top(thing: Thing, owners: Mapping[str, Thing], services: Mapping[str, Thing]) -> Thing:
@@ -128,9 +134,6 @@ def _top(thing: Thing, owners: Mapping[str, Thing], services: Mapping[str, Thing
             return thing
         thing = known
     return thing
-
-
-_LISTED = frozenset({"ReplicaSet", "Deployment", "StatefulSet", *SERVED})
 
 
 def _found(top: Thing, pods: Sequence[Pod], claims: Claims, approvals: Approvals) -> Found | None:

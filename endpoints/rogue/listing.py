@@ -23,7 +23,8 @@ LLM_OLD = Kind("serving.kserve.io/v1alpha1", "LLMInferenceService", "llminferenc
 
 @dataclass
 class Seen:
-    """What a scan read, and by how many lists; `unseen` are the kinds that the portal may not list."""
+    """What a scan read, and by how many lists; `unseen` are the kinds that the portal may not list, with
+    what it would have to be allowed."""
 
     pods: list[Pod] = field(default_factory=list)
     owners: dict[str, Thing] = field(default_factory=dict)
@@ -33,7 +34,7 @@ class Seen:
     profiles: list[Profile] = field(default_factory=list)
     listed: int = 0  # pods
     lists: int = 0  # kinds
-    unseen: list[str] = field(default_factory=list)
+    unseen: dict[str, str] = field(default_factory=dict)
     now: datetime = datetime.min
 
 
@@ -82,7 +83,7 @@ def _maybe(
         if error.code in ABSENT:
             return _maybe(client, seen, older, each) if older is not None else []
         if error.code in REFUSED:
-            seen.unseen.append(f"{kind.plural}.{kind.api.partition('/')[0]}" if "/" in kind.api else kind.plural)
+            seen.unseen[kind.name] = f"{kind.plural}.{kind.api.partition('/')[0]}" if "/" in kind.api else kind.plural
             return []
         raise
 

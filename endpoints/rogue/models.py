@@ -35,7 +35,7 @@ class RogueWorkload(models.Model):
                 RogueState.ADOPTING: {RogueState.OPEN, RogueState.ADOPTED, RogueState.GONE},
                 RogueState.WAIVED: {RogueState.OPEN, RogueState.ADOPTING, RogueState.GONE},
                 RogueState.ADOPTED: {RogueState.OPEN, RogueState.GONE},
-                RogueState.GONE: {RogueState.OPEN, RogueState.WAIVED},
+                RogueState.GONE: {RogueState.OPEN, RogueState.WAIVED, RogueState.ADOPTING},
             }
         )
     }

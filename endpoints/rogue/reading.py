@@ -108,8 +108,7 @@ def space(found: Object) -> Space:
 
 def _thing(found: Object, facts: Mapping[str, Any]) -> Thing:
     meta = mapping(found.get("metadata"))
-    ref = Ref(text(found.get("apiVersion")), text(found.get("kind")), line(meta.get("name"), 253),
-              line(meta.get("uid"), 36))  # fmt: skip
+    ref = _ref(found, meta)
     named = [line(one.get("manager"), 60) for one in objects(meta.get("managedFields"))[:MOST_WORDS]]
     return Thing(
         ref=ref, namespace=line(meta.get("namespace"), 63), owner=_controller(meta), labels=_words(meta.get("labels")),
@@ -124,8 +123,13 @@ def _controller(meta: Object) -> Ref | None:
     chosen = next((one for one in owners if one.get("controller") is True), owners[0] if owners else None)
     if chosen is None:
         return None
-    return Ref(text(chosen.get("apiVersion")), text(chosen.get("kind")), line(chosen.get("name"), 253),
-               line(chosen.get("uid"), 36))  # fmt: skip
+    return _ref(chosen, chosen)
+
+
+def _ref(typed: Object, named: Object) -> Ref:
+    """Return a reference within the columns that keep it: an owner's kind is whatever somebody wrote into a pod."""
+    return Ref(line(typed.get("apiVersion"), 80), line(typed.get("kind"), 60), line(named.get("name"), 253),
+               line(named.get("uid"), 36))  # fmt: skip
 
 
 def _words(value: Any) -> dict[str, str]:

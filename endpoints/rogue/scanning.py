@@ -114,9 +114,10 @@ def look(cluster: Cluster) -> dict[str, object]:
     proposing.keep(cluster, seen)
     problem = ""
     if seen.unseen:
+        kinds = ", ".join(seen.unseen.values())
         problem = (
-            f"The portal may not list {', '.join(seen.unseen)} there, so it does not see everything. A platform "
-            "engineer applies the access manifest of the cluster again."
+            f"The portal may not list {kinds} there, so it does not see everything. A platform engineer applies the "
+            "access manifest of the cluster again."
         )
     return {"pods": seen.listed, "problem": problem[:500]}
 

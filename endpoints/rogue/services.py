@@ -16,10 +16,10 @@ from endpoints.rogue.models import RUNNING, RogueState, RogueWorkload
 from portal.errors import Conflict, Invalid
 from portal.http import clean_text
 from portal.states import move
-from projects.models import User
+from projects.models import Project, User
 from projects.notify.audience import owners
 from projects.notify.services import tell
-from projects.permissions import require
+from projects.permissions import can, require
 from projects.principal import Principal
 
 MOST_DAYS = 180  # of a waiver
@@ -76,7 +76,7 @@ def notify(by: Principal, row: RogueWorkload, *, note: str = "") -> list[User]:
             "rogue.found", people,
             title=f"{current.kind} {current.name} runs without an approval",
             text=f"{text}\n\n{message(current)}".strip() + f" {by.name} asks.",
-            url=reverse("rogue_adopt", args=[current.pk]), project=current.project,
+            url=reverse("rogue_adopt", args=[current.pk]), project=_known_to(people, current),
             about=("rogueworkload", str(current.pk)),
             data={"cluster": current.cluster.slug, "kind": current.kind, "namespace": current.namespace,
                   "name": current.name, "accelerators": current.accelerators},
@@ -159,8 +159,11 @@ def claim(by: Actor, row: RogueWorkload, request: int, words: str) -> None:
 
 def release(by: Actor, request: int, words: str) -> None:
     """Open again what a request would have adopted, when it was refused or taken back; nothing to open is success."""
-    for row in RogueWorkload.objects.select_for_update().filter(request=request, state=RogueState.ADOPTING):
+    for row in RogueWorkload.objects.select_for_update().filter(request=request, endpoint=None):
         own = RogueWorkload.objects.filter(pk=row.pk)
+        if row.state != RogueState.ADOPTING:  # it is gone; should it come back, nobody waits for it
+            own.update(request=None)
+            continue
         text = f"{words} was not carried out; it is open again."
         move(own, RogueState.ADOPTING, RogueState.OPEN, request=None, timeline=keeping.told(row, text))
         record(
@@ -199,6 +202,14 @@ def taken(row: RogueWorkload) -> Conflict:
         f"Another request asks to adopt {row.kind} {row} already. Wait for its decision, or talk to who sent it.",
         code="already_adopting",
     )
+
+
+def _known_to(people: list[User], row: RogueWorkload) -> Project | None:
+    """Return the project of a workload where all of `people` may see it: whose it is was guessed from its labels."""
+    project = row.project
+    if project is None or not all(can(Principal.of(one), "view", project) for one in people):
+        return None
+    return project
 
 
 def slug_of(row: RogueWorkload) -> str:

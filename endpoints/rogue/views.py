@@ -66,7 +66,7 @@ def rogue_adopt(request: PortalRequest, rogue_id: int) -> HttpResponse:
     """Open the form for a request that adopts it, filled with the best guess."""
     row = find(request.principal, rogue_id, told=True)
     guess = matching.guess(request.principal, row)
-    return redirect(adopt.address(row, **guess))
+    return redirect(adopt.address(request.principal, row, **guess))
 
 
 @require_POST

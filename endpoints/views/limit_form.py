@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from portal.errors import GatehouseError
+from portal.http import typed_number
 from projects.models import ApiKey
 
 MOST_LINES = 100  # beyond that the API is the better tool
@@ -42,20 +43,12 @@ class FormProblem:
                 ] or [{"field": "", "message": self.sentence}]  # fmt: skip
 
 
-def number(text: str) -> int | str | None:
-    """Return a number as people type it, with or without separators; what is none stays text and is refused."""
-    plain = text.strip().replace(",", "").replace("_", "").replace("\u00a0", "").replace(" ", "")
-    if not plain:
-        return None
-    return int(plain) if plain.isascii() and plain.isdigit() and len(plain) <= 30 else plain[:40]
-
-
 def posted(data: Mapping[str, str]) -> tuple[dict[str, Any], list[int]]:
     """Return the document that the form asks for, and the line of each of its entries. Lines without numbers go."""
     tokens, places = [], []
     for line in range(MOST_LINES + 1):
         target = data.get(f"target-{line}")
-        soft, hard = number(data.get(f"soft-{line}", "")), number(data.get(f"hard-{line}", ""))
+        soft, hard = typed_number(data.get(f"soft-{line}", "")), typed_number(data.get(f"hard-{line}", ""))
         if target is None or (soft is None and hard is None):
             continue
         kind, _, name = target.partition(":")
@@ -64,7 +57,7 @@ def posted(data: Mapping[str, str]) -> tuple[dict[str, Any], list[int]]:
         places.append(line)
     body: dict[str, Any] = {"tokens": tokens}
     if "gpus" in data:
-        body["gpus"] = {"limit": number(data["gpus"])}
+        body["gpus"] = {"limit": typed_number(data["gpus"])}
     return body, places
 
 

@@ -113,3 +113,11 @@ def test_every_pod_and_every_reservation_is_there_once(fleet: list[Any], reserve
         own = [seat for seat in found if seat.place and seat.place.reservation.holder_id == who and seat.kind != "over"]
         assert len(own) == amount
     assert all(seat.kind == "other" for seat in found if seat.pod and not seat.pod["endpoint"])
+
+
+def test_pods_that_name_a_node_show_no_more_than_a_node_can_have() -> None:
+    """Anybody who may make pods can name a node and ask for anything; it never runs there."""
+    crowd = node("a", 4, *(pod(f"p{number}", 4096) for number in range(500)))
+    found = boxes.seats([crowd], [])
+    assert len(found) == boxes.MOST_TAKEN and {seat.kind for seat in found} == {boxes.OTHER}
+    assert len(boxes.seats([node("b", 1000, pod("p", 4096))], [])) == 1000

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from endpoints import limits as reading
 from endpoints.models import Endpoint, Phase
-from endpoints.views.limit_form import number, posted
+from endpoints.views.limit_form import posted
+from portal.http import typed_number
 from projects import keys
 from projects.models import ApiKey, User
 from projects.principal import Principal
@@ -272,7 +273,7 @@ def test_an_owner_divides_on_the_page_too(org: Org, client_for: Callable[[User],
     ],
 )
 def test_numbers_as_people_type_them(text: str, value: object) -> None:
-    assert number(text) == value
+    assert typed_number(text) == value
 
 
 def test_lines_without_numbers_go() -> None:

@@ -163,3 +163,29 @@ def test_odd_objects_are_read_without_a_fall() -> None:
         reading.pod(one, devices.RESOURCES, ())
     assert devices.asked({"containers": [container("a", 10**9)]}) == {"nvidia.com/gpu": devices.MOST}
     assert devices.asked({"containers": [{"resources": {"limits": {"nvidia.com/gpu": "two"}}}]}) == {}
+
+
+def test_a_made_up_owner_of_another_kind_hides_nothing_and_takes_nothing() -> None:
+    """An owner of a kind that nobody lists is taken by its word: its uid may be that of something adopted."""
+    approvals = Approvals(adopted=frozenset({"u-1"}))  # it sleeps, so that no list has it
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "scorer", "uid": "u-1"}}
+    hidden = pod("hidden", "team-b", [container("vllm/vllm-openai", 2)], owner)
+    assert names(judged([hidden], approvals)) == [("Pod", "hidden", 2)]
+    theirs = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "ray", "uid": "ray-1"}}
+    forged = pod("forged", "team-b", [container("vllm/vllm-openai", 1)], theirs)
+    real = pod("ray-0", "team-a", [container("vllm/vllm-openai", 4)], theirs)
+    for listed in ([real, forged], [forged, real]):
+        found = {(one.thing.namespace, one.held) for one in judged(listed).found}
+        assert found == {("team-a", 4), ("team-b", 1)}
+
+
+def test_what_a_pod_asks_for_has_bounds() -> None:
+    many = [container("a", 4000) for _ in range(9)]
+    assert devices.asked({"containers": many}) == {"nvidia.com/gpu": devices.MOST}
+    kinds = [container("a", 1, resource=f"gpu.intel.com/{number:03}") for number in range(99)]
+    assert len(devices.asked({"containers": kinds})) == devices.MOST_KINDS
+    named = pod("x", "a", [container("vllm/vllm-openai")], {
+        "apiVersion": "v" * 900, "kind": "K" * 900, "metadata": {"name": "n" * 900, "uid": "u" * 900},
+    })  # fmt: skip
+    ref = judged([named]).found[0].thing.ref
+    assert [len(one) for one in (ref.api, ref.kind, ref.name, ref.uid)] == [80, 60, 253, 36]

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from catalog.models import HardwareProfile
 from endpoints.models import Cluster
+from endpoints.rogue import services
 from endpoints.rogue.models import Mapped, Proposal, RogueState, RogueWorkload
 from projects.models import User
 from tests import factories
@@ -39,6 +40,21 @@ def test_platform_people_see_all_and_members_their_own(org: Org, cluster: Cluste
     assert names(client_for(org.cy).get("/rogue/")) == []
     hidden = RogueWorkload.objects.get(name="nobodys")
     assert client_for(org.dana).get(f"/rogue/{hidden.pk}/").status_code == 404
+
+
+def test_who_is_told_learns_nothing_of_a_project_that_they_may_not_see(
+    org: Org, cluster: Cluster, client_for: Clients
+) -> None:
+    """Its labels name cy, and whoever may write the object may write them."""
+    row = factories.make_rogue(cluster, org.fraud, "scorer", owner=org.cy)
+    services.notify(org.principal(org.pat), row)
+    cy = client_for(org.cy)
+    page = cy.get("/notifications/").content.decode()
+    assert "scorer runs without an approval" in page and org.fraud.slug not in page
+    answer = cy.get(f"/rogue/{row.pk}/adopt/")
+    assert answer.status_code == 302 and org.fraud.slug not in answer["Location"]
+    RogueWorkload.objects.update(owner=org.dana)
+    assert f"project={org.fraud.slug}" in client_for(org.dana).get(f"/rogue/{row.pk}/adopt/")["Location"]
 
 
 def test_the_list_filters_and_exports(org: Org, cluster: Cluster, client_for: Clients) -> None:

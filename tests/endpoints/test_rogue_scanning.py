@@ -7,14 +7,17 @@ from django.utils import timezone
 
 from endpoints.clusters import ClusterError
 from endpoints.clusters.kubernetes.client import Client
-from endpoints.models import Cluster
-from endpoints.rogue import scanning, services
+from endpoints.fleet import registering
+from endpoints.models import Cluster, Endpoint, Phase
+from endpoints.rogue import keeping, scanning, services
 from endpoints.rogue.models import Mapped, Proposal, RogueScan, RogueState, RogueWorkload
+from endpoints.tasks import prune
 from portal.errors import Conflict, Forbidden, Invalid
 from projects.models import Notification
+from tests import factories
 from tests.conftest import Org
 from tests.endpoints.endpoint_kit import Broker
-from tests.endpoints.rogue_kit import Still, deployment, inference_service, namespace
+from tests.endpoints.rogue_kit import Still, container, deployment, inference_service, namespace, pod
 from tests.factories import make_place
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
@@ -184,3 +187,113 @@ def test_a_waiver_has_an_end_and_opens_again(cluster: Cluster, api: Still, org: 
     RogueWorkload.objects.update(waived_until=today - dt.timedelta(days=1))
     scanning.sweep()
     assert rows()["team-a/scorer"].state == RogueState.OPEN
+
+
+@pytest.fixture
+def refused(api: Still, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Plurals that the portal may not list."""
+    found, inner = set[str](), Still.exchange
+
+    def refusing(api: Still, method: str, path: str, *rest: object) -> bytes:
+        if path.rpartition("/")[2] in found:
+            raise ClusterError("permission_missing", "The portal may not do that.")
+        return inner(api, method, path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Still, "exchange", refusing)
+    return found
+
+
+def test_what_could_not_be_seen_is_not_gone(cluster: Cluster, api: Still, refused: set[str]) -> None:
+    top = inference_service("granite", "fraud-lab")[0]
+    profile = {"apiVersion": "infrastructure.opendatahub.io/v1", "kind": "HardwareProfile",
+               "metadata": {"name": "l40s", "namespace": "x", "uid": "p-1"}, "spec": {}}  # fmt: skip
+    api.put(
+        top, profile, *deployment("scorer", "team-a"), namespace("lab", labels={"opendatahub.io/dashboard": "true"})
+    )
+    again(cluster)
+    refused |= {"inferenceservices", "hardwareprofiles", "deployments", "namespaces"}
+    again(cluster)
+    found = rows()
+    assert {found[name].state for name in ("fraud-lab/granite", "team-a/scorer")} == {RogueState.OPEN}
+    assert {one.state for one in Proposal.objects.all()} == {"proposed"} and Proposal.objects.count() == 2
+    refused.clear()
+    api.objects.clear()
+    again(cluster)
+    assert {one.state for one in rows().values()} == {one.state for one in Proposal.objects.all()} == {"gone"}
+
+
+def test_a_request_keeps_what_was_away_for_a_while(cluster: Cluster, api: Still, org: Org) -> None:
+    """Scaled to nothing it has no pods, so a scan does not see it."""
+    objects, by = deployment("scorer", "team-a"), org.principal(org.dana)
+    api.put(*objects)
+    again(cluster)
+    services.claim(by, rows()["team-a/scorer"], 7, "R-7")
+    for words, state in (("R-7", RogueState.ADOPTING), ("", RogueState.OPEN)):
+        api.objects.clear()
+        again(cluster)
+        assert rows()["team-a/scorer"].state == RogueState.GONE
+        if not words:
+            services.release(by, 7, "R-7")
+        api.put(*objects)
+        again(cluster)
+        assert rows()["team-a/scorer"].state == state
+    assert rows()["team-a/scorer"].request is None
+
+
+def test_what_is_gone_is_forgotten_after_90_days(cluster: Cluster, api: Still, org: Org) -> None:
+    profile = {"apiVersion": "infrastructure.opendatahub.io/v1", "kind": "HardwareProfile",
+               "metadata": {"name": "l40s", "namespace": "x", "uid": "p-1"}, "spec": {}}  # fmt: skip
+    api.put(profile, *(one for name in ("old", "new", "waived") for one in deployment(name, "team-a")))
+    again(cluster)
+    ends_on = timezone.now().date() + dt.timedelta(days=170)
+    services.waive(org.principal(org.pat), rows()["team-a/waived"], ends_on=ends_on, reason="It moves in May.")
+    api.objects.clear()
+    again(cluster)
+    api.put(*deployment("runs", "team-a"))
+    again(cluster)
+    long_ago = timezone.now() - dt.timedelta(days=91)
+    RogueWorkload.objects.exclude(name="new").update(last_seen_at=long_ago)
+    Proposal.objects.update(seen_at=long_ago)
+    assert keeping.prune() == 2 and keeping.prune() == 0
+    assert sorted(rows()) == ["team-a/new", "team-a/runs", "team-a/waived"] and not Proposal.objects.exists()
+    RogueWorkload.objects.filter(name="new").update(last_seen_at=long_ago)
+    prune()
+    assert sorted(rows()) == ["team-a/runs", "team-a/waived"], "the nightly task does it"
+
+
+def test_a_removed_cluster_takes_what_was_found_with_it(cluster: Cluster, api: Still, org: Org) -> None:
+    api.put(*deployment("scorer", "team-a"))
+    again(cluster)
+    factories.make_endpoint(org.dana, name="past")
+    Endpoint.objects.update(cluster=cluster, phase=Phase.DELETED)
+    registering.remove(org.principal(org.pat), cluster)
+    assert not RogueWorkload.objects.exists() and Endpoint.objects.exists()
+
+
+def test_owners_are_found_behind_their_identity_provider(cluster: Cluster, api: Still, org: Org) -> None:
+    for number, owner in enumerate(("ldap:Dana", "system:serviceaccount:team:dana", "dana@elsewhere.example")):
+        api.put(*deployment(f"d{number}", "team-a", annotations={"owner": owner}))
+    again(cluster)
+    found = rows()
+    assert [found[f"team-a/d{number}"].owner for number in range(3)] == [org.dana, None, None]
+
+
+def test_clocks_that_differ_count_nothing_twice(cluster: Cluster, api: Still, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.put(*deployment("scorer", "team-a"))
+    again(cluster)
+    first, inner = rows()["team-a/scorer"].device_seconds, Client.now
+    monkeypatch.setattr(Client, "now", lambda client: inner(client) - dt.timedelta(minutes=5))
+    again(cluster)
+    monkeypatch.setattr(Client, "now", inner)
+    again(cluster)
+    assert rows()["team-a/scorer"].device_seconds - first < 60
+
+
+def test_what_somebody_wrote_into_a_pod_stops_no_scan(cluster: Cluster, api: Still) -> None:
+    """Too long for the columns, more than there is, times out of the calendar: the others are found all the same."""
+    owner = {"apiVersion": "v" * 900, "kind": "K" * 900, "metadata": {"name": "n", "uid": "u-1"}}
+    huge = [container("vllm/vllm-openai", 4096) for _ in range(99)]
+    start = "0001-01-01T00:00:00+12:00"  # no time in UTC
+    api.put(pod("odd", "team-b", huge, owner, start=start), *deployment("scorer", "team-a"))
+    again(cluster)
+    assert sorted(rows()) == ["team-a/scorer", "team-b/n"] and rows()["team-b/n"].by_accelerators

@@ -191,3 +191,8 @@ def test_only_clusters_with_an_api_are_asked(cluster: Cluster, fleet: Fleet, mon
     assert survey.survey_all() == 1 and sent == [[cluster.pk]]
     assert not Node.objects.exists(), "of a cluster that is no longer registered"
     assert not survey.survey(0)
+
+
+def test_a_cluster_may_claim_more_than_a_pool_can_have(cluster: Cluster, pool: Pool, fleet: Fleet) -> None:
+    fleet.there = [machine(f"n{number}", 4096) for number in range(30)]
+    assert look(cluster) and observed(pool) == services.MOST_OBSERVED

@@ -76,6 +76,17 @@ def test_a_large_one_is_not_passed_for_ever() -> None:
     assert serve(never) == [2], "nothing is kept for what the nodes cannot give"
 
 
+def test_what_can_never_be_served_makes_nobody_behind_it_wait_for_ever() -> None:
+    """The first of its project may not borrow so much, or is more than nodes have; the next one waited long, too."""
+    long_ago = NOW - 2 * DAY
+    own = {1: Terms(nominal=4, borrowing_limit=0)}
+    limited = line({2: 6}, (1, 6), (1, 4), (2, 1), terms=own, since=long_ago)
+    assert serve(limited) == [], "what is free is kept for the second"
+    assert serve(limited.gives(2, 2)) == [2]
+    lost = line({2: 3}, (1, 8), (1, 3), (2, 1), observed=5, since=long_ago)
+    assert serve(lost) == [] and serve(lost.gives(2, 1)) == [2]
+
+
 def test_what_is_needed_back_is_what_is_ones_own() -> None:
     full = line({1: 8}, (2, 2), (2, 2), (2, 1))
     assert [(need.claim.id, need.amount) for need in fairness.needs(full, NOW, DAY)] == [(1, 2), (2, 2)]
@@ -116,7 +127,7 @@ def test_never_more_than_there_is_and_nothing_idle_without_a_reason(pool: Line) 
     for one in chosen:
         after = after.holds(one, NOW)
     turns = list(fairness.turns(after, NOW, DAY))
-    kept = any(urgent and one.amount <= after.room for one, urgent in turns)
+    kept = any(urgent for _, urgent in turns)
     assert kept or all(one.amount > after.free for one, _ in turns), "work is done with what is free"
 
 
@@ -133,8 +144,9 @@ def serve_claims(pool: Line) -> list[Claim]:
 def test_every_place_is_given_once_and_in_order_within_a_project(pool: Line) -> None:
     found = fairness.order(pool, NOW, DAY)
     assert sorted(one.id for one in found) == [one.id for one in pool.waiting]
+    able = {one.id for one, _ in fairness.turns(pool, NOW, DAY) if one.amount <= pool.room}
     for project in {one.project for one in found}:
-        own = [one.id for one in found if one.project == project]
+        own = [one.id for one in found if one.project == project and one.id in able]
         assert own == sorted(own)
 
 

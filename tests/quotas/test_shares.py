@@ -7,13 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from audit.models import Row
 from audit.services import system
 from endpoints import giving_back
 from portal.errors import Conflict, Forbidden, Invalid
-from quotas import fairness, lines, pools, services
+from projects.models import Preset, User
+from projects.principal import Principal
+from quotas import fairness, lines, pools, services, shares
 from quotas.fairness import Terms
 from quotas.models import GiveBack, Node, Pool, Reservation, Share
 from tests import factories
@@ -92,14 +95,47 @@ def test_a_large_one_gets_its_turn_after_its_patience(org: Org, pool: Pool) -> N
         ([{"project": "fraud-detection", "weight": 101}], "between 0 and 100"),
         ([{"project": "fraud-detection", "weight": True}], "whole number"),
         ([{"project": "fraud-detection", "nominal": -1}], "nominal"),
-        ([{"project": "fraud-detection", "lent": 1}], "no lent"),
+        ([{"project": "fraud-detection", "lent": 1}], "no lent"), ([{"weight": 1}], "names its project"),
         ([{"project": "fraud-detection"}, {"project": "fraud-detection"}], "twice"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_shares_is_said(org: Org, pool: Pool, wanted: Any, says: str) -> None:
     with pytest.raises(Invalid, match=says) as caught:
         pools.change_pool(org.principal(org.pat), pool, shares=wanted)
-    assert "shares" in caught.value.fields and not Share.objects.exists()
+    assert all(name.startswith("shares") for name in caught.value.fields) and not Share.objects.exists()
+
+
+def test_each_wrong_number_is_said_at_its_place(org: Org, pool: Pool) -> None:
+    wanted = [{"project": org.fraud.slug, "weight": 101, "nominal": -1}, {"project": org.search.slug, "weight": 1.5}]
+    with pytest.raises(Invalid, match="2 more in errors") as caught:
+        pools.change_pool(org.principal(org.pat), pool, shares=wanted)
+    assert sorted(caught.value.fields) == ["shares.0.nominal", "shares.0.weight", "shares.1.weight"]
+    assert "weight of search-ranking is 1.5" in caught.value.fields["shares.1.weight"]
+
+
+def test_a_limit_is_not_lowered_below_what_is_agreed(org: Org, pool: Pool) -> None:
+    by = org.principal(org.pat)
+    pools.change_pool(by, pool, shares=[{"project": org.fraud.slug, "nominal": 6}])
+    with pytest.raises(Conflict, match="add up to 6, and shared-gpu has 5"):
+        pools.change_pool(by, pool, limit=5)
+    pool.refresh_from_db()
+    assert pool.limit == 8
+    pools.change_pool(by, pool, limit=5, shares=[{"project": org.fraud.slug, "nominal": 5}])
+
+
+def test_agreements_with_projects_that_one_may_not_see_stay(org: Org, pool: Pool) -> None:
+    """A preset may let somebody change pools who is a member of one project."""
+    preset = Preset.objects.create(slug="pools", name="Pools", where="platform", permissions="quotas.pool.change")
+    org.dana.groups.add(Group.objects.create(name=preset.slug))
+    pools.change_pool(org.principal(org.pat), pool, shares=[{"project": org.search.slug, "nominal": 6}])
+    by = Principal.of(User.objects.get(pk=org.dana.pk))
+    pools.change_pool(by, pool, shares=[{"project": org.fraud.slug, "nominal": 2}])
+    assert [(one["project"], one["nominal"]) for one in shares.agreed(pool)] == [
+        ("fraud-detection", 2), ("search-ranking", 6),
+    ]  # fmt: skip
+    assert [one["project"] for one in pools.terms(by, pool)["shares"]] == ["fraud-detection"]
+    with pytest.raises(Conflict, match="add up to 9"):
+        pools.change_pool(by, pool, shares=[{"project": org.fraud.slug, "nominal": 3}])
 
 
 def test_only_engineers_agree_on_shares_and_it_is_on_record(org: Org, pool: Pool) -> None:

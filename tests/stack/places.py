@@ -85,6 +85,7 @@ class Places:
             key=_of(keys[0]),
             webhook=_of(hooks[0]),
             place=_place(story),
+            pool=SimpleNamespace(slug="gpu-pool"),
             application=_of(applications[0]),
             review=_of(reviews[0]),
             mapping=_of(mappings[0]),

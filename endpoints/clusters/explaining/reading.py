@@ -86,7 +86,10 @@ def moment(value: Any) -> datetime | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:  # out of the calendar in UTC: no database keeps it
+        return None
 
 
 def since(value: Any, now: datetime) -> timedelta | None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from endpoints.clusters.explaining.reading import at, number
@@ -65,17 +66,22 @@ def lowered(live: Mapping[str, Any]) -> tuple[int, int] | None:
     return (now, then) if now is not None and then is not None and 1 <= now < then else None
 
 
-def applied(live: Mapping[str, Any]) -> dict[str, Any] | None:
+def applied(live: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the manifest that was written last, None where what `stamped` noted is not there or not the portal's."""
+    return _opened(owned.annotation(live, key(live)) or "null", tuple(crypto.derived(PURPOSE)))
+
+
+@lru_cache(maxsize=64)  # one look asks several times, and the next object's note is another one
+def _opened(note: str, keys: tuple[str, ...]) -> Mapping[str, Any] | None:
     try:
-        written = json.loads(owned.annotation(live, key(live)) or "null")
+        written = json.loads(note)
         seal = written.pop("seal") if isinstance(written, dict) else None
     except (KeyError, ValueError, RecursionError):
         return None
     if not isinstance(seal, str) or not seal.isascii():
         return None
     text = _compact(written)
-    return written if any(hmac.compare_digest(seal, _seal(text, one)) for one in crypto.derived(PURPOSE)) else None
+    return written if any(hmac.compare_digest(seal, _seal(text, one)) for one in keys) else None
 
 
 def sealed(written: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from endpoints.clusters.machines import Condition, Machine, Occupant
 Object = Mapping[str, Any]
 # Pods that have a node and were not over when the list was made: only they hold something.
 HOLDING = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
-MOST = 100_000  # of one node; more is a mistake
+MOST = 4096  # accelerators of one kind of one node, or of one pod; more is a mistake
+MOST_PODS = 1000  # of one node that hold some
 # What device plugins call accelerators. Other extended resources of a node are network cards, licences and the like.
 VENDORS = re.compile(
     r"nvidia\.com/(?:gpu|mig-).*|amd\.com/gpu.*|intel\.com/.*gpu.*|gpu\.intel\.com/.*|habana\.ai/.*|google\.com/tpu"
@@ -87,7 +88,7 @@ def machines(
         has = mapping(at(node, "status", "capacity"))
         for resource in sorted(key for key in has if isinstance(key, str) and is_accelerator(key[:317], known)):
             holding = sorted(holders[name, resource], key=lambda one: (str(one.since or ""), one.namespace, one.name))
-            machine = _machine(node, name, resource, labels, tuple(holding))
+            machine = _machine(node, name, resource, labels, tuple(holding[:MOST_PODS]))
             if machine.capacity or holding:
                 found.append(machine)
     return tuple(found)

@@ -4,21 +4,25 @@ import ast
 import datetime as dt
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals import findings
-from approvals.models import Finding, Waiver, WaiverState
+from approvals import services as requests
+from approvals.models import Finding, Request, Waiver, WaiverState
 from approvals.verdicts import FAIL, WAIVED
+from approvals.waivers import judging
 from approvals.waivers import services as waivers
 from audit.models import Row
 from endpoints.models import Endpoint
 from portal.errors import Conflict, Forbidden, Invalid
-from projects.models import Notification
+from projects.models import Notification, User
+from projects.principal import Principal
 from tests.approvals.envelopes.kit import publish
-from tests.approvals.waivers.kit import RULE, ask, grant, rule
+from tests.approvals.waivers.kit import RULE, ask, failing_draft, grant, rule, waived_draft
 from tests.conftest import Org
 from tests.factories import lead, make_request
 
@@ -148,3 +152,42 @@ def test_a_carried_waiver_leaves_an_older_one_alone(org: Org) -> None:
     assert carry(mine.asked, endpoint) == 0
     mine.refresh_from_db()
     assert mine.endpoint == endpoint
+
+
+def checks_of(request: Request, by: User) -> dict[str, str]:
+    """Verdicts of the rule in a plan of the request as it stands."""
+    return {one["id"]: one["verdict"] for one in judging.checks_of_request(request, Principal.of(by))}
+
+
+def test_a_waiver_of_a_request_counts_for_what_it_asked_for(org: Org, client_for: Any) -> None:
+    rule()
+    draft = waived_draft(org)
+    by, first = Principal.of(org.dana), Waiver.objects.get()
+    assert checks_of(draft, org.dana)[RULE] == WAIVED
+    draft = requests.change(by, draft, draft.body | {"purpose": "The same, said better."})
+    assert checks_of(draft, org.dana)[RULE] == WAIVED, "words may be corrected"
+    draft = requests.change(by, draft, draft.body | {"concurrency": 64})
+    assert checks_of(draft, org.dana)[RULE] == FAIL, "nobody said yes to this"
+    with pytest.raises(Invalid) as refused:
+        requests.submit(by, draft)
+    assert RULE in str(refused.value.fields) or "parallel" in str(refused.value.fields)
+    page = client_for(org.dana).get(f"/waivers/{first.pk}/").content.decode()
+    assert "Request changed" in page and "asks for something else by now" in page
+
+    back = requests.change(by, draft, draft.body | {"concurrency": 8})
+    assert checks_of(back, org.dana)[RULE] == WAIVED, "what is changed back is let pass again"
+    draft = requests.change(by, back, back.body | {"concurrency": 16})
+    second = grant(org.dana, draft)
+    first.refresh_from_db()
+    assert (first.state, second.state) == (WaiverState.REVOKED, WaiverState.ACTIVE)
+    assert Row.objects.filter(action="waivers.outgrow").count() == 1 and checks_of(draft, org.dana)[RULE] == WAIVED
+
+
+def test_a_waiver_that_was_asked_for_before_a_change_is_not_granted_for_it(org: Org) -> None:
+    rule()
+    draft = failing_draft(org)
+    asked = ask(org.dana, draft)
+    requests.change(Principal.of(org.dana), draft, draft.body | {"concurrency": 64})
+    with pytest.raises(Conflict) as refused:
+        requests.approve(lead(), asked)
+    assert refused.value.code == "plan_stale" and not Waiver.objects.exists()
