@@ -51,6 +51,9 @@ TABS = ("?tab=evidence", "?tab=versions", "?tab=access", "?tab=history", "?tab=h
 @pytest.fixture
 def world(world: World, settings: Any) -> World:
     settings.API_RATE_PER_MINUTE = 1_000_000
+    pat = engineer()
+    for name, amount in (("full", world.pool.limit), ("waits", 1)):  # who waits is looked at by one query more
+        reserve(pat, world.pool, amount, holder=("test", name), project=world.org.fraud)
     return world
 
 
