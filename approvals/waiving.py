@@ -10,21 +10,40 @@ from django.db.models import Q
 from django.utils import timezone
 
 from approvals.models import Request, Waiver, WaiverState
+from approvals.policies.linting import named
+from approvals.policies.rules import Rule
 from approvals.verdicts import FAIL, WAIVED, Check
 from endpoints.models import Endpoint
-from portal.http import digest
 
-UNJUDGED = frozenset({"purpose", "name"})  # words for people: they may be corrected after a waiver was granted
+# What a waiver is bound to whatever its rule looks at, and fields of a request by the part of the document that they
+# bring about (docs/policies.md).
+ALWAYS = ("project", "endpoint", "asset", "version", "environment", "data_classification")
+SIZES = ("hardware_profile", "replicas", "concurrency", "context_tokens", "ends_on")
+BROUGHT_ABOUT = {
+    "profile": ("hardware_profile",),
+    "plan": SIZES,
+    "request.days": ("ends_on",),
+    "request.changes": SIZES,
+}
 
 
-def asks(body: Mapping[str, Any]) -> str:
-    """Return the digest of what a stored body asks for: a waiver of a request counts for that alone."""
-    return digest({name: value for name, value in body.items() if name not in UNJUDGED and value is not None})
+def asks(body: Mapping[str, Any], rule: Rule) -> dict[str, Any]:
+    """Return what a stored body asks for as far as `rule` looks at it: a waiver of the request counts for that."""
+    names = {*ALWAYS, *(name for text in (rule.when, rule.expression) for path in named(text) for name in _from(path))}
+    return {name: body.get(name) for name in sorted(names & {*body, *ALWAYS, *SIZES})}
+
+
+def _from(path: str) -> tuple[str, ...]:
+    """Return the fields of a request that bring about what stands at a path of the document."""
+    root, _, rest = path.partition(".")
+    if root == "request" and f"{root}.{rest}" not in BROUGHT_ABOUT:
+        return (rest,) if rest else SIZES
+    return BROUGHT_ABOUT.get(path, BROUGHT_ABOUT.get(root, ()))
 
 
 def counts(waiver: Waiver, body: Mapping[str, Any]) -> bool:
     """Whether a waiver counts for this body of its request; one that an endpoint has counts for that."""
-    return not waiver.asks or waiver.endpoint_id is not None or waiver.asks == asks(body)
+    return waiver.endpoint_id is not None or all(body.get(name) == value for name, value in waiver.asks.items())
 
 
 def applied(

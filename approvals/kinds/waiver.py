@@ -12,6 +12,7 @@ from approvals import waiving
 from approvals.bodies import WaiverBody
 from approvals.kinds.base import Subject, endpoint_facts, living, shell, shortened
 from approvals.models import Request, RequestKind, RequestState, Waiver, WaiverState
+from approvals.policies.active import active
 from approvals.verdicts import INFO, PASS, Check
 from approvals.waivers import judging, services
 from endpoints.models import Endpoint
@@ -47,11 +48,12 @@ class About:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What it is for, the check that fails, and who will answer for the waiver."""
+    """What it is for, the check that fails, who will answer for the waiver, and for what it will count."""
 
     about: About
     check: Mapping[str, Any]
     owner: User
+    asks: dict[str, Any]  # of a request: what it asks for, as far as the rule looks at it
 
     @property
     def subject(self) -> Subject:
@@ -123,9 +125,14 @@ def resolve(by: Principal, body: WaiverBody) -> Resolved:
         if found.endpoint is not None
         else []
     )
-    return Resolved(
-        found, judging.chosen(checks, body.check or "", found.label), _owner(found.project, body.owner or "")
-    )
+    check = judging.chosen(checks, body.check or "", found.label)
+    return Resolved(found, check, _owner(found.project, body.owner or ""), asked_for(found.request, str(check["id"])))
+
+
+def asked_for(request: Request | None, check: str) -> dict[str, Any]:
+    """Return for what of `request` a waiver of `check` would count (one query); nothing where it is for an endpoint."""
+    rule = next((one for one in active().bundle.rules if one.id == check), None) if request is not None else None
+    return waiving.asks(request.body, rule) if request is not None and rule is not None else {}
 
 
 def _owner(project: Project, username: str) -> User:
@@ -149,7 +156,7 @@ def build(by: Principal, body: WaiverBody, found: Resolved) -> dict[str, Any]:
         "about": {
             **facts.key,
             "label": facts.label,
-            **({"asks": waiving.asks(facts.request.body)} if facts.request is not None else {}),
+            **({"asks": found.asks} if facts.request is not None else {}),
             "requester": facts.beneficiary.username if facts.beneficiary else "",
         },
         **({"endpoint": endpoint_facts(facts.endpoint)} if facts.endpoint else {}),
@@ -199,11 +206,11 @@ def apply(by: Principal, request: Request, body: WaiverBody, found: Resolved) ->
     about, and Conflict `plan_stale` where that asks for something else than when the waiver was asked for.
     """
     judging.require_second_person(request, by.person)
-    was, about = request.plan.get("about", {}).get("asks"), found.about.request
-    if was and about is not None and was != waiving.asks(about.body):
+    was = request.plan.get("about", {}).get("asks")
+    if was is not None and was != found.asks:
         raise Conflict(
-            f"The plan is stale: {about} was changed since this waiver was asked for. Reject it: whoever needs one "
-            "asks anew.",
+            f"The plan is stale: {found.about.request} was changed since this waiver was asked for. Reject it: whoever "
+            "needs one asks anew.",
             code="plan_stale",
         )
     if body.ends_on is None:
@@ -215,6 +222,7 @@ def apply(by: Principal, request: Request, body: WaiverBody, found: Resolved) ->
         project=found.about.project,
         request=found.about.request,
         endpoint=found.about.endpoint,
+        asks=found.asks,
         beneficiary=found.about.beneficiary,
         owner=found.owner,
         reason=body.purpose or "",

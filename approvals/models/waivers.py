@@ -29,8 +29,9 @@ class Waiver(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="waivers")
     request = models.ForeignKey(Request, null=True, on_delete=models.PROTECT, related_name="waivers")
     endpoint = models.ForeignKey(Endpoint, null=True, on_delete=models.PROTECT, related_name="waivers")
-    # What `request` asked for when it was granted (approvals/waiving.py): for something else it does not count.
-    asks = models.CharField(max_length=71, blank=True)
+    # What `request` asked for when it was granted, as far as the rule looks at it (approvals/waiving.py): for something
+    # else the waiver does not count.
+    asks = models.JSONField(default=dict, blank=True)
     reason = models.TextField()
     compensating_control = models.TextField()
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="waivers_owned")

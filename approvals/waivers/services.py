@@ -3,6 +3,8 @@ a longer waiver is another one, with a reason and an approver of its own.
 """
 
 import datetime as dt
+from collections.abc import Mapping
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -33,6 +35,7 @@ def grant(
     project: Project,
     request: Request | None,
     endpoint: Endpoint | None,
+    asks: Mapping[str, Any],
     beneficiary: User | None,
     owner: User,
     reason: str,
@@ -40,7 +43,7 @@ def grant(
     ends_on: dt.date,
 ) -> Waiver:
     """Write the waiver that `asked` asked for, in the transaction of its approval; who may approve is judged before
-    (approvals/waivers/judging.py), and the database holds it too.
+    (approvals/waivers/judging.py), and the database holds it too. `asks`: for what of `request` it is.
 
     Raises Conflict `already_waived` when another one counts for the same check of the same object.
     """
@@ -54,7 +57,7 @@ def grant(
                 project=project,
                 request=request,
                 endpoint=endpoint,
-                asks=waiving.asks(request.body) if request is not None else "",
+                asks=asks,
                 beneficiary=beneficiary,
                 reason=reason,
                 compensating_control=compensating_control,

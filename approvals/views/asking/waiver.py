@@ -7,7 +7,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from approvals.bodies import MAX_WAIVER_DAYS, WaiverBody
-from approvals.kinds.waiver import About, Resolved, about
+from approvals.kinds.waiver import About, Resolved, about, asked_for
 from approvals.models import RequestState
 from approvals.views import fields
 from approvals.views.asking.base import KindForm, days_from
@@ -150,7 +150,9 @@ class WaiverForm(KindForm):
         check = next((one for one in judging.failing(self.checks) if one["id"] == body.check), None)
         owner = next((one for one in self.people if one.username == body.owner), None)
         same = self.about is not None and body.conflicts() == {}
-        return Resolved(self.about, check, owner) if same and self.about and check and owner else None
+        if not (same and self.about and check and owner):
+            return None
+        return Resolved(self.about, check, owner, asked_for(self.about.request, str(check["id"])))
 
 
 def _thing(request: Any, endpoint: Any) -> str:

@@ -164,10 +164,13 @@ def test_a_waiver_of_a_request_counts_for_what_it_asked_for(org: Org, client_for
     draft = waived_draft(org)
     by, first = Principal.of(org.dana), Waiver.objects.get()
     assert checks_of(draft, org.dana)[RULE] == WAIVED
-    draft = requests.change(by, draft, draft.body | {"purpose": "The same, said better."})
-    assert checks_of(draft, org.dana)[RULE] == WAIVED, "words may be corrected"
+    draft = requests.change(by, draft, draft.body | {"purpose": "The same, said better.", "context_tokens": 512})
+    assert checks_of(draft, org.dana)[RULE] == WAIVED, "the rule looks at neither"
     draft = requests.change(by, draft, draft.body | {"concurrency": 64})
     assert checks_of(draft, org.dana)[RULE] == FAIL, "nobody said yes to this"
+    moved = requests.change(by, draft, draft.body | {"concurrency": 8, "environment": "staging"})
+    assert checks_of(moved, org.dana)[RULE] == FAIL, "nor to that"
+    draft = requests.change(by, moved, moved.body | {"concurrency": 64, "environment": "dev"})
     with pytest.raises(Invalid) as refused:
         requests.submit(by, draft)
     assert RULE in str(refused.value.fields) or "parallel" in str(refused.value.fields)
