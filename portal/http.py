@@ -6,7 +6,8 @@ import hashlib
 import json
 import unicodedata
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -98,6 +99,21 @@ def clean_text(value: object, *, field: str, low: int = 0, high: int, lines: boo
     if len(text) > high:
         raise Invalid.field(field, f"{field} has {len(text):,} characters; the limit is {high:,}. Shorten it.")
     return text
+
+
+@dataclass(frozen=True)
+class FormProblem:
+    """Why a form was refused: sentences by the names of its fields ("": by none), and what was typed."""
+
+    status: int
+    sentence: str
+    fields: Mapping[str, str]
+    typed: Mapping[str, str]
+
+    def errors(self, label: Callable[[str], str]) -> list[dict[str, str]]:
+        """Return the lines of the error summary; `label` says what the link to a field is called."""
+        found = [{"field": name, "message": words, "label": label(name)} for name, words in self.fields.items()]
+        return found or [{"field": "", "message": self.sentence}]
 
 
 def typed_number(text: str) -> int | str | None:

@@ -1,11 +1,10 @@
 """The form of a pool's shares: a row for each project, and how what was borrowed is asked back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from portal.errors import GatehouseError
-from portal.http import typed_number
+from portal.http import FormProblem, typed_number
 from quotas import fairness
 from quotas.fairness import Line
 from quotas.models import GiveBackRule
@@ -19,29 +18,11 @@ RULES = (
     (GiveBackRule.NOT_PROD.value, "from dev and staging", False),
     (GiveBackRule.ANY.value, "from dev, staging and prod", False),
 )
+STALE = 412  # somebody else was faster
 ANOTHER = "another"  # name of the field for a project that has no row; its numbers have names without a slug
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Why a form was refused: errors by the names of its fields, and what was typed."""
-
-    status: int
-    sentence: str
-    fields: Mapping[str, str]
-    typed: Mapping[str, str]
-    stale: bool
-
-    @property
-    def errors(self) -> list[dict[str, str]]:
-        """The lines of the error summary."""
-        named = [
-            {"field": name, "message": message, "label": _named(name)} for name, message in self.fields.items() if name
-        ]
-        return named or [{"field": "", "message": self.sentence}]
-
-
-def problem(error: GatehouseError, slugs: Sequence[str], typed: Mapping[str, str]) -> Problem:
+def problem(error: GatehouseError, slugs: Sequence[str], typed: Mapping[str, str]) -> FormProblem:
     """Return `error` with its fields named as in the form; `slugs` are the projects of the shares that were sent, ""
     for the one that was named.
     """
@@ -55,7 +36,7 @@ def problem(error: GatehouseError, slugs: Sequence[str], typed: Mapping[str, str
             fields[f"{key}-{slugs[int(place)]}" if key in KEYS else ANOTHER] = message
         else:
             fields[""] = message
-    return Problem(error.status, error.sentence, fields, typed, error.status == 412)
+    return FormProblem(error.status, error.sentence, fields, typed)
 
 
 def posted(data: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -79,7 +60,7 @@ def posted(data: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def form(
-    now: Mapping[str, Any], projects: Mapping[str, int], line: Line, refused: Problem | None, *, more: bool
+    now: Mapping[str, Any], projects: Mapping[str, int], line: Line, refused: FormProblem | None, *, more: bool
 ) -> dict[str, Any]:
     """Return the fields of the form. `now`: what is agreed (quotas.pools.terms); `projects`: ids of those that have a
     row, by slug; `more`: whether there are others.
@@ -95,7 +76,7 @@ def form(
         for slug, pk in projects.items()
     ]
     return {
-        "errors": refused.errors if refused else [],
+        "errors": refused.errors(_named) if refused else [],
         "rows": rows,
         "labels": list(LABELS.values()),
         "another": _another(refused) if more else None,
@@ -119,22 +100,22 @@ def _now(line: Line, share: Any, pk: int) -> str:
     return f"{words}, waits for {waits}" if waits else words
 
 
-def _number(key: str, slug: str, value: int | None, refused: Problem | None) -> dict[str, Any]:
+def _number(key: str, slug: str, value: int | None, refused: FormProblem | None) -> dict[str, Any]:
     label = f"{LABELS[key]} of {slug or 'another project'}"
     return _field(f"{key}-{slug}", label, value, refused, quiet=True, column=LABELS[key], attrs=_attrs())
 
 
-def _field(name: str, label: str, value: Any, refused: Problem | None, **more: Any) -> dict[str, Any]:
+def _field(name: str, label: str, value: Any, refused: FormProblem | None, **more: Any) -> dict[str, Any]:
     """Return one field with what was typed; where somebody else was faster, with what is agreed now beside it."""
     shown = "" if value is None else str(value)
     typed = refused.typed.get(name, "") if refused else shown
     field = {"name": name, "label": label, "kind": "text", "value": typed, "help": "", **more}
-    if refused and refused.stale and typed_number(typed) != typed_number(shown):
+    if refused and refused.status == STALE and typed_number(typed) != typed_number(shown):
         field["help"] = f"Now: {shown or 'nothing'}."
     return field | {"error": refused.fields.get(name, "") if refused else ""}
 
 
-def _another(refused: Problem | None) -> dict[str, Any]:
+def _another(refused: FormProblem | None) -> dict[str, Any]:
     slug = _field(ANOTHER, "Another project", None, refused, quiet=True, help="The slug of a project without a row.")
     attrs = {"maxlength": 40, "spellcheck": "false", "autocomplete": "off", "placeholder": "another-project"}
     return {"slug": slug | {"attrs": attrs}, "fields": [_number(key, "", None, refused) for key in LABELS]}

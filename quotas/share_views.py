@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from portal.errors import GatehouseError, NotFound
-from portal.http import etag, page
+from portal.http import FormProblem, etag, page
 from projects.models import Project
 from projects.permissions import require, require_anywhere, visible
 from projects.principal import PortalRequest, Principal
@@ -17,7 +17,7 @@ from projects.signin.recent import recently_proved
 from quotas import lines, pools, share_form
 from quotas.fairness import Line
 from quotas.models import Pool
-from quotas.share_form import MOST_ROWS, Problem
+from quotas.share_form import MOST_ROWS
 
 
 @require_http_methods(["GET", "POST"])
@@ -29,7 +29,7 @@ def pool_shares(request: PortalRequest, pool: str) -> HttpResponse:
     if row is None:
         raise NotFound(f"There is no pool {pool[:40]}.")
     require(request.principal, "change", row)
-    refused: Problem | None = None
+    refused: FormProblem | None = None
     if request.method == "POST":
         fields, slugs = share_form.posted(request.POST)
         try:
@@ -43,7 +43,7 @@ def pool_shares(request: PortalRequest, pool: str) -> HttpResponse:
     return page(request, "quotas/shares.html", context, status=refused.status if refused else 200)
 
 
-def _context(principal: Principal, pool: Pool, refused: Problem | None) -> dict[str, Any]:
+def _context(principal: Principal, pool: Pool, refused: FormProblem | None) -> dict[str, Any]:
     """Return what the page shows (five queries)."""
     now = pools.terms(principal, pool)
     line = lines.read([pool.pk]).get(pool.pk, Line(pool.limit, pool.observed))

@@ -1,11 +1,10 @@
 """The form of a project's quotas: a line per target and window, an empty one to add another."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from portal.errors import GatehouseError
-from portal.http import typed_number
+from portal.http import FormProblem, typed_number
 from projects.models import ApiKey
 
 MOST_LINES = 100  # beyond that the API is the better tool
@@ -13,34 +12,18 @@ WINDOWS = (("day", "per day", False), ("month", "per month", False))
 PROJECT_LINES = (("project:", "day"), ("project:", "month"))
 
 
-@dataclass(frozen=True)
-class FormProblem:
-    """Why a form was refused: errors by the names of its fields, and what was typed."""
-
-    status: int
-    sentence: str
-    fields: Mapping[str, str]
-    typed: Mapping[str, str]
-
-    @classmethod
-    def of(cls, error: GatehouseError, places: Sequence[int], typed: Mapping[str, str]) -> Self:
-        """Return `error` with its fields named as in the form; `places` are the lines of the document's entries."""
-        fields = {}
-        for name, message in error.fields.items():
-            part, _, rest = name.partition(".")
-            number, _, column = rest.partition(".")
-            if part == "tokens" and number.isdigit() and int(number) < len(places):
-                line = f"{'hard' if column not in {'soft', 'hard', 'target'} else column}-{places[int(number)]}"
-                fields[line] = message
-            else:
-                fields["gpus" if part == "gpus" else ""] = message
-        return cls(error.status, error.sentence, fields, typed)
-
-    @property
-    def errors(self) -> list[dict[str, str]]:
-        """The lines of the error summary."""
-        return [{"field": name, "message": message, "label": "Go to the field"} for name, message in self.fields.items()
-                ] or [{"field": "", "message": self.sentence}]  # fmt: skip
+def problem_of(error: GatehouseError, places: Sequence[int], typed: Mapping[str, str]) -> FormProblem:
+    """Return `error` with its fields named as in the form; `places` are the lines of the document's entries."""
+    fields = {}
+    for name, message in error.fields.items():
+        part, _, rest = name.partition(".")
+        number, _, column = rest.partition(".")
+        if part == "tokens" and number.isdigit() and int(number) < len(places):
+            line = f"{'hard' if column not in {'soft', 'hard', 'target'} else column}-{places[int(number)]}"
+            fields[line] = message
+        else:
+            fields["gpus" if part == "gpus" else ""] = message
+    return FormProblem(error.status, error.sentence, fields, typed)
 
 
 def posted(data: Mapping[str, str]) -> tuple[dict[str, Any], list[int]]:
@@ -80,7 +63,7 @@ def form(
     ]
     gpus = now["gpus"]["limit"]
     return {
-        "errors": problem.errors if problem else [],
+        "errors": problem.errors(lambda _: "Go to the field") if problem else [],
         "too_many": len(order) > MOST_LINES,
         "gpus": {
             "name": "gpus", "label": "GPUs", "kind": "number", "value": typed.get("gpus", gpus),

@@ -11,9 +11,9 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods
 
 from endpoints import limits as reading
-from endpoints.views.limit_form import FormProblem, form, posted
+from endpoints.views.limit_form import form, posted, problem_of
 from portal.errors import GatehouseError
-from portal.http import etag, page
+from portal.http import FormProblem, etag, page
 from projects.api import project_or_404
 from projects.models import ApiKey, Project
 from projects.permissions import can, require
@@ -39,7 +39,7 @@ def limits(request: PortalRequest, slug: str) -> HttpResponse:
         try:
             said = reading.save_quotas(request.principal, project, body, request.POST.get("version", ""))
         except GatehouseError as error:
-            problem = FormProblem.of(error, places, request.POST)
+            problem = problem_of(error, places, request.POST)
         else:
             messages.success(request, "The quotas are saved. Gateways follow within a second.")
             for warning in said:

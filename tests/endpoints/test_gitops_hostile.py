@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from endpoints.clusters import ClusterError
+from endpoints.clusters import ClusterError, Workload
 from endpoints.clusters.gitops import mirror, program
 from endpoints.clusters.gitops.comparing import differences
 from endpoints.clusters.gitops.repository import Repository
@@ -196,33 +196,36 @@ def test_an_item_that_the_portal_cannot_read_stays(repository: Remote, make_writ
 # --- Re-apply
 
 
-def test_what_is_kept_is_written_again_as_it_was_approved(repository: Remote, make_writer: Make) -> None:
+def beside(writer: Writer) -> Workload:
+    """A second revision that is written beside the first one, which stays."""
     first = workload()
-    write(make_writer(), first)
+    write(writer, first)
     second = replace(first, revision=2, keep=(1,))
-    write(make_writer(), second)
-    path = f"{folder(first)}/deployment-r1.yaml"
+    write(writer, second)
+    return second
+
+
+def test_what_is_kept_is_written_again_as_it_was_approved(repository: Remote, make_writer: Make) -> None:
+    second = beside(make_writer())
+    path = f"{folder(second)}/deployment-r1.yaml"
     before = repository.read(path)
     repository.write({path: before.replace("  replicas: 1", "  replicas: 9")})
     write(make_writer(), second, over=True)
     assert repository.read(path) == before
-    assert make_writer().stand(first.endpoint_id).hold is None
+    assert make_writer().stand(second.endpoint_id).hold is None
 
 
 def test_what_nobody_knows_any_more_is_never_sealed(repository: Remote, make_writer: Make) -> None:
     """On a machine that never saw what stood there before."""
-    first = workload()
-    write(make_writer(), first)
-    second = replace(first, revision=2, keep=(1,))
-    write(make_writer(), second)
-    path = f"{folder(first)}/deployment-r1.yaml"
+    second = beside(make_writer())
+    path = f"{folder(second)}/deployment-r1.yaml"
     repository.write({path: repository.read(path).replace("  replicas: 1", "  replicas: 9")})
     mirror._blobs.clear()
     with pytest.raises(ClusterError) as caught:
         write(make_writer("other"), second, over=True)
     assert caught.value.code == "git_edited" and path in caught.value.sentence
     write(make_writer("other"), replace(second, keep=()), over=True)  # when it has ended it is not in the way
-    assert path not in repository.files() and make_writer("other").stand(first.endpoint_id).hold is None
+    assert path not in repository.files() and make_writer("other").stand(second.endpoint_id).hold is None
 
 
 def test_a_secret_that_somebody_committed_is_not_told(repository: Remote, make_writer: Make) -> None:
