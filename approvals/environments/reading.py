@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 
 from approvals.environments.strands import Spot
 from approvals.models import Request, RequestKind, RequestState
+from endpoints.away import fault
 from endpoints.differences.models import LiveDifference
 from endpoints.engines import COMMANDS
 from endpoints.models import Cluster, Desired, Endpoint, Phase
@@ -21,7 +22,8 @@ from quotas.models import Quota, QuotaKind, QuotaTarget
 BATCH = 500  # ids in one query
 COLUMNS = (
     "pk", "name", "project_id", "project__slug", "environment", "phase", "promoted_from_id", "cluster__slug",
-    "cluster__removed_at", "cluster__problem_sentence", "cluster__authentication", "revision__number",
+    "cluster__removed_at", "cluster__problem_code", "cluster__problem_sentence", "cluster__authentication",
+    "revision__number",
     "revision__version__asset_id", "revision__version__version", "revision__version__pin__revision",
     "revision__runtime", "revision__replicas", "revision__concurrency", "revision__context_tokens",
     "revision__authorization_reference",
@@ -48,7 +50,8 @@ def spots(reader: Principal, project: Project | None = None) -> list[Spot]:
     found = list(_counted(rows).order_by().values(*COLUMNS, "drift", "drift_since", "planned"))
     bundles = _bundles({row["revision__authorization_reference"] for row in found})
     quotas = _quotas({row["project_id"] for row in found})
-    return [_spot(row, bundles, quotas) for row in found]
+    looks = can(reader, "inspect", Cluster())
+    return [_spot(row, bundles, quotas, looks) for row in found]
 
 
 def cluster_lines(reader: Principal, found: Sequence[Spot]) -> list[ClusterLine]:
@@ -102,7 +105,9 @@ def _quotas(projects: Iterable[int]) -> dict[tuple[str, str], list[tuple[str, in
     return found
 
 
-def _spot(row: Mapping[str, Any], bundles: Mapping[str, tuple[str, str]], quotas: Mapping[Any, Any]) -> Spot:
+def _spot(
+    row: Mapping[str, Any], bundles: Mapping[str, tuple[str, str]], quotas: Mapping[Any, Any], looks: bool
+) -> Spot:
     runtime = row["revision__runtime"] if isinstance(row["revision__runtime"], dict) else {}
     pin, version = row["revision__version__pin__revision"] or "", row["revision__version__version"]
     image, quota = str(runtime.get("image") or ""), quotas.get((QuotaTarget.ENDPOINT, str(row["pk"])), [])
@@ -123,14 +128,20 @@ def _spot(row: Mapping[str, Any], bundles: Mapping[str, tuple[str, str]], quotas
         environment=row["environment"], cluster=row["cluster__slug"], phase=row["phase"],
         number=row["revision__number"], version=version, facets=facets, words=words, replicas=row["revision__replicas"],
         source=row["promoted_from_id"], drift=row["drift"], drift_since=row["drift_since"], planned=row["planned"],
-        away=_away(row),
+        away=_away(row, looks),
     )  # fmt: skip
 
 
-def _away(row: Mapping[str, Any]) -> str:
+def _away(row: Mapping[str, Any], looks: bool) -> str:
+    """Return why a cluster is not to be seen now; what its test said names addresses: that is for who `looks` at it."""
     if row["cluster__removed_at"] is not None:
         return "Its cluster was removed."
-    return str(row["cluster__problem_sentence"] or "") if row["cluster__authentication"] else ""
+    if not row["cluster__authentication"]:  # it runs on this machine
+        return ""
+    if looks:
+        return str(row["cluster__problem_sentence"] or "")
+    does = fault(row["cluster__problem_code"])
+    return f"The cluster {row['cluster__slug']} {does}." if does else ""
 
 
 def _short_image(image: str) -> str:

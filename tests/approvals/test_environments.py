@@ -173,12 +173,15 @@ def test_nobody_sees_what_runs_in_foreign_projects(trio: list[Endpoint], org: Or
 
 def test_a_cluster_that_is_away_is_said(trio: list[Endpoint], org: Org, client_for: Any) -> None:
     place = factories.make_place(org.pat)
-    place.problem_sentence = "The cluster cannot be reached."
+    place.problem_code, place.problem_sentence = "reachable", "The cluster cannot be reached."
     place.save()
     Endpoint.objects.filter(pk=trio[2].pk).update(cluster=place)
     DriftLook.objects.create(cluster=place, failures=3, problem="It does not answer.")
     html = body(client_for(org.pat).get("/environments/"))
     assert "The cluster cannot be reached." in html and "It does not answer." in html
+    html = body(client_for(org.dana).get("/environments/"))
+    assert f"The cluster {place.slug} does not answer." in html
+    assert "cannot be reached" not in html, "addresses are for those who steer clusters"
 
 
 def test_queries_stay_the_same_however_much_runs(trio: list[Endpoint], org: Org, client_for: Any) -> None:
